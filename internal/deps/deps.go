@@ -1,0 +1,22 @@
+package deps
+import (
+ _ "golang.zx2c4.com/wireguard/device"
+ _ "golang.zx2c4.com/wireguard/wgctrl"
+ _ "github.com/vishvananda/netlink"
+ _ "github.com/vishvananda/netns"
+ _ "github.com/hashicorp/memberlist"
+ _ "github.com/cilium/ebpf"
+ _ "github.com/cilium/ebpf/link"
+ _ "github.com/urfave/cli/v2"
+ _ "connectrpc.com/connect"
+ _ "connectrpc.com/grpcreflect"
+ _ "go.etcd.io/bbolt"
+ _ "google.golang.org/protobuf/proto"
+ _ "github.com/safchain/ethtool"
+ _ "golang.org/x/net/icmp"
+ _ "golang.org/x/sync/errgroup"
+ _ "golang.org/x/sys/unix"
+ _ "github.com/goccy/go-yaml"
+ _ "go.uber.org/goleak"
+ _ "github.com/mdlayher/packet"
+)

@@ -1,0 +1,109 @@
+package isolation
+
+import (
+	"net"
+	"net/netip"
+
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// Kind says what an endpoint's device is.
+type Kind uint8
+
+// The kinds of an endpoint.
+const (
+	// KindNetns is a veth pair made by edgenet, one end in a namespace.
+	KindNetns Kind = iota + 1
+	// KindTap is a VM's tap; edgenet makes it if it is not there.
+	KindTap
+	// KindDevice is an existing device of the host.
+	KindDevice
+)
+
+// Key names an endpoint on this host.
+type Key struct {
+	VNI  uint32
+	Name string
+}
+
+// Endpoint is the desired state of one endpoint on this host.
+type Endpoint struct {
+	Key
+	Kind Kind
+	// Address is the endpoint's IPv4 address.
+	Address netip.Addr
+	// Prefixes are the VPC's prefixes; one of them contains Address.
+	Prefixes []netip.Prefix
+	// Gateway is the VPC's gateway address in the prefix of Address.
+	Gateway netip.Addr
+	// MAC is empty if it is to be given (KindNetns) or learned (the others).
+	MAC net.HardwareAddr
+	// Netns is the path of the namespace and Ifname the interface to make in it.
+	Netns, Ifname string
+	// Device is the host's device (KindTap, KindDevice).
+	Device string
+	// MTU of the endpoint's interface in bytes (KindNetns, KindTap).
+	MTU int
+	// Superseded cuts the endpoint off: it answers for nothing, and nothing
+	// passes. Its device stays.
+	Superseded bool
+	// Ingress and Egress are the policies of the groups that it carries.
+	Ingress, Egress policy.ID
+}
+
+// Address is a destination of a VPC that this host knows.
+type Address struct {
+	VNI  uint32
+	Addr netip.Addr
+}
+
+// Location says where an address is, and who it is to the rules.
+type Location struct {
+	// Node is the /64 of the remote node, invalid for an address of this host.
+	Node netip.Prefix
+	// Endpoint is the local endpoint, zero for a remote address.
+	Endpoint Key
+	// Identity is what rules call it.
+	Identity policy.Identity
+}
+
+// Node is a remote node that can be reached.
+type Node struct {
+	// Prefix is its /64.
+	Prefix netip.Prefix
+	// Device is the name of the tunnel device that leads to it.
+	Device string
+	// MTU of the tunnel to it in bytes.
+	MTU int
+}
+
+// State is all that the datapath of this host shall be.
+type State struct {
+	// Tunnels are the devices on which the overlay's packets arrive.
+	Tunnels []string
+	// Prefix is this node's own /64.
+	Prefix    netip.Prefix
+	Endpoints map[Key]Endpoint
+	Addresses map[Address]Location
+	Nodes     map[netip.Prefix]Node
+	// Policies are the verdict tables that Endpoints refer to.
+	Policies map[policy.ID]*policy.Table
+}
+
+// Counters count the packets of one endpoint, as the endpoint sees them.
+type Counters struct {
+	RxPackets, RxBytes uint64
+	TxPackets, TxBytes uint64
+	// Drops has the dropped packets by reason; reasons with none are left out.
+	Drops map[string]uint64
+}
+
+// Status is what is true of an endpoint in the kernel.
+type Status struct {
+	// Device is the host's device.
+	Device string
+	// MAC is the address in use, empty while it is still to be learned.
+	MAC net.HardwareAddr
+	// Counters since the endpoint was attached.
+	Counters Counters
+}

@@ -1,0 +1,100 @@
+package mesh
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Role is something that a node's certificate allows it to be.
+type Role string
+
+// The roles of a node.
+const (
+	RoleEdge      Role = "edge"
+	RoleCloud     Role = "cloud"
+	RoleGateway   Role = "gateway"
+	RoleRelay     Role = "relay"
+	RoleAuthority Role = "authority"
+)
+
+// NodeID is the lower-case hexadecimal SHA-256 of a node's public key (PKIX,
+// DER), cut to 40 digits. Its first 10 digits are the node's part of its /64.
+type NodeID string
+
+// ID is the same of the mesh authority's first key, cut to 40 digits. Its first
+// four digits are the mesh's part of every /64.
+type ID string
+
+// Kind is a kind of record, and so who may sign it.
+type Kind string
+
+// The kinds of records.
+const (
+	// KindNode is a node's word about itself: key is its NodeID.
+	KindNode Kind = "node"
+	// KindEndpoint is a node's word about an endpoint of its own: key is
+	// NodeID/VNI/name. Only that node may sign it.
+	KindEndpoint Kind = "endpoint"
+	// KindVPC is a VPC: key is its name. Only an authority may sign it.
+	KindVPC Kind = "vpc"
+	// KindGroup is a security group: key is VNI/name. Only an authority may
+	// sign it.
+	KindGroup Kind = "group"
+)
+
+// Version orders the writes of one record and the claims on one address: a
+// hybrid logical clock (Kulkarni et al., 2014), milliseconds since 1970 in the
+// upper 48 bits, a counter in the lower 16.
+type Version uint64
+
+// Record is one verified piece of replicated state.
+type Record struct {
+	Kind    Kind
+	Key     string
+	Version Version
+	// Node signed it.
+	Node NodeID
+	// Deleted marks a tombstone; its payload is empty.
+	Deleted bool
+	// Payload is the owner's business; mesh does not look inside, except in
+	// KindNode.
+	Payload []byte
+}
+
+// Link is one underlay address of a node.
+type Link struct {
+	Addr    netip.Addr
+	Carrier string
+}
+
+// State says how a node is seen from here.
+type State string
+
+// The states of a node.
+const (
+	StateAlive   State = "alive"
+	StateSuspect State = "suspect"
+	StateDead    State = "dead"
+	StateLeft    State = "left"
+)
+
+// Node is a member of the mesh, as its certificate and its own record say.
+type Node struct {
+	ID    NodeID
+	Name  string
+	Roles []Role
+	State State
+	Links []Link
+	// Prefix is the node's /64 on the overlay; Addr its own address there.
+	Prefix netip.Prefix
+	Addr   netip.Addr
+	// Version of its edgenetd.
+	Version string
+	// CertificateExpires is the end of its certificate.
+	CertificateExpires time.Time
+	// Announcement is what the node's owner wants others to know, for instance
+	// its tunnel keys and ports. At most 1 KiB.
+	Announcement []byte
+	// Local is true for this node.
+	Local bool
+}

@@ -1,0 +1,48 @@
+package policy
+
+import "net/netip"
+
+// Identity is what the rules of a VPC call a remote address: the groups that
+// it carries and the CIDRs of rules that it falls in. Addresses with the same
+// identity get the same verdicts. 0 is no identity.
+type Identity uint64
+
+// ID names a verdict table. The same table of the same VPC always has the same
+// ID, another one another. 0 is no table: it drops everything.
+type ID uint64
+
+// Interval permits the ports First to Last. For ICMP a port is type<<8 | code.
+type Interval struct {
+	First, Last uint16
+	// Rule is the index in Table.Rules of the rule that permits it.
+	Rule uint32
+}
+
+// Match is what a verdict is looked up by, besides the port.
+type Match struct {
+	Identity Identity
+	// Protocol is the IP protocol number 1, 6 or 17, or 0 for every other.
+	Protocol uint8
+}
+
+// Table has the verdicts of one direction of the groups of an endpoint: what
+// it does not permit is dropped.
+type Table struct {
+	// Permits has sorted, disjoint intervals for each match.
+	Permits map[Match][]Interval
+	// Rules names the rules that intervals refer to.
+	Rules []RuleRef
+}
+
+// RuleRef names a rule for people.
+type RuleRef struct {
+	// Group is empty for the default that lets everything out.
+	Group string
+	ID    string
+}
+
+// Host is an address of a VPC and the groups that it carries.
+type Host struct {
+	Addr   netip.Addr
+	Groups []string
+}
