@@ -1,0 +1,105 @@
+# edgenet. `make` alone lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X edgenet.dev/edgenet/internal/version.Version=$(VERSION)
+PROGRAMS := edgenetd edgenetctl
+PREFIX ?= /usr/local
+TOOLS := $(CURDIR)/bin/tools
+
+# Every .proto of the tree; each is generated beside itself.
+PROTOS := $(shell find api pkg -name '*.proto' 2>/dev/null | sort)
+# What the end-to-end tests hang on: missing privileges fail instead of skip.
+E2E ?= must
+# Fuzzing time of each target in `make fuzz`.
+FUZZTIME ?= 10s
+
+export GOFLAGS ?= -buildvcs=false
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## a mesh of four hosts and two tenants in namespaces (KEEP=1 leaves it running)
+	scripts/deps.sh demo
+	$(MAKE) build
+	go build -o bin/demo ./test/demo
+	EDGENET_BIN=$(CURDIR)/bin bin/demo $(if $(KEEP),-keep)
+
+.PHONY: build
+build: ## the programs, static, into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+	go run ./scripts/checkstatic $(PROGRAMS:%=bin/%)
+
+.PHONY: build-arm64
+build-arm64: ## the programs for arm64, static, into bin/arm64/
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/arm64/ $(PROGRAMS:%=./cmd/%)
+	go run ./scripts/checkstatic $(PROGRAMS:%=bin/arm64/%)
+
+.PHONY: install
+install: build ## the programs into $(PREFIX)/bin
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS:%=bin/%)
+
+.PHONY: test
+test: ## everything: vet, generated code, lint, all tests with the race detector
+	scripts/deps.sh test generate
+	$(MAKE) vet generate-check lint test-unit test-e2e
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: test-unit
+test-unit: ## the tests of each package
+	EDGENET_E2E=$(E2E) go test -race -timeout 15m $$(go list ./... | grep -v '/test/netns$$')
+
+# By themselves, after the others: they count what is left in the kernel.
+.PHONY: test-e2e
+test-e2e: ## the whole-system scenarios (RUN=regexp chooses)
+	EDGENET_E2E=$(E2E) EDGENET_ALONE=1 EDGENET_RACE=1 go test -race -count=1 -timeout 20m $(if $(RUN),-run '$(RUN)' -v) ./test/netns
+
+.PHONY: bench
+bench: ## measure the promises (ONLY=regexp chooses), into bench/results.json
+	scripts/deps.sh bench
+	$(MAKE) build
+	go build -o bin/bench ./bench
+	EDGENET_BIN=$(CURDIR)/bin bin/bench -only '$(ONLY)' -out bench/results.json
+
+.PHONY: bench-check
+bench-check: ## fail when a measured promise is missed
+	scripts/bench-check.sh bench/results.json
+
+.PHONY: lint
+lint: tools ## golangci-lint, staticcheck, govulncheck, clang-format
+	scripts/lint.sh
+
+.PHONY: fmt
+fmt: tools ## gofumpt, gci and clang-format in place
+	$(TOOLS)/golangci-lint fmt
+	find bpf -name '*.[ch]' -exec clang-format-19 -i {} +
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: tools
+tools: ## the linters, by version, into bin/tools
+	scripts/tools.sh lint
+
+.PHONY: generate
+generate: ## protobuf, Connect and BPF objects
+	scripts/deps.sh generate
+	scripts/tools.sh generate
+	scripts/generate.sh $(PROTOS)
+
+.PHONY: generate-check
+generate-check: ## fail when a generated file is not what its source gives
+	scripts/generate-check.sh $(PROTOS)
+
+.PHONY: clean
+clean: ## what was built
+	rm -rf bin bench/results.json

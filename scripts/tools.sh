@@ -1,0 +1,35 @@
+#!/bin/bash
+# Builds the tools of one group into bin/tools, each at its pinned version. A
+# tool that is there at that version is left alone.
+#
+#	scripts/tools.sh lint|generate
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export GOBIN=$PWD/bin/tools
+mkdir -p "$GOBIN"
+
+# pinned MODULE/PACKAGE VERSION
+pinned() {
+	local binary=$GOBIN/${1##*/}
+	if [[ -x $binary ]] && go version -m "$binary" | grep -q "^	mod	.*	$2\b"; then
+		return
+	fi
+	echo "tools: building ${1##*/} $2"
+	GOFLAGS=-buildvcs=false go install "$1@$2"
+}
+
+case ${1-} in
+lint)
+	pinned github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
+	pinned honnef.co/go/tools/cmd/staticcheck v0.8.2
+	pinned golang.org/x/vuln/cmd/govulncheck v1.9.0
+	;;
+generate)
+	# Their versions are go.mod's.
+	go install google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
+	;;
+*)
+	echo "tools: want lint or generate" >&2
+	exit 2
+	;;
+esac
