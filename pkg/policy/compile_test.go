@@ -1,0 +1,311 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+)
+
+// rule parses "ingress tcp 80,443 any": the ports may be left out.
+func rule(t testing.TB, direction, protocol, ports, peer string) Rule {
+	t.Helper()
+	var list []string
+	if ports != "" {
+		list = []string{ports}
+	}
+	r, err := ParseRule(direction, protocol, list, peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func host(addr string, groups ...string) Host {
+	return Host{Addr: netip.MustParseAddr(addr), Groups: groups}
+}
+
+func flow(protocol uint8, source, destination string, port uint16) Flow {
+	return Flow{
+		Source:      netip.MustParseAddr(source),
+		Destination: netip.MustParseAddr(destination),
+		Protocol:    protocol,
+		Port:        port,
+	}
+}
+
+func compile(t testing.TB, v VPC) *Compiled {
+	t.Helper()
+	c, err := Compile(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// setsOf asks for a table for every set that a host carries.
+func setsOf(hosts []Host) [][]string {
+	var sets [][]string
+	for _, h := range hosts {
+		sets = append(sets, h.Groups)
+	}
+	return sets
+}
+
+// lookup does with a compiled VPC what the datapath does with a flow.
+func lookup(v VPC, c *Compiled, f Flow) (egress, ingress Verdict) {
+	source, knownSource := v.host(f.Source)
+	destination, knownDestination := v.host(f.Destination)
+	if !knownSource || !knownDestination {
+		return Verdict{}, Verdict{}
+	}
+	judge := func(own, other Host, dir Direction) Verdict {
+		table := c.Tables[c.Policy(own.Groups, dir)]
+		rule, ok := table.Lookup(Match{
+			Identity: c.Identities[other.Addr],
+			Protocol: MatchProtocol(f.Protocol),
+		}, f.Port)
+		return Verdict{Allowed: ok, Rule: rule}
+	}
+	return judge(source, destination, Egress), judge(destination, source, Ingress)
+}
+
+func TestVerdictsBySentence(t *testing.T) {
+	const other = "10.0.0.9"
+	world := func(rules map[string][]Rule, groups ...string) VPC {
+		v := VPC{VNI: 7, Hosts: []Host{
+			host("10.0.0.2", "web"),
+			host("10.0.0.3", "db"),
+			host("10.0.0.4", "web", "db"),
+			host("10.0.0.5"),
+			host("10.0.0.6", "gone"),
+			host("10.1.0.2", "far"),
+		}}
+		for _, name := range groups {
+			v.Groups = append(v.Groups, Group{Name: name, Rules: rules[name]})
+		}
+		v.Sets = setsOf(v.Hosts)
+		return v
+	}
+	tests := []struct {
+		name  string
+		vpc   VPC
+		flow  Flow
+		want  bool
+		group string // of the ingress rule that permits
+	}{
+		{
+			name: "nothing comes into an endpoint without groups",
+			vpc:  world(nil),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.5", 80),
+		}, {
+			name: "a port that a rule permits from any comes in",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "tcp", "5432", "any")}}, "db"),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.3", 5432), want: true, group: "db",
+		}, {
+			name: "the port beside it does not",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "tcp", "5432", "any")}}, "db"),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.3", 5433),
+		}, {
+			name: "nor the same port of another protocol",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "tcp", "5432", "any")}}, "db"),
+			flow: flow(protoUDP, "10.0.0.2", "10.0.0.3", 5432),
+		}, {
+			name: "a rule that names a group permits its members",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "tcp", "5432", "group:web")}}, "db", "web"),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.3", 5432), want: true, group: "db",
+		}, {
+			name: "and no others",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "tcp", "5432", "group:web")}}, "db", "web"),
+			flow: flow(protoTCP, "10.0.0.5", "10.0.0.3", 5432),
+		}, {
+			name: "a rule that names a missing group permits nobody, not even who carries the name",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "tcp", "5432", "group:web")}}, "db"),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.3", 5432),
+		}, {
+			name: "an endpoint of a deleted group gets none of its rules",
+			vpc:  world(map[string][]Rule{"gone": {rule(t, "ingress", "any", "", "any")}}, "db"),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.6", 80),
+		}, {
+			name: "a CIDR permits addresses in it",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "udp", "", "10.1.0.0/16")}}, "db"),
+			flow: flow(protoUDP, "10.1.0.2", "10.0.0.3", 53), want: true, group: "db",
+		}, {
+			name: "and not those outside",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "udp", "", "10.1.0.0/16")}}, "db"),
+			flow: flow(protoUDP, "10.0.0.2", "10.0.0.3", 53),
+		}, {
+			name: "a rule for icmp permits every type and code",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "icmp", "", "any")}}, "db"),
+			flow: flow(protoICMP, "10.0.0.2", "10.0.0.3", ICMPPort(13, 255)), want: true, group: "db",
+		}, {
+			name: "another protocol comes in by an any rule only",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "any", "", "any")}}, "db"),
+			flow: flow(47, "10.0.0.2", "10.0.0.3", 0), want: true, group: "db",
+		}, {
+			name: "and not by rules for all named protocols",
+			vpc: world(map[string][]Rule{"db": {
+				rule(t, "ingress", "tcp", "", "any"), rule(t, "ingress", "udp", "", "any"), rule(t, "ingress", "icmp", "", "any"),
+			}}, "db"),
+			flow: flow(47, "10.0.0.2", "10.0.0.3", 0),
+		}, {
+			name: "an endpoint of two groups has the rules of both",
+			vpc: world(map[string][]Rule{
+				"db":  {rule(t, "ingress", "tcp", "5432", "any")},
+				"web": {rule(t, "ingress", "tcp", "80", "any")},
+			}, "db", "web"),
+			flow: flow(protoTCP, "10.0.0.5", "10.0.0.4", 80), want: true, group: "web",
+		}, {
+			name: "one egress rule ends the permission of everything else",
+			vpc: world(map[string][]Rule{
+				"db":  {rule(t, "ingress", "any", "", "any")},
+				"web": {rule(t, "egress", "udp", "53", "any")},
+			}, "db", "web"),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.3", 5432), group: "db",
+		}, {
+			name: "and permits what it says",
+			vpc: world(map[string][]Rule{
+				"db":  {rule(t, "ingress", "any", "", "any")},
+				"web": {rule(t, "egress", "udp", "53", "group:db")},
+			}, "db", "web"),
+			flow: flow(protoUDP, "10.0.0.2", "10.0.0.3", 53), want: true, group: "db",
+		}, {
+			name: "an ingress rule of the source permits nothing to the destination",
+			vpc:  world(map[string][]Rule{"web": {rule(t, "ingress", "any", "", "any")}}, "db", "web"),
+			flow: flow(protoTCP, "10.0.0.2", "10.0.0.3", 80),
+		}, {
+			name: "an unknown source goes nowhere",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "any", "", "any")}}, "db"),
+			flow: flow(protoTCP, other, "10.0.0.3", 80),
+		}, {
+			name: "an unknown destination is never reached",
+			vpc:  world(map[string][]Rule{"db": {rule(t, "ingress", "any", "", "any")}}, "db"),
+			flow: flow(protoTCP, "10.0.0.3", other, 80),
+		}, {
+			name: "where two rules permit, the first by group is named",
+			vpc: world(map[string][]Rule{
+				"db":  {rule(t, "ingress", "any", "", "any")},
+				"web": {rule(t, "ingress", "any", "", "any")},
+			}, "web", "db"),
+			flow: flow(protoTCP, "10.0.0.5", "10.0.0.4", 80), want: true, group: "db",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := tt.vpc.Explain(tt.flow)
+			if e.Allowed != tt.want || e.Ingress.Rule.Group != tt.group {
+				t.Errorf("Explain(%s) = %s; want allowed %v by group %q", tt.flow, e, tt.want, tt.group)
+			}
+			egress, ingress := lookup(tt.vpc, compile(t, tt.vpc), tt.flow)
+			if got := egress.Allowed && ingress.Allowed; got != tt.want || ingress.Rule.Group != tt.group {
+				t.Errorf("tables say %v by group %q for %s; want %v by %q", got, ingress.Rule.Group, tt.flow, tt.want, tt.group)
+			}
+		})
+	}
+}
+
+func TestCompileRefuses(t *testing.T) {
+	valid := Group{Name: "web", Rules: []Rule{rule(t, "ingress", "tcp", "80", "any")}}
+	tests := []struct {
+		name string
+		vpc  VPC
+		want string
+	}{
+		{"a VNI of 0", VPC{}, "compile VPC 0: VNI 0 is not from 1 to 16777215"},
+		{"a VNI beyond 24 bits", VPC{VNI: 1 << 24}, "compile VPC 16777216: VNI 16777216 is not from 1 to 16777215"},
+		{"two groups of one name", VPC{VNI: 1, Groups: []Group{valid, valid}}, "compile VPC 1: group web is there twice"},
+		{
+			"two equal rules", VPC{VNI: 1, Groups: []Group{{Name: "a", Rules: []Rule{valid.Rules[0], valid.Rules[0]}}}},
+			"compile VPC 1: group a: rule " + valid.Rules[0].ID() + " (ingress tcp 80 from any) is there twice",
+		},
+		{"a rule without direction", VPC{VNI: 1, Groups: []Group{{Name: "a", Rules: []Rule{{}}}}}, "compile VPC 1: group a: rule has direction 0: set ingress or egress"},
+		{"an address twice", VPC{VNI: 1, Hosts: []Host{host("10.0.0.1"), host("10.0.0.1")}}, "compile VPC 1: host 10.0.0.1 is there twice"},
+		{"a host without address", VPC{VNI: 1, Hosts: []Host{{}}}, "compile VPC 1: host without an address"},
+		{"a host of IPv6", VPC{VNI: 1, Hosts: []Host{host("fd00::1")}}, "compile VPC 1: host fd00::1 is not IPv4: only IPv4 is possible"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Compile(tt.vpc)
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("Compile: %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNumbersFollowContentOnly(t *testing.T) {
+	web := Group{Name: "web", Rules: []Rule{rule(t, "ingress", "tcp", "80", "any"), rule(t, "ingress", "udp", "53", "10.0.0.0/24")}}
+	db := Group{Name: "db", Rules: []Rule{rule(t, "ingress", "tcp", "5432", "group:web")}}
+	hosts := []Host{host("10.0.0.2", "web"), host("10.0.0.3", "db"), host("10.0.0.4", "web", "db")}
+	base := VPC{VNI: 9, Groups: []Group{web, db}, Hosts: hosts, Sets: setsOf(hosts)}
+
+	// The same said in another order.
+	turned := VPC{
+		VNI:    9,
+		Groups: []Group{db, {Name: "web", Rules: []Rule{web.Rules[1], web.Rules[0]}}},
+		Hosts:  []Host{host("10.0.0.4", "db", "web", "db"), hosts[1], hosts[0]},
+		Sets:   [][]string{{"db", "web", "web"}, {"db"}, {"web"}},
+	}
+	one, two := compile(t, base), compile(t, turned)
+	for addr, id := range one.Identities {
+		if two.Identities[addr] != id {
+			t.Errorf("identity of %s is %x, in another order %x", addr, id, two.Identities[addr])
+		}
+	}
+	for _, set := range base.Sets {
+		for _, dir := range []Direction{Ingress, Egress} {
+			if a, b := one.Policy(set, dir), two.Policy(set, dir); a != b || a == 0 {
+				t.Errorf("%s policy of %v is %x, in another order %x", dir, set, a, b)
+			}
+		}
+	}
+
+	other := base
+	other.VNI = 10
+	three := compile(t, other)
+	if one.Identities[hosts[0].Addr] == three.Identities[hosts[0].Addr] {
+		t.Error("two VPCs share an identity")
+	}
+	for id := range three.Tables {
+		if one.Tables[id] != nil {
+			t.Errorf("two VPCs share the table %x", id)
+		}
+	}
+	if one.Policy([]string{"never", "asked"}, Egress) != 0 {
+		t.Error("a set that was not asked for has a table")
+	}
+}
+
+// Known values: a change here means that a new version numbers things
+// otherwise than a running one, and replaces every table when it starts.
+func TestNumbersStayTheSameOverReleases(t *testing.T) {
+	r := rule(t, "ingress", "tcp", "80,8000-8100", "group:web")
+	v := VPC{
+		VNI:    4711,
+		Groups: []Group{{Name: "web", Rules: []Rule{r, rule(t, "egress", "any", "", "10.0.0.0/8")}}},
+		Hosts:  []Host{host("10.0.0.2", "web")},
+		Sets:   [][]string{{"web"}},
+	}
+	c := compile(t, v)
+	got := fmt.Sprintf("%s %x %x %x", r.ID(), uint64(c.Identities[v.Hosts[0].Addr]),
+		uint64(c.Policy([]string{"web"}, Ingress)), uint64(c.Policy([]string{"web"}, Egress)))
+	const want = "ed85265da606 761d8dd6b9479dac 1a8433f0693030bc 5c50aa9374631893"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestASetWhoseExtraRulesMatchNobodySharesTheTable(t *testing.T) {
+	v := VPC{
+		VNI: 1,
+		Groups: []Group{
+			{Name: "a", Rules: []Rule{rule(t, "ingress", "tcp", "80", "any")}},
+			{Name: "b", Rules: []Rule{rule(t, "ingress", "tcp", "80", "group:c")}},
+		},
+		Hosts: []Host{host("10.0.0.2", "a", "b")},
+		Sets:  [][]string{{"a"}, {"a", "b"}},
+	}
+	c := compile(t, v)
+	if a, ab := c.Policy([]string{"a"}, Ingress), c.Policy([]string{"a", "b"}, Ingress); a != ab {
+		t.Errorf("policies are %x and %x", a, ab)
+	}
+}
