@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"edgenet.dev/edgenet/internal/config"
+	"edgenet.dev/edgenet/internal/control"
+	edgenet "edgenet.dev/edgenet/internal/daemon"
+	"edgenet.dev/edgenet/internal/version"
+)
+
+// serve runs the daemon until a signal. A second signal kills it.
+func serve(ctx context.Context, cfg config.Config) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	log := newLogger(cfg)
+	var handler http.Handler
+	d, err := edgenet.New(cfg, func(d *edgenet.Daemon) http.Handler {
+		handler = control.Handler(d, log.With("part", "control"))
+		return control.PeerHandler(d, handler)
+	}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	server, err := control.Listen(cfg.Socket(), handler)
+	if err != nil {
+		return err
+	}
+	log.Info("edgenetd starts", "name", cfg.Name, "version", version.Version, "socket", cfg.Socket())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.Run(ctx) })
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		stop() // the next signal has its default effect
+		notify(log, daemon.SdNotifyStopping)
+		log.Info("edgenetd stops; tunnels, endpoints and rules stay in force")
+		return nil
+	})
+	notify(log, daemon.SdNotifyReady)
+	return group.Wait()
+}
+
+// notify tells systemd, where there is one.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("tell the service manager", "state", state, "err", err)
+	}
+}
+
+func newLogger(cfg config.Config) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}

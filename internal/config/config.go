@@ -1,0 +1,190 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// Defaults of the settings.
+const (
+	DefaultFile     = "/etc/edgenet/edgenetd.yaml"
+	DefaultStateDir = "/var/lib/edgenet"
+	DefaultRunDir   = "/run/edgenet"
+
+	DefaultWireGuardPort = 51820
+	DefaultGossipPort    = 7946
+	DefaultPeerPort      = 7947
+)
+
+// maxSocketPath is the room for a path in struct sockaddr_un (unix(7)), less
+// the terminating zero.
+const maxSocketPath = 107
+
+// Underlay is one of the host's addresses on the underlay.
+type Underlay struct {
+	Addr netip.Addr
+	// Carrier is a label, empty if none was given.
+	Carrier string
+}
+
+// Config is what edgenetd is told. Build it with Load.
+type Config struct {
+	// Name is the node's name in the mesh.
+	Name string
+	// Underlay has at least one address.
+	Underlay []Underlay
+	// StateDir keeps what outlives a boot, RunDir what does not.
+	StateDir, RunDir string
+	LogLevel         slog.Level
+	// LogFormat is text or json.
+	LogFormat string
+	// Ports on the underlay: UDP, TCP and UDP, TCP.
+	WireGuardPort, GossipPort, PeerPort uint16
+	// ForwardFrom are the roles whose nodes may ask this authority for changes
+	// of VPCs and groups; empty means every admitted node.
+	ForwardFrom []string
+}
+
+// Socket is the path of the control socket.
+func (c Config) Socket() string { return filepath.Join(c.RunDir, "edgenetd.sock") }
+
+// settings are the values as text, under the names that flags, environment
+// (EDGENET_NAME, ...) and file share.
+type settings struct {
+	Name          string   `yaml:"name"`
+	Underlay      []string `yaml:"underlay"`
+	StateDir      string   `yaml:"state-dir"`
+	RunDir        string   `yaml:"run-dir"`
+	LogLevel      string   `yaml:"log-level"`
+	LogFormat     string   `yaml:"log-format"`
+	WireGuardPort int      `yaml:"wireguard-port"`
+	GossipPort    int      `yaml:"gossip-port"`
+	PeerPort      int      `yaml:"peer-port"`
+	ForwardFrom   []string `yaml:"forward-from"`
+}
+
+func defaults() settings {
+	name, err := os.Hostname()
+	if err != nil {
+		name = ""
+	}
+	name, _, _ = strings.Cut(strings.ToLower(name), ".")
+	return settings{
+		Name:          name,
+		StateDir:      DefaultStateDir,
+		RunDir:        DefaultRunDir,
+		LogLevel:      "info",
+		LogFormat:     "text",
+		WireGuardPort: DefaultWireGuardPort,
+		GossipPort:    DefaultGossipPort,
+		PeerPort:      DefaultPeerPort,
+	}
+}
+
+// config checks every setting and reports all that are wrong, not only the
+// first.
+func (s settings) config() (Config, error) {
+	c := Config{Name: s.Name, LogFormat: s.LogFormat, ForwardFrom: s.ForwardFrom}
+	var problems []error
+	note := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if err := policy.ValidateName(s.Name); err != nil {
+		note(fmt.Errorf("name: %w", err))
+	}
+	var err error
+	c.Underlay, err = parseUnderlay(s.Underlay)
+	note(err)
+	c.StateDir, err = absolute("state-dir", s.StateDir)
+	note(err)
+	c.RunDir, err = absolute("run-dir", s.RunDir)
+	note(err)
+	if len(c.Socket()) > maxSocketPath {
+		note(fmt.Errorf("run-dir: %s: the control socket's path would have %d bytes; at most %d", c.RunDir, len(c.Socket()), maxSocketPath))
+	}
+	if err := c.LogLevel.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		note(fmt.Errorf("log-level: %q: want debug, info, warn or error", s.LogLevel))
+	}
+	if s.LogFormat != "text" && s.LogFormat != "json" {
+		note(fmt.Errorf("log-format: %q: want text or json", s.LogFormat))
+	}
+	c.WireGuardPort, err = port("wireguard-port", s.WireGuardPort)
+	note(err)
+	c.GossipPort, err = port("gossip-port", s.GossipPort)
+	note(err)
+	c.PeerPort, err = port("peer-port", s.PeerPort)
+	note(err)
+	if s.GossipPort == s.PeerPort {
+		note(fmt.Errorf("peer-port: %d: is the gossip port too; both use TCP", s.PeerPort))
+	}
+	if s.WireGuardPort == s.GossipPort {
+		note(fmt.Errorf("wireguard-port: %d: is the gossip port too; both use UDP", s.WireGuardPort))
+	}
+	note(checkRoles(s.ForwardFrom))
+	return c, errors.Join(problems...)
+}
+
+func absolute(key, path string) (string, error) {
+	if path == "" {
+		return "", fmt.Errorf("%s: is empty; want a folder", key)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", key, err)
+	}
+	return abs, nil
+}
+
+func port(key string, n int) (uint16, error) {
+	if n < 1 || n > 65535 {
+		return 0, fmt.Errorf("%s: %d: want 1 to 65535", key, n)
+	}
+	return uint16(n), nil
+}
+
+func checkRoles(roles []string) error {
+	for _, r := range roles {
+		switch r {
+		case "edge", "cloud", "gateway", "relay", "authority":
+		default:
+			return fmt.Errorf("forward-from: %q: want edge, cloud, gateway, relay or authority", r)
+		}
+	}
+	return nil
+}
+
+// parseUnderlay parses ADDRESS or ADDRESS@CARRIER.
+func parseUnderlay(texts []string) ([]Underlay, error) {
+	var links []Underlay
+	seen := map[netip.Addr]bool{}
+	for _, text := range texts {
+		address, carrier, labelled := strings.Cut(strings.TrimSpace(text), "@")
+		addr, err := netip.ParseAddr(address)
+		if err != nil || addr.IsUnspecified() || addr.IsMulticast() || addr.Is4In6() {
+			return nil, fmt.Errorf("underlay: %q: want an address of this host, or ADDRESS@CARRIER", text)
+		}
+		if labelled {
+			if err := policy.ValidateName(carrier); err != nil {
+				return nil, fmt.Errorf("underlay: %q: carrier: %w", text, err)
+			}
+		}
+		if seen[addr] {
+			return nil, fmt.Errorf("underlay: %s: is there twice", addr)
+		}
+		seen[addr] = true
+		links = append(links, Underlay{Addr: addr, Carrier: carrier})
+	}
+	if len(links) == 0 {
+		return nil, errors.New("underlay: none given; want at least one address of this host, such as 198.18.0.2")
+	}
+	return links, nil
+}

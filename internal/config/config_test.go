@@ -1,0 +1,141 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// load runs a command line as edgenetd does.
+func loadArgs(t *testing.T, args ...string) (Config, error) {
+	t.Helper()
+	var cfg Config
+	app := &cli.App{Flags: Flags(), Action: func(c *cli.Context) error {
+		var err error
+		cfg, err = Load(c)
+		return err
+	}, ExitErrHandler: func(*cli.Context, error) {}}
+	return cfg, app.Run(append([]string{"edgenetd"}, args...))
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "edgenetd.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFlagsBeatEnvironmentBeatsFile(t *testing.T) {
+	file := writeFile(t, "name: from-file\nlog-level: debug\nlog-format: json\nunderlay: [198.18.0.2, 198.18.1.2@telecom]\npeer-port: 8000\n")
+	t.Setenv("EDGENET_NAME", "from-env")
+	t.Setenv("EDGENET_LOG_LEVEL", "warn")
+	cfg, err := loadArgs(t, "--config", file, "--name", "from-flag")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Name != "from-flag" {
+		t.Errorf("name is %q: a flag must beat the environment", cfg.Name)
+	}
+	if cfg.LogLevel != slog.LevelWarn {
+		t.Errorf("log level is %v: the environment must beat the file", cfg.LogLevel)
+	}
+	if cfg.LogFormat != "json" || cfg.PeerPort != 8000 {
+		t.Errorf("got format %q and port %d: the file must beat the defaults", cfg.LogFormat, cfg.PeerPort)
+	}
+	want := []Underlay{{Addr: netip.MustParseAddr("198.18.0.2")}, {Addr: netip.MustParseAddr("198.18.1.2"), Carrier: "telecom"}}
+	if len(cfg.Underlay) != 2 || cfg.Underlay[0] != want[0] || cfg.Underlay[1] != want[1] {
+		t.Errorf("underlay is %v, want %v", cfg.Underlay, want)
+	}
+	if cfg.StateDir != DefaultStateDir || cfg.Socket() != "/run/edgenet/edgenetd.sock" {
+		t.Errorf("folders are %s and %s", cfg.StateDir, cfg.Socket())
+	}
+}
+
+func TestUnderlayIsAListInEveryForm(t *testing.T) {
+	for sentence, args := range map[string][]string{
+		"commas":   {"--underlay", "198.18.0.2,198.18.0.3"},
+		"repeated": {"--underlay", "198.18.0.2", "--underlay", "198.18.0.3"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			cfg, err := loadArgs(t, append(args, "--name", "edge-1")...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(cfg.Underlay) != 2 {
+				t.Errorf("underlay is %v, want two", cfg.Underlay)
+			}
+		})
+	}
+}
+
+func TestAnEmptyFileIsFine(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n"} {
+		if _, err := loadArgs(t, "--config", writeFile(t, text), "--name", "a", "--underlay", "127.0.0.1"); err != nil {
+			t.Errorf("file %q: %v", text, err)
+		}
+	}
+}
+
+func TestBadSettingsAreNamed(t *testing.T) {
+	ok := []string{"--name", "edge-1", "--underlay", "127.0.0.1"}
+	for want, args := range map[string][]string{
+		`underlays`:                     {"--config", writeFile(t, "underlays: [127.0.0.1]\n")},
+		`line`:                          {"--config", writeFile(t, "name: [\n")},
+		`no such file`:                  {"--config", "/nowhere/edgenetd.yaml"},
+		`underlay: none given`:          {"--name", "edge-1"},
+		`name: `:                        {"--name", "Edge 1", "--underlay", "127.0.0.1"},
+		`underlay: "nonsense"`:          append(ok, "--underlay", "nonsense"),
+		`is there twice`:                append(ok, "--underlay", "127.0.0.1"),
+		`log-level: "loud"`:             append(ok, "--log-level", "loud"),
+		`log-format: "xml"`:             append(ok, "--log-format", "xml"),
+		`gossip-port: 70000`:            append(ok, "--gossip-port", "70000"),
+		`is the gossip port too`:        append(ok, "--peer-port", "7946"),
+		`run-dir: `:                     append(ok, "--run-dir", "/"+strings.Repeat("x", 120)),
+		`forward-from: "king"`:          append(ok, "--forward-from", "king"),
+		`flag provided but not defined`: append(ok, "--colour", "red"),
+	} {
+		t.Run(want, func(t *testing.T) {
+			_, err := loadArgs(t, args...)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got error %v, want one with %q", err, want)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAreToldAtOnce(t *testing.T) {
+	_, err := loadArgs(t, "--name", "Edge 1", "--log-level", "loud")
+	for _, want := range []string{"name:", "underlay:", "log-level:"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not tell of %s", err, want)
+		}
+	}
+}
+
+func TestUnknownVariablesAreRefused(t *testing.T) {
+	if err := CheckEnvironment([]string{"PATH=/bin", "EDGENET_NAME=a", "EDGENET_SOCKET=/x", "EDGENET_PEER_PORT=1"}, Flags()); err != nil {
+		t.Error(err)
+	}
+	err := CheckEnvironment([]string{"EDGENET_UNDERLAYS=127.0.0.1"}, Flags())
+	if err == nil || !strings.Contains(err.Error(), "EDGENET_UNDERLAYS") {
+		t.Errorf("got %v, want an error that names the variable", err)
+	}
+}
+
+func FuzzFile(f *testing.F) {
+	f.Add([]byte("name: edge-1\nunderlay: [127.0.0.1]\n"))
+	f.Add([]byte("underlay: {a: b}\n"))
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		s := defaults()
+		if s.parse(b) == nil {
+			_, _ = s.config()
+		}
+	})
+}

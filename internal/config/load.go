@@ -1,0 +1,120 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/goccy/go-yaml"
+	"github.com/urfave/cli/v2"
+)
+
+// Flags are edgenetd's settings as flags; each has an environment variable
+// (EDGENET_ and its name in capitals) and a key of the same name in the file.
+func Flags() []cli.Flag {
+	text := func(name, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, Usage: usage, EnvVars: []string{envName(name)}}
+	}
+	list := func(name, usage string) cli.Flag {
+		return &cli.StringSliceFlag{Name: name, Usage: usage, EnvVars: []string{envName(name)}}
+	}
+	number := func(name, usage string, standard int) cli.Flag {
+		return &cli.IntFlag{Name: name, Usage: usage, Value: standard, EnvVars: []string{envName(name)}}
+	}
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "read settings from `FILE`", Value: DefaultFile, EnvVars: []string{envName("config")}},
+		text("name", "the node's `NAME` in the mesh (default: the host's name)"),
+		list("underlay", "`ADDRESS[@CARRIER]` of this host on the underlay; may be repeated or separated by commas"),
+		text("state-dir", "`FOLDER` for what outlives a boot (default: "+DefaultStateDir+")"),
+		text("run-dir", "`FOLDER` for the control socket (default: "+DefaultRunDir+")"),
+		text("log-level", "debug, info, warn or error (default: info)"),
+		text("log-format", "text or json (default: text)"),
+		number("wireguard-port", "UDP `PORT` of the tunnels", DefaultWireGuardPort),
+		number("gossip-port", "TCP and UDP `PORT` of the mesh's gossip", DefaultGossipPort),
+		number("peer-port", "TCP `PORT` where nodes join and talk to one another", DefaultPeerPort),
+		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
+	}
+}
+
+// Load makes the configuration of a parsed command line: flags and
+// environment from ctx, the rest from the file.
+func Load(ctx *cli.Context) (Config, error) {
+	s, err := load(ctx)
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := s.config()
+	if err != nil {
+		return Config{}, fmt.Errorf("check settings: %w", err)
+	}
+	return c, nil
+}
+
+// LoadDirs is Load for work that needs no more than the folders and the log: a
+// node's name and underlay may be wrong or absent.
+func LoadDirs(ctx *cli.Context) (Config, error) {
+	s, err := load(ctx)
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := settings{
+		Name: "cleanup", Underlay: []string{"127.0.0.1"},
+		StateDir: s.StateDir, RunDir: s.RunDir, LogLevel: s.LogLevel, LogFormat: s.LogFormat,
+		WireGuardPort: DefaultWireGuardPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort,
+	}.config()
+	if err != nil {
+		return Config{}, fmt.Errorf("check settings: %w", err)
+	}
+	return c, nil
+}
+
+func load(ctx *cli.Context) (settings, error) {
+	s := defaults()
+	if err := s.readFile(ctx.String("config"), ctx.IsSet("config")); err != nil {
+		return s, err
+	}
+	for key, to := range map[string]*string{
+		"name": &s.Name, "state-dir": &s.StateDir, "run-dir": &s.RunDir, "log-level": &s.LogLevel, "log-format": &s.LogFormat,
+	} {
+		if ctx.IsSet(key) {
+			*to = ctx.String(key)
+		}
+	}
+	for key, to := range map[string]*int{
+		"wireguard-port": &s.WireGuardPort, "gossip-port": &s.GossipPort, "peer-port": &s.PeerPort,
+	} {
+		if ctx.IsSet(key) {
+			*to = ctx.Int(key)
+		}
+	}
+	for key, to := range map[string]*[]string{"underlay": &s.Underlay, "forward-from": &s.ForwardFrom} {
+		if ctx.IsSet(key) {
+			*to = ctx.StringSlice(key)
+		}
+	}
+	return s, nil
+}
+
+// readFile overlays the file's settings; only the default file may be absent.
+func (s *settings) readFile(path string, wanted bool) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !wanted {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	if err := s.parse(b); err != nil {
+		return fmt.Errorf("read settings from %s: %w", path, err)
+	}
+	return nil
+}
+
+// parse overlays settings in YAML. A key that is not known is an error.
+func (s *settings) parse(b []byte) error {
+	if err := yaml.UnmarshalWithOptions(b, s, yaml.Strict()); err != nil {
+		return errors.New(yaml.FormatError(err, false, false))
+	}
+	return nil
+}

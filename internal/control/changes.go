@@ -1,0 +1,149 @@
+package control
+
+import (
+	"context"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/api/edgenet/v1/edgenetv1connect"
+	"edgenet.dev/edgenet/internal/daemon"
+)
+
+// localChanges carries changes of VPCs and groups out, or to an authority if
+// this node is none, and then waits until they are known here.
+type localChanges struct{ daemon *daemon.Daemon }
+
+func forward[Req, Res any](ctx context.Context, d *daemon.Daemon, req *Req,
+	call func(*http.Client, string) func(context.Context, *Req) (*Res, error),
+) (*Res, error) {
+	var res *Res
+	err := d.Forward(ctx, func(client *http.Client, baseURL string) error {
+		var err error
+		res, err = call(client, baseURL)(ctx, req)
+		return err
+	}, unreachable)
+	return res, err
+}
+
+func vpcClient(c *http.Client, url string) edgenetv1connect.VPCServiceClient {
+	return edgenetv1connect.NewVPCServiceClient(c, url)
+}
+
+func groupClient(c *http.Client, url string) edgenetv1connect.GroupServiceClient {
+	return edgenetv1connect.NewGroupServiceClient(c, url)
+}
+
+func (l *localChanges) CreateVPC(ctx context.Context, req *api.CreateVPCRequest) (*api.CreateVPCResponse, error) {
+	if l.daemon.IsAuthority() {
+		v, err := l.daemon.CreateVPC(ctx, req)
+		return &api.CreateVPCResponse{Vpc: v}, err
+	}
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.CreateVPCRequest) (*api.CreateVPCResponse, error) {
+		return vpcClient(c, url).CreateVPC
+	})
+	if err == nil {
+		l.daemon.AwaitVPC(ctx, req.GetName())
+	}
+	return res, err
+}
+
+func (l *localChanges) DeleteVPC(ctx context.Context, req *api.DeleteVPCRequest) (*api.DeleteVPCResponse, error) {
+	if l.daemon.IsAuthority() {
+		return &api.DeleteVPCResponse{}, l.daemon.DeleteVPC(ctx, req.GetName())
+	}
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.DeleteVPCRequest) (*api.DeleteVPCResponse, error) {
+		return vpcClient(c, url).DeleteVPC
+	})
+	if err == nil {
+		l.daemon.AwaitVPCGone(ctx, req.GetName())
+	}
+	return res, err
+}
+
+func (l *localChanges) CreateGroup(ctx context.Context, req *api.CreateGroupRequest) (*api.CreateGroupResponse, error) {
+	if l.daemon.IsAuthority() {
+		g, err := l.daemon.CreateGroup(ctx, req.GetName(), req.GetVpc())
+		return &api.CreateGroupResponse{Group: g}, err
+	}
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.CreateGroupRequest) (*api.CreateGroupResponse, error) {
+		return groupClient(c, url).CreateGroup
+	})
+	if err == nil {
+		l.awaitGroup(ctx, res.GetGroup())
+	}
+	return res, err
+}
+
+func (l *localChanges) DeleteGroup(ctx context.Context, req *api.DeleteGroupRequest) (*api.DeleteGroupResponse, error) {
+	if l.daemon.IsAuthority() {
+		return &api.DeleteGroupResponse{}, l.daemon.DeleteGroup(ctx, req.GetName(), req.GetVpc())
+	}
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.DeleteGroupRequest) (*api.DeleteGroupResponse, error) {
+		return groupClient(c, url).DeleteGroup
+	})
+	if err == nil {
+		l.daemon.AwaitGroupGone(ctx, req.GetName(), req.GetVpc())
+	}
+	return res, err
+}
+
+func (l *localChanges) AddRule(ctx context.Context, req *api.AddRuleRequest) (*api.AddRuleResponse, error) {
+	if l.daemon.IsAuthority() {
+		g, err := l.daemon.AddRule(ctx, req.GetGroup(), req.GetVpc(), req.GetRule())
+		return &api.AddRuleResponse{Group: g}, err
+	}
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.AddRuleRequest) (*api.AddRuleResponse, error) {
+		return groupClient(c, url).AddRule
+	})
+	if err == nil {
+		l.awaitGroup(ctx, res.GetGroup())
+	}
+	return res, err
+}
+
+func (l *localChanges) RemoveRule(ctx context.Context, req *api.RemoveRuleRequest) (*api.RemoveRuleResponse, error) {
+	if l.daemon.IsAuthority() {
+		g, err := l.daemon.RemoveRule(ctx, req.GetGroup(), req.GetVpc(), req.GetRule())
+		return &api.RemoveRuleResponse{Group: g}, err
+	}
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.RemoveRuleRequest) (*api.RemoveRuleResponse, error) {
+		return groupClient(c, url).RemoveRule
+	})
+	if err == nil {
+		l.awaitGroup(ctx, res.GetGroup())
+	}
+	return res, err
+}
+
+func (l *localChanges) awaitGroup(ctx context.Context, g *api.Group) {
+	ids := make([]string, 0, len(g.GetRules()))
+	for _, r := range g.GetRules() {
+		ids = append(ids, r.GetId())
+	}
+	l.daemon.AwaitGroup(ctx, g.GetName(), g.GetVpc(), ids)
+}
+
+// PeerHandler serves what other nodes ask over the mesh: changes, if this node
+// is an authority and lets the caller.
+func PeerHandler(d *daemon.Daemon, handler http.Handler) http.Handler {
+	serve := http.NewServeMux()
+	admit := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := d.AdmitCaller(r.Context()); err != nil {
+			if connect.NewErrorWriter().Write(w, r, withCode(err)) != nil {
+				return // the caller has gone away
+			}
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+	for _, procedure := range []string{
+		edgenetv1connect.VPCServiceCreateVPCProcedure, edgenetv1connect.VPCServiceDeleteVPCProcedure,
+		edgenetv1connect.GroupServiceCreateGroupProcedure, edgenetv1connect.GroupServiceDeleteGroupProcedure,
+		edgenetv1connect.GroupServiceAddRuleProcedure, edgenetv1connect.GroupServiceRemoveRuleProcedure,
+	} {
+		serve.Handle(procedure, admit)
+	}
+	return serve
+}

@@ -1,0 +1,286 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+const (
+	defaultIfname = "eth0"
+	// arrival bounds the wait for a VPC or group that was made on another node
+	// a moment ago.
+	arrival = 2 * time.Second
+)
+
+// AttachEndpoint connects something on this host to a VPC. When it returns the
+// kernel is as asked, and the claim is stored and on its way to all nodes.
+func (d *Daemon) AttachEndpoint(ctx context.Context, req *api.AttachEndpointRequest) (*api.Endpoint, error) {
+	record, err := parseAttach(req)
+	if err != nil {
+		return nil, invalid("attach endpoint %s: %w", req.GetName(), err)
+	}
+	if _, in := d.mesh.MeshID(); !in {
+		return nil, precondition("attach endpoint %s: this node is in no mesh; run init or join first", req.GetName())
+	}
+	if err := d.awaitGroups(ctx, req); err != nil {
+		return nil, err
+	}
+	return d.network.attach(ctx, req, record)
+}
+
+func parseAttach(req *api.AttachEndpointRequest) (*records.Endpoint, error) {
+	if err := policy.ValidateName(req.GetName()); err != nil {
+		return nil, err
+	}
+	if err := policy.ValidateName(req.GetVpc()); err != nil {
+		return nil, fmt.Errorf("vpc: %w", err)
+	}
+	addr, err := netip.ParseAddr(req.GetIp())
+	if err != nil || !addr.Is4() {
+		return nil, fmt.Errorf("ip %q: want an IPv4 address of the VPC", req.GetIp())
+	}
+	record := &records.Endpoint{Ip: addr.String()}
+	if req.GetMac() != "" {
+		mac, err := records.ParseMAC(req.GetMac())
+		if err != nil {
+			return nil, err
+		}
+		record.Mac = mac.String()
+	}
+	for _, g := range req.GetGroups() {
+		if err := policy.ValidateName(g); err != nil {
+			return nil, fmt.Errorf("group: %w", err)
+		}
+	}
+	record.Groups = slices.Compact(slices.Sorted(slices.Values(req.GetGroups())))
+	if len(record.GetGroups()) > records.MaxGroups {
+		return nil, fmt.Errorf("%d groups: at most %d", len(record.GetGroups()), records.MaxGroups)
+	}
+	return record, parseTarget(req, record)
+}
+
+func parseTarget(req *api.AttachEndpointRequest, record *records.Endpoint) error {
+	switch target := req.GetTarget().(type) {
+	case *api.AttachEndpointRequest_Netns:
+		record.Kind = records.KindNetns
+		record.Netns = target.Netns.GetPath()
+		record.Ifname = target.Netns.GetIfname()
+		if record.GetIfname() == "" {
+			record.Ifname = defaultIfname
+		}
+		if !filepath.IsAbs(record.GetNetns()) {
+			return fmt.Errorf("netns %q: want an absolute path such as /run/netns/web", record.GetNetns())
+		}
+		if err := records.CheckInterfaceName(record.GetIfname()); err != nil {
+			return fmt.Errorf("ifname: %w", err)
+		}
+	case *api.AttachEndpointRequest_Tap:
+		record.Kind = records.KindTap
+		record.Device = target.Tap.GetName()
+	case *api.AttachEndpointRequest_Device:
+		record.Kind = records.KindDevice
+		record.Device = target.Device.GetName()
+	default:
+		return fmt.Errorf("no target: want one of netns, tap or device")
+	}
+	if record.GetKind() != records.KindNetns {
+		if err := records.CheckInterfaceName(record.GetDevice()); err != nil {
+			return fmt.Errorf("%s: %w", record.GetKind(), err)
+		}
+	}
+	return nil
+}
+
+// awaitGroups waits a bounded time for the VPC and the groups to be known here:
+// they may have been made on another node a moment ago.
+func (d *Daemon) awaitGroups(ctx context.Context, req *api.AttachEndpointRequest) error {
+	var missing error
+	there := func(s *snapshot) bool {
+		v, ok := s.vpcs[req.GetVpc()]
+		if !ok {
+			missing = notFound("attach endpoint %s: vpc %q: not found", req.GetName(), req.GetVpc())
+			return false
+		}
+		for _, g := range req.GetGroups() {
+			if v.groups[g] == nil {
+				missing = notFound("attach endpoint %s: group %q of vpc %s: not found", req.GetName(), g, req.GetVpc())
+				return false
+			}
+		}
+		return true
+	}
+	if !d.await(ctx, there) {
+		return missing
+	}
+	return nil
+}
+
+// await waits until the records are as asked, at most the time that a record
+// needs to arrive.
+func (d *Daemon) await(ctx context.Context, done func(*snapshot) bool) bool {
+	changed, cancel := d.mesh.Subscribe()
+	defer cancel()
+	timeout := time.NewTimer(arrival)
+	defer timeout.Stop()
+	for {
+		if done(d.snapshot()) {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// attach claims the address: first the kernel is made ready, then the claim is
+// stored; what fails leaves nothing behind.
+func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, record *records.Endpoint) (*api.Endpoint, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	name := req.GetName()
+	s := n.reader.read(nil)
+	v, ok := s.vpcs[req.GetVpc()]
+	if !ok {
+		return nil, notFound("attach endpoint %s: vpc %q: not found", name, req.GetVpc())
+	}
+	addr, err := netip.ParseAddr(record.GetIp())
+	if err != nil {
+		return nil, invalid("attach endpoint %s: %w", name, err)
+	}
+	if _, err := records.CheckAddress(v.prefixes, addr); err != nil {
+		return nil, invalid("attach endpoint %s: %w", name, err)
+	}
+	e := &endpoint{node: s.self.ID, vni: v.vni(), name: name, record: record, addr: addr}
+	old := s.find(e.key())
+	unchanged, err := e.reconsider(old)
+	if err != nil {
+		return nil, err
+	}
+	if unchanged {
+		return s.apiEndpoint(old), nil
+	}
+	if !n.tunnels.current().ready() {
+		return nil, unavailable("attach endpoint %s: the tunnel device is not up yet: %w", name, n.tunnels.current().why())
+	}
+	if record.GetClaim() == 0 {
+		record.Claim = uint64(n.mesh.Now())
+		record.AttachedMs = time.Now().UnixMilli()
+	}
+	if err := n.commit(ctx, e); err != nil {
+		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
+	}
+	n.log.Info("endpoint attached", "endpoint", name, "vpc", v.name, "ip", addr)
+	return s.apiEndpoint(e), nil
+}
+
+// commit applies the endpoint and stores it, or undoes both.
+func (n *network) commit(ctx context.Context, e *endpoint) error {
+	undo := func() {
+		// The caller may have gone away; that must not leave half an endpoint.
+		if _, err := n.apply(context.WithoutCancel(ctx), nil); err != nil {
+			n.log.Warn("undo attach; trying again", "endpoint", e.name, "err", err)
+			poke(n.dirty)
+		}
+	}
+	_, err := n.apply(ctx, e)
+	if own := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; own != nil {
+		err = own
+	}
+	if err != nil {
+		undo()
+		return err
+	}
+	if err := n.put(ctx, e.key(), e.record); err != nil {
+		undo()
+		return err
+	}
+	return nil
+}
+
+// reconsider compares the wanted endpoint with the one that this node has
+// under its name. The groups of an endpoint can be changed by attaching it
+// again; that keeps the claim. Anything else has to be detached first.
+func (e *endpoint) reconsider(old *endpoint) (unchanged bool, err error) {
+	if old == nil || old.lost {
+		return false, nil
+	}
+	a, ok := proto.Clone(old.record).(*records.Endpoint)
+	if !ok {
+		return false, nil
+	}
+	healthy := a.GetProblem() == ""
+	a.Claim, a.AttachedMs, a.Problem = 0, 0, ""
+	if proto.Equal(a, e.record) && healthy {
+		return true, nil
+	}
+	a.Groups = e.record.GetGroups()
+	if !proto.Equal(a, e.record) {
+		return false, exists("attach endpoint %s: is attached already with ip %s to %s; detach it first to change that",
+			e.name, old.record.GetIp(), old.target())
+	}
+	e.record.Claim, e.record.AttachedMs = old.record.GetClaim(), old.record.GetAttachedMs()
+	return false, nil
+}
+
+// target says in words what an endpoint is attached to.
+func (e *endpoint) target() string {
+	if e.record.GetKind() == records.KindNetns {
+		return fmt.Sprintf("%s in namespace %s", e.record.GetIfname(), e.record.GetNetns())
+	}
+	return fmt.Sprintf("%s %s", e.record.GetKind(), e.record.GetDevice())
+}
+
+func (s *snapshot) find(key string) *endpoint {
+	i := slices.IndexFunc(s.endpoints, func(e *endpoint) bool { return e.key() == key })
+	if i < 0 {
+		return nil
+	}
+	return s.endpoints[i]
+}
+
+// DetachEndpoint removes an endpoint of this node.
+func (d *Daemon) DetachEndpoint(ctx context.Context, name, vpcName string) error {
+	return d.network.detach(ctx, name, vpcName)
+}
+
+func (n *network) detach(ctx context.Context, name, vpcName string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.reader.read(nil)
+	v, ok := s.vpcs[vpcName]
+	if !ok {
+		return notFound("detach endpoint %s: vpc %q: not found", name, vpcName)
+	}
+	key := records.EndpointKey(s.self.ID, v.vni(), name)
+	if s.find(key) == nil {
+		if other, elsewhere := v.names[name]; elsewhere {
+			return notFound("detach endpoint %s of vpc %s: is attached on node %s, not here", name, vpcName, s.nodes[other.node].Name)
+		}
+		return notFound("detach endpoint %s of vpc %s: not found", name, vpcName)
+	}
+	if err := n.mesh.Delete(ctx, mesh.KindEndpoint, key); err != nil {
+		return fmt.Errorf("detach endpoint %s: %w", name, err)
+	}
+	if _, err := n.apply(ctx, nil); err != nil {
+		poke(n.dirty)
+		return fmt.Errorf("detach endpoint %s: %w", name, err)
+	}
+	n.log.Info("endpoint detached", "endpoint", name, "vpc", vpcName)
+	return nil
+}

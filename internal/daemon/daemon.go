@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"edgenet.dev/edgenet/internal/config"
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/internal/version"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
+	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
+)
+
+// Daemon is edgenetd without its sockets: what the control API calls.
+type Daemon struct {
+	cfg     config.Config
+	log     *slog.Logger
+	mesh    *mesh.Mesh
+	tunnels *tunnels
+	network *network
+	prober  *probe.Prober
+	changes *changes
+	started time.Time
+	lock    *os.File
+
+	// changing serializes changes of VPCs and groups: each is a read and a
+	// write.
+	changing sync.Mutex
+	// reading guards reader.
+	reading sync.Mutex
+	reader  reader
+}
+
+// New opens the state directory and takes the run directory. peers makes what
+// serves other nodes' calls over the mesh. Nothing in the kernel is touched yet.
+func New(cfg config.Config, peers func(*Daemon) http.Handler, log *slog.Logger) (*Daemon, error) {
+	if err := os.MkdirAll(cfg.RunDir, 0o755); err != nil {
+		return nil, fmt.Errorf("make run directory: %w", err)
+	}
+	lock, err := lockRunDir(cfg.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, log: log, lock: lock, changes: newChanges(), started: time.Now()}
+	if err := d.open(peers(d)); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Daemon) open(handler http.Handler) error {
+	var err error
+	links := make([]mesh.Link, 0, len(d.cfg.Underlay))
+	for _, l := range d.cfg.Underlay {
+		links = append(links, mesh.Link{Addr: l.Addr, Carrier: l.Carrier})
+	}
+	d.mesh, err = mesh.Open(mesh.Config{
+		StateDir:    d.cfg.StateDir,
+		Name:        d.cfg.Name,
+		Version:     version.Version,
+		Links:       links,
+		GossipPort:  d.cfg.GossipPort,
+		PeerPort:    d.cfg.PeerPort,
+		Logger:      d.log.With("part", "mesh"),
+		Validate:    records.Validate,
+		PeerHandler: handler,
+	})
+	if err != nil {
+		return fmt.Errorf("open mesh: %w", err)
+	}
+	d.reader.mesh = d.mesh
+	if err := d.openTunnels(); err != nil {
+		return err
+	}
+	d.network = &network{
+		mesh:    d.mesh,
+		tunnels: d.tunnels,
+		log:     d.log.With("part", "network"),
+		dirty:   make(chan struct{}, 1),
+		reader:  reader{mesh: d.mesh},
+	}
+	return nil
+}
+
+func (d *Daemon) openTunnels() error {
+	key, err := wireguard.LoadOrCreateKey(filepath.Join(d.cfg.StateDir, "wireguard.key"))
+	if err != nil {
+		return fmt.Errorf("load tunnel key: %w", err)
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own executable: %w", err)
+	}
+	driver, err := wireguard.New(wireguard.Config{
+		Logger:     d.log.With("part", "tunnel"),
+		Key:        key,
+		RunDir:     d.cfg.RunDir,
+		Executable: executable,
+	})
+	if err != nil {
+		return fmt.Errorf("make tunnel driver: %w", err)
+	}
+	d.prober, err = probe.New(probe.Config{Logger: d.log.With("part", "probe")})
+	if err != nil {
+		return fmt.Errorf("make prober: %w", err)
+	}
+	d.tunnels = &tunnels{
+		mesh:   d.mesh,
+		links:  d.cfg.Underlay,
+		port:   d.cfg.WireGuardPort,
+		key:    key.Public(),
+		driver: driver,
+		prober: d.prober,
+		log:    d.log.With("part", "tunnel"),
+		dirty:  make(chan struct{}, 1),
+		changed: func() {
+			poke(d.network.dirty)
+			d.changes.poke()
+		},
+	}
+	return nil
+}
+
+// Run keeps the host as the mesh's records say until ctx ends. Tunnels,
+// endpoints and rules stay in force when it returns.
+func (d *Daemon) Run(ctx context.Context) error {
+	changed, cancel := d.mesh.Subscribe()
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.mesh.Run(ctx) })
+	group.Go(func() error { return d.tunnels.run(ctx) })
+	group.Go(func() error { return d.network.run(ctx) })
+	group.Go(func() error { return d.prober.Run(ctx) })
+	group.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-changed:
+				poke(d.tunnels.dirty)
+				poke(d.network.dirty)
+				d.changes.poke()
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// Close releases files and locks. Call it after Run has returned.
+func (d *Daemon) Close() error {
+	var err error
+	if d.mesh != nil {
+		err = d.mesh.Close()
+	}
+	return errors.Join(err, d.lock.Close())
+}

@@ -1,0 +1,178 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/version"
+	"edgenet.dev/edgenet/pkg/mesh"
+)
+
+// settle bounds the wait for the tunnel device after init and join, so that an
+// attach right after them finds it.
+const settle = 10 * time.Second
+
+// maxTokenTTL bounds a join token's life.
+const maxTokenTTL = 30 * 24 * time.Hour
+
+// Init makes a mesh whose authority is this node.
+func (d *Daemon) Init(ctx context.Context) (*api.InitResponse, error) {
+	if err := d.mesh.Init(ctx); err != nil {
+		return nil, membershipError("init", err)
+	}
+	d.settle(ctx)
+	id, _ := d.mesh.MeshID()
+	return &api.InitResponse{MeshId: string(id), Node: d.apiNode(d.mesh.Self())}, nil
+}
+
+// Join makes this node a member of the mesh that the token names.
+func (d *Daemon) Join(ctx context.Context, token string) (*api.JoinResponse, error) {
+	if err := d.mesh.Join(ctx, token); err != nil {
+		return nil, membershipError("join", err)
+	}
+	d.settle(ctx)
+	id, _ := d.mesh.MeshID()
+	return &api.JoinResponse{MeshId: string(id), Node: d.apiNode(d.mesh.Self())}, nil
+}
+
+func membershipError(verb string, err error) error {
+	switch {
+	case errors.Is(err, mesh.ErrInMesh):
+		return precondition("%s: %w; leave it first", verb, err)
+	case errors.Is(err, mesh.ErrTokenMalformed):
+		return invalid("%s: %w", verb, err)
+	case errors.Is(err, mesh.ErrTokenUnknown), errors.Is(err, mesh.ErrTokenExpired), errors.Is(err, mesh.ErrTokenUsedUp):
+		return denied("%s: %w", verb, err)
+	default:
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+}
+
+// settle waits until the first round has made the tunnel device. If it cannot be
+// made, status says why; the membership stands.
+func (d *Daemon) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	changed, stop := d.changes.subscribe()
+	defer stop()
+	poke(d.tunnels.dirty)
+	for !d.tunnels.current().ready() && d.tunnels.current().problem == nil {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// CreateToken makes a join token.
+func (d *Daemon) CreateToken(req *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
+	if req.GetTtlSeconds() > uint64(maxTokenTTL/time.Second) {
+		return nil, invalid("create token: ttl of %d s: at most %d s", req.GetTtlSeconds(), maxTokenTTL/time.Second)
+	}
+	want := mesh.TokenRequest{TTL: time.Duration(req.GetTtlSeconds()) * time.Second, Uses: int(req.GetUses())}
+	if want.TTL == 0 {
+		want.TTL = time.Hour
+	}
+	if want.Uses == 0 {
+		want.Uses = 1
+	}
+	for _, r := range req.GetRoles() {
+		role := mesh.Role(r)
+		switch role {
+		case mesh.RoleEdge, mesh.RoleCloud, mesh.RoleGateway, mesh.RoleRelay, mesh.RoleAuthority:
+			want.Roles = append(want.Roles, role)
+		default:
+			return nil, invalid("create token: role %q: want edge, cloud, gateway, relay or authority", r)
+		}
+	}
+	if len(want.Roles) == 0 {
+		want.Roles = []mesh.Role{mesh.RoleEdge}
+	}
+	token, expires, err := d.mesh.CreateToken(want)
+	if errors.Is(err, mesh.ErrNotAuthority) {
+		return nil, precondition("create token: %w", d.authorityHint(err))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create token: %w", err)
+	}
+	d.log.Info("join token created", "roles", want.Roles, "uses", want.Uses, "expires", expires)
+	return &api.CreateTokenResponse{Token: token, Expires: timestamppb.New(expires)}, nil
+}
+
+// authorityHint adds which node to ask.
+func (d *Daemon) authorityHint(err error) error {
+	if _, in := d.mesh.MeshID(); !in {
+		return fmt.Errorf("%w: this node is in no mesh; run init or join first", err)
+	}
+	for _, n := range d.mesh.Authorities() {
+		return fmt.Errorf("%w; ask %s", err, n.Name)
+	}
+	return err
+}
+
+// Leave detaches all endpoints, tells the mesh, and forgets it.
+func (d *Daemon) Leave(ctx context.Context) error {
+	if _, in := d.mesh.MeshID(); !in {
+		return precondition("leave: this node is in no mesh")
+	}
+	if err := d.network.remove(ctx); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	if err := d.mesh.Leave(ctx); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	if err := d.tunnels.down(ctx); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	d.log.Info("left the mesh")
+	d.changes.poke()
+	return nil
+}
+
+// Status tells how this node stands.
+func (d *Daemon) Status() *api.GetStatusResponse {
+	self := d.mesh.Self()
+	out := &api.GetStatusResponse{
+		Name: self.Name, Id: string(self.ID), Version: version.Version, Started: timestamppb.New(d.started),
+	}
+	id, in := d.mesh.MeshID()
+	if !in {
+		return out
+	}
+	out.MeshId = string(id)
+	for _, r := range self.Roles {
+		out.Roles = append(out.Roles, string(r))
+	}
+	for _, n := range d.ListNodes() {
+		out.NodesTotal++
+		if n.GetState() == string(mesh.StateAlive) {
+			out.NodesAlive++
+		}
+		if n.GetTunnel().GetState() == tunnelUp {
+			out.TunnelsUp++
+		}
+	}
+	s := d.snapshot()
+	if problem := d.tunnels.current().problem; problem != nil {
+		out.Problems = append(out.Problems, problem.Error())
+	}
+	if problem := d.network.problem(); problem != nil {
+		out.Problems = append(out.Problems, problem.Error())
+	}
+	for _, e := range s.endpoints {
+		if e.node != s.self.ID {
+			continue
+		}
+		out.EndpointsLocal++
+		if a := s.apiEndpoint(e); a.GetState() != endpointReady {
+			out.Problems = append(out.Problems, fmt.Sprintf("endpoint %s of vpc %s is %s: %s", e.name, a.GetVpc(), a.GetState(), a.GetMessage()))
+		}
+	}
+	return out
+}

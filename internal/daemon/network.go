@@ -1,0 +1,199 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/mesh"
+)
+
+// maxProblem is how much of an error a record carries, in bytes.
+const maxProblem = 500
+
+// network owns the endpoints and the datapath of this host.
+type network struct {
+	mesh    *mesh.Mesh
+	tunnels *tunnels
+	log     *slog.Logger
+	dirty   chan struct{}
+	changed func()
+
+	// mu serializes rounds: the loop's, and those of attach and detach, which
+	// answer only when the kernel is as asked.
+	mu       sync.Mutex
+	reader   reader
+	datapath *isolation.Datapath
+	// problems are the endpoints that the last round could not make right.
+	problems map[isolation.Key]error
+	// general is what else went wrong in it.
+	general error
+}
+
+// run reconciles until ctx ends; what it made stays in force.
+func (n *network) run(ctx context.Context) error {
+	ticker := time.NewTicker(resync)
+	defer ticker.Stop()
+	for {
+		if err := n.reconcile(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("datapath is not as wanted; trying again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return n.close()
+		case <-n.dirty:
+		case <-ticker.C:
+		}
+	}
+}
+
+// close lets go of the datapath, which stays in force.
+func (n *network) close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.datapath == nil {
+		return nil
+	}
+	err := n.datapath.Close()
+	n.datapath = nil
+	return err
+}
+
+func (n *network) reconcile(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s, err := n.apply(ctx, nil)
+	n.general = err
+	if s != nil {
+		err = errors.Join(err, n.report(ctx, s))
+	}
+	return err
+}
+
+// apply makes the datapath equal to the records, and to pending as if it were
+// one. It returns what it was made from, nil while there is nothing to make.
+func (n *network) apply(ctx context.Context, pending *endpoint) (*snapshot, error) {
+	if _, in := n.mesh.MeshID(); !in {
+		return nil, nil
+	}
+	t := n.tunnels.current()
+	if !t.ready() {
+		return nil, nil
+	}
+	if err := n.open(ctx); err != nil {
+		return nil, err
+	}
+	s := n.reader.read(pending)
+	state, problem := derive(s, []string{t.device.Name}, t.reaches(), t.device.MTU)
+	err := n.datapath.Apply(ctx, state)
+	var failed *isolation.ApplyError
+	if errors.As(err, &failed) {
+		n.problems = failed.Endpoints
+		err = failed.Other
+	} else {
+		n.problems = nil
+	}
+	return s, errors.Join(problem, err)
+}
+
+func (n *network) open(ctx context.Context) error {
+	if n.datapath != nil {
+		return nil
+	}
+	d, err := isolation.Open(ctx, isolation.Config{
+		Logger:     n.log,
+		MeshPrefix: n.mesh.MeshPrefix(),
+		NodePrefix: n.mesh.Self().Prefix,
+	})
+	if err != nil {
+		return fmt.Errorf("open datapath: %w", err)
+	}
+	n.datapath = d
+	return nil
+}
+
+// report writes into this node's own endpoint records what became of them:
+// superseded for good, or not working and why.
+func (n *network) report(ctx context.Context, s *snapshot) error {
+	var problems []error
+	for _, e := range s.endpoints {
+		if e.node != s.self.ID {
+			continue
+		}
+		why := ""
+		if err := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; err != nil {
+			why = clip(err.Error())
+		} else if s.byVNI[e.vni] == nil {
+			why = fmt.Sprintf("its VPC with VNI %d is gone", e.vni)
+		}
+		if e.record.GetProblem() == why && e.record.GetSuperseded() == e.lost {
+			continue
+		}
+		next, ok := proto.Clone(e.record).(*records.Endpoint)
+		if !ok {
+			continue
+		}
+		next.Problem, next.Superseded = why, e.lost
+		if e.lost && !e.record.GetSuperseded() {
+			n.log.Warn("endpoint is superseded: a later attach took its name or address", "endpoint", e.name, "vni", e.vni, "ip", e.addr)
+		} else if why != "" {
+			n.log.Warn("endpoint does not work", "endpoint", e.name, "vni", e.vni, "err", why)
+		}
+		problems = append(problems, n.put(ctx, e.key(), next))
+	}
+	return errors.Join(problems...)
+}
+
+// clip keeps a message within the bounds of a record.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxProblem)], "") }
+
+func (n *network) put(ctx context.Context, key string, e *records.Endpoint) error {
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode endpoint %s: %w", key, err)
+	}
+	if _, err := n.mesh.Put(ctx, mesh.KindEndpoint, key, payload); err != nil {
+		return fmt.Errorf("store endpoint %s: %w", key, err)
+	}
+	return nil
+}
+
+// problem is what the last round could not make right, endpoints aside.
+func (n *network) problem() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.general
+}
+
+// status is what the kernel knows of this host's endpoints.
+func (n *network) status(ctx context.Context) (map[isolation.Key]isolation.Status, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.datapath == nil {
+		return nil, nil
+	}
+	return n.datapath.Status(ctx)
+}
+
+// remove takes the datapath and all devices of edgenet's away.
+func (n *network) remove(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.open(ctx); err != nil {
+		return err
+	}
+	if err := n.datapath.Remove(ctx); err != nil {
+		return fmt.Errorf("remove datapath: %w", err)
+	}
+	err := n.datapath.Close()
+	n.datapath = nil
+	return err
+}

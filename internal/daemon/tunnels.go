@@ -1,0 +1,285 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"edgenet.dev/edgenet/internal/config"
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
+)
+
+const (
+	// resync is how often everything is compared with the kernel though nobody
+	// asked: what was changed behind the daemon's back is mended within it.
+	resync = 3 * time.Second
+	// keepalive keeps NAT bindings open; WireGuard's own recommendation.
+	keepalive = 25 * time.Second
+	// handshakeFresh is how old a handshake of a live WireGuard tunnel can be:
+	// REJECT_AFTER_TIME of the WireGuard paper, section 6.1.
+	handshakeFresh = 3 * time.Minute
+)
+
+// tunnels owns the tunnel devices and peers of this host.
+type tunnels struct {
+	mesh   *mesh.Mesh
+	links  []config.Underlay
+	port   uint16
+	key    tunnel.PublicKey
+	driver tunnel.Driver
+	prober *probe.Prober
+	log    *slog.Logger
+	dirty  chan struct{}
+	// changed is poked when what others derive from the tunnels has changed.
+	changed func()
+
+	// round serializes reconciling with taking down; the driver is only called
+	// under it.
+	round sync.Mutex
+
+	mu    sync.RWMutex
+	state tunnelState
+}
+
+// tunnelState is what the last round found. It is replaced, never changed.
+type tunnelState struct {
+	device  tunnel.Device
+	driver  string
+	peers   map[mesh.NodeID]tunnel.PeerStatus
+	problem error
+}
+
+// ready is true when the device is up.
+func (s tunnelState) ready() bool { return s.device.Name != "" }
+
+// why says what keeps the device from being ready.
+func (s tunnelState) why() error {
+	if s.problem == nil {
+		return errors.New("it is being made; try again")
+	}
+	return s.problem
+}
+
+// reaches are the nodes that a tunnel leads to.
+func (s tunnelState) reaches() map[mesh.NodeID]reach {
+	out := make(map[mesh.NodeID]reach, len(s.peers))
+	for id := range s.peers {
+		out[id] = reach{device: s.device.Name, mtu: s.device.MTU}
+	}
+	return out
+}
+
+func (t *tunnels) current() tunnelState {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.state
+}
+
+// run reconciles until ctx ends; what it made stays in force.
+func (t *tunnels) run(ctx context.Context) error {
+	ticker := time.NewTicker(resync)
+	defer ticker.Stop()
+	for {
+		if err := t.reconcile(ctx); err != nil && ctx.Err() == nil {
+			t.log.Warn("tunnels are not as wanted; trying again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.dirty:
+		case <-ticker.C:
+		}
+	}
+}
+
+// reconcile makes device and peers equal to the mesh's nodes.
+func (t *tunnels) reconcile(ctx context.Context) error {
+	t.round.Lock()
+	defer t.round.Unlock()
+	if _, in := t.mesh.MeshID(); !in {
+		return nil
+	}
+	next, err := t.converge(ctx)
+	next.problem = err
+	if !next.ready() {
+		next.device, next.driver = t.state.device, t.state.driver
+	}
+	t.mu.Lock()
+	before := t.state
+	t.state = next
+	t.mu.Unlock()
+	if before.device != next.device || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
+		t.changed()
+	}
+	return err
+}
+
+// samePeer compares what others derive from a peer.
+func samePeer(a, b tunnel.PeerStatus) bool {
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.LastHandshake.IsZero() == b.LastHandshake.IsZero()
+}
+
+func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
+	device, err := t.wantDevice()
+	if err != nil {
+		return tunnelState{}, err
+	}
+	if err := t.driver.Up(ctx, device); err != nil {
+		return tunnelState{}, fmt.Errorf("bring up tunnel device %s: %w", device.Name, err)
+	}
+	if err := t.announce(device); err != nil {
+		return tunnelState{}, err
+	}
+	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]tunnel.PeerStatus{}}
+	want, problem := t.wantPeers()
+	have, err := t.driver.Peers(ctx)
+	if err != nil {
+		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
+	}
+	problems := []error{problem}
+	keys := map[tunnel.PublicKey]bool{}
+	var probed []netip.Addr
+	for id, peer := range want {
+		keys[peer.PublicKey] = true
+		if err := t.driver.Put(ctx, peer); err != nil {
+			problems = append(problems, fmt.Errorf("set tunnel peer %s: %w", id, err))
+			continue
+		}
+		status, known := have[peer.PublicKey]
+		if !known {
+			status = tunnel.PeerStatus{Peer: peer}
+			t.log.Info("tunnel peer added", "node", id, "endpoint", peer.Endpoint)
+		}
+		state.peers[id] = status
+		probed = append(probed, nodeAddr(peer.Prefix))
+	}
+	for key := range have {
+		if keys[key] {
+			continue
+		}
+		if err := t.driver.Delete(ctx, key); err != nil {
+			problems = append(problems, fmt.Errorf("remove tunnel peer: %w", err))
+			continue
+		}
+		t.log.Info("tunnel peer removed", "prefix", have[key].Prefix)
+	}
+	t.prober.SetPeers(probed)
+	return state, errors.Join(problems...)
+}
+
+// wantDevice follows from the node's identity and its links.
+func (t *tunnels) wantDevice() (tunnel.Device, error) {
+	self := t.mesh.Self()
+	mtu := 0
+	for _, l := range t.links {
+		link, err := tunnel.LinkMTU(l.Addr)
+		if err != nil {
+			return tunnel.Device{}, fmt.Errorf("read MTU of underlay %s: %w", l.Addr, err)
+		}
+		if m := tunnel.MTU(link, l.Addr); mtu == 0 || m < mtu {
+			mtu = m
+		}
+	}
+	return tunnel.Device{
+		Name:       deviceName(self.ID),
+		ListenPort: t.port,
+		MTU:        mtu,
+		Address:    self.Addr,
+		Mesh:       t.mesh.MeshPrefix(),
+	}, nil
+}
+
+// deviceName is unique on a machine that runs several daemons.
+func deviceName(id mesh.NodeID) string { return "en" + string(id[:10]) + "w" }
+
+func (t *tunnels) announce(d tunnel.Device) error {
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&records.Announcement{
+		Wireguard: &records.WireGuard{PublicKey: t.key[:], Port: uint32(d.ListenPort), Driver: t.driver.Name()},
+	})
+	if err != nil {
+		return fmt.Errorf("encode announcement: %w", err)
+	}
+	if err := t.mesh.SetAnnouncement(payload); err != nil {
+		return fmt.Errorf("announce tunnel: %w", err)
+	}
+	return nil
+}
+
+// wantPeers has a peer for each node that can be reached. A node that cannot is
+// reported and stops no other.
+func (t *tunnels) wantPeers() (map[mesh.NodeID]tunnel.Peer, error) {
+	want := map[mesh.NodeID]tunnel.Peer{}
+	var problems []error
+	for _, n := range t.mesh.Nodes() {
+		if n.Local || n.State == mesh.StateLeft || len(n.Announcement) == 0 {
+			continue
+		}
+		peer, err := t.wantPeer(n)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("node %s: %w", n.Name, err))
+			continue
+		}
+		want[n.ID] = peer
+	}
+	return want, errors.Join(problems...)
+}
+
+func (t *tunnels) wantPeer(n mesh.Node) (tunnel.Peer, error) {
+	a, err := records.DecodeAnnouncement(n.Announcement)
+	if err != nil {
+		return tunnel.Peer{}, err
+	}
+	local := make([]tunnel.Link, 0, len(t.links))
+	for _, l := range t.links {
+		local = append(local, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
+	}
+	remote := make([]tunnel.Link, 0, len(n.Links))
+	for _, l := range n.Links {
+		remote = append(remote, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
+	}
+	_, addr, err := tunnel.ChooseLinks(local, remote)
+	if err != nil {
+		return tunnel.Peer{}, fmt.Errorf("choose a path: %w", err)
+	}
+	return tunnel.Peer{
+		PublicKey: tunnel.PublicKey(a.GetWireguard().GetPublicKey()),
+		Endpoint:  netip.AddrPortFrom(addr, uint16(a.GetWireguard().GetPort())),
+		Prefix:    n.Prefix,
+		Keepalive: keepalive,
+	}, nil
+}
+
+// nodeAddr is a node's own address in its /64.
+func nodeAddr(p netip.Prefix) netip.Addr { return p.Addr().Next() }
+
+// down takes the tunnels away.
+func (t *tunnels) down(ctx context.Context) error {
+	t.round.Lock()
+	defer t.round.Unlock()
+	t.prober.SetPeers(nil)
+	if err := t.driver.Down(ctx); err != nil {
+		return fmt.Errorf("take down tunnels: %w", err)
+	}
+	t.mu.Lock()
+	t.state = tunnelState{}
+	t.mu.Unlock()
+	return nil
+}
+
+// poke asks for a round soon. It never blocks.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is already due
+	}
+}

@@ -1,0 +1,217 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// The states of an endpoint.
+const (
+	endpointReady      = "ready"
+	endpointFailed     = "failed"
+	endpointSuperseded = "superseded"
+)
+
+func timestamp(ms int64) *timestamppb.Timestamp { return timestamppb.New(time.UnixMilli(ms)) }
+
+func (v *vpc) api() *api.VPC {
+	out := &api.VPC{
+		Name:      v.name,
+		Vni:       v.vni(),
+		Created:   timestamp(v.record.GetCreatedMs()),
+		Endpoints: uint32(len(v.hosts)),
+	}
+	for _, p := range v.prefixes {
+		out.Cidrs = append(out.Cidrs, p.String())
+		out.Gateways = append(out.Gateways, records.Gateway(p).String())
+	}
+	return out
+}
+
+func (g *group) api(v *vpc) *api.Group {
+	out := &api.Group{Name: g.name, Vpc: v.name, Created: timestamp(g.record.GetCreatedMs())}
+	for _, r := range g.rules {
+		rule := &api.Rule{Id: r.ID(), Direction: r.Direction.String(), Protocol: r.Protocol.String(), Peer: r.Peer.String()}
+		for _, p := range r.Ports {
+			rule.Ports = append(rule.Ports, policy.FormatPorts([]policy.PortRange{p}))
+		}
+		out.Rules = append(out.Rules, rule)
+	}
+	return out
+}
+
+// apiEndpoint has all but what only the kernel knows.
+func (s *snapshot) apiEndpoint(e *endpoint) *api.Endpoint {
+	out := &api.Endpoint{
+		Name:     e.name,
+		Ip:       e.record.GetIp(),
+		Mac:      e.record.GetMac(),
+		Groups:   e.record.GetGroups(),
+		Node:     s.nodes[e.node].Name,
+		NodeId:   string(e.node),
+		Kind:     e.record.GetKind(),
+		Netns:    e.record.GetNetns(),
+		Ifname:   e.record.GetIfname(),
+		Device:   e.record.GetDevice(),
+		State:    endpointReady,
+		Attached: timestamp(e.record.GetAttachedMs()),
+	}
+	if v, ok := s.byVNI[e.vni]; ok {
+		out.Vpc = v.name
+	}
+	switch {
+	case e.lost:
+		out.State, out.Message = endpointSuperseded, "a later attach took its name or address"
+	case e.record.GetProblem() != "":
+		out.State, out.Message = endpointFailed, e.record.GetProblem()
+	}
+	return out
+}
+
+// ListEndpoints returns the endpoints of one VPC, or of all if vpcName is empty.
+func (d *Daemon) ListEndpoints(ctx context.Context, vpcName string) ([]*api.Endpoint, error) {
+	s := d.snapshot()
+	if _, ok := s.vpcs[vpcName]; !ok && vpcName != "" {
+		return nil, notFound("vpc %q: not found", vpcName)
+	}
+	status, err := d.network.status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []*api.Endpoint{}
+	for _, e := range s.endpoints {
+		a := s.apiEndpoint(e)
+		if vpcName != "" && a.GetVpc() != vpcName {
+			continue
+		}
+		if e.node == s.self.ID {
+			addStatus(a, status, isolation.Key{VNI: e.vni, Name: e.name})
+		}
+		out = append(out, a)
+	}
+	slices.SortFunc(out, func(a, b *api.Endpoint) int {
+		return cmp.Or(cmp.Compare(a.GetVpc(), b.GetVpc()), cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetNode(), b.GetNode()))
+	})
+	return out, nil
+}
+
+// addStatus adds what the kernel knows of an endpoint of this host.
+func addStatus(a *api.Endpoint, status map[isolation.Key]isolation.Status, key isolation.Key) {
+	st, ok := status[key]
+	if !ok {
+		return
+	}
+	a.Device = st.Device
+	if len(st.MAC) > 0 {
+		a.Mac = st.MAC.String()
+	}
+	a.Counters = &api.Counters{
+		RxPackets: st.Counters.RxPackets, RxBytes: st.Counters.RxBytes,
+		TxPackets: st.Counters.TxPackets, TxBytes: st.Counters.TxBytes,
+		Drops: st.Counters.Drops,
+	}
+}
+
+// GetEndpoint returns the endpoint that holds the name; of several that claim
+// it the one that won.
+func (d *Daemon) GetEndpoint(ctx context.Context, name, vpcName string) (*api.Endpoint, error) {
+	all, err := d.ListEndpoints(ctx, vpcName)
+	if err != nil {
+		return nil, err
+	}
+	var found *api.Endpoint
+	for _, e := range all {
+		if e.GetName() == name && e.GetVpc() == vpcName && (found == nil || found.GetState() == endpointSuperseded) {
+			found = e
+		}
+	}
+	if found == nil {
+		return nil, notFound("endpoint %q of vpc %s: not found", name, vpcName)
+	}
+	return found, nil
+}
+
+// ListNodes returns every known node, by name.
+func (d *Daemon) ListNodes() []*api.Node {
+	nodes := d.mesh.Nodes()
+	out := make([]*api.Node, 0, len(nodes))
+	for _, n := range nodes {
+		out = append(out, d.apiNode(n))
+	}
+	return out
+}
+
+// GetNode returns a node by its name or id.
+func (d *Daemon) GetNode(nameOrID string) (*api.Node, error) {
+	n, ok := d.mesh.Node(nameOrID)
+	if !ok {
+		return nil, notFound("node %q: not found", nameOrID)
+	}
+	return d.apiNode(n), nil
+}
+
+func (d *Daemon) apiNode(n mesh.Node) *api.Node {
+	out := &api.Node{
+		Name: n.Name, Id: string(n.ID), State: string(n.State), Local: n.Local, Version: n.Version,
+		CertificateExpires: timestamppb.New(n.CertificateExpires),
+	}
+	if n.Prefix.IsValid() {
+		out.Prefix, out.Address = n.Prefix.String(), n.Addr.String()
+	}
+	for _, r := range n.Roles {
+		out.Roles = append(out.Roles, string(r))
+	}
+	for _, l := range n.Links {
+		out.Links = append(out.Links, &api.Link{Address: l.Addr.String(), Carrier: l.Carrier})
+	}
+	if !n.Local {
+		out.Tunnel = d.apiTunnel(n)
+	}
+	return out
+}
+
+// The states of a tunnel.
+const (
+	tunnelUp         = "up"
+	tunnelConnecting = "connecting"
+	tunnelDown       = "down"
+)
+
+func (d *Daemon) apiTunnel(n mesh.Node) *api.Tunnel {
+	t := d.tunnels.current()
+	out := &api.Tunnel{Driver: t.driver, Device: t.device.Name, State: tunnelDown, Mtu: uint32(t.device.MTU)}
+	peer, ok := t.peers[n.ID]
+	if !ok {
+		return out
+	}
+	out.State = tunnelConnecting
+	out.Endpoint = peer.Endpoint.String()
+	out.RxBytes, out.TxBytes = peer.RxBytes, peer.TxBytes
+	if !peer.LastHandshake.IsZero() {
+		out.LastHandshake = timestamppb.New(peer.LastHandshake)
+		if time.Since(peer.LastHandshake) < handshakeFresh {
+			out.State = tunnelUp
+		}
+	}
+	if st, ok := d.prober.Stats()[n.Addr]; ok {
+		out.RttMs = float64(st.RTT) / float64(time.Millisecond)
+	}
+	return out
+}
+
+// snapshot reads the records for an answer.
+func (d *Daemon) snapshot() *snapshot {
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	return d.reader.read(nil)
+}

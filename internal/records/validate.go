@@ -1,0 +1,183 @@
+package records
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// Bounds of what one record may hold.
+const (
+	MaxCIDRs  = 16
+	MaxGroups = 32
+	MaxRules  = 10_000
+	// maxText bounds paths, device names and messages, in bytes.
+	maxText = 512
+	// maxInterfaceName is IFNAMSIZ less the terminating zero.
+	maxInterfaceName = 15
+)
+
+// The kinds of an endpoint record.
+const (
+	KindNetns  = "netns"
+	KindTap    = "tap"
+	KindDevice = "device"
+)
+
+// Validate checks the key and the payload of a record that is not a
+// tombstone. Its error says what is wrong.
+func Validate(r mesh.Record) error {
+	if r.Deleted {
+		return nil
+	}
+	switch r.Kind {
+	case mesh.KindVPC:
+		return validateVPC(r)
+	case mesh.KindGroup:
+		return validateGroup(r)
+	case mesh.KindEndpoint:
+		return validateEndpoint(r)
+	case mesh.KindNode:
+		return nil
+	default:
+		return fmt.Errorf("record kind %q: not known", r.Kind)
+	}
+}
+
+func validateVPC(r mesh.Record) error {
+	if err := policy.ValidateName(r.Key); err != nil {
+		return fmt.Errorf("vpc: %w", err)
+	}
+	v, err := decode(r.Payload, &VPC{})
+	if err != nil {
+		return fmt.Errorf("vpc %s: %w", r.Key, err)
+	}
+	if v.GetVni() == 0 || v.GetVni() > MaxVNI {
+		return fmt.Errorf("vpc %s: VNI %d: want 1 to %d", r.Key, v.GetVni(), MaxVNI)
+	}
+	if _, err := ParseCIDRs(v.GetCidrs()); err != nil {
+		return fmt.Errorf("vpc %s: %w", r.Key, err)
+	}
+	return nil
+}
+
+func validateGroup(r mesh.Record) error {
+	if _, _, err := SplitGroupKey(r.Key); err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	g, err := decode(r.Payload, &Group{})
+	if err != nil {
+		return fmt.Errorf("group %s: %w", r.Key, err)
+	}
+	if _, err := g.PolicyRules(); err != nil {
+		return fmt.Errorf("group %s: %w", r.Key, err)
+	}
+	return nil
+}
+
+func validateEndpoint(r mesh.Record) error {
+	if _, _, _, err := SplitEndpointKey(r.Key); err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	e, err := decode(r.Payload, &Endpoint{})
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", r.Key, err)
+	}
+	if err := e.check(); err != nil {
+		return fmt.Errorf("endpoint %s: %w", r.Key, err)
+	}
+	return nil
+}
+
+func (e *Endpoint) check() error {
+	addr, err := netip.ParseAddr(e.GetIp())
+	if err != nil || !addr.Is4() || addr.String() != e.GetIp() {
+		return fmt.Errorf("ip %q: want an IPv4 address", e.GetIp())
+	}
+	if e.GetMac() != "" {
+		if _, err := ParseMAC(e.GetMac()); err != nil {
+			return err
+		}
+	}
+	if len(e.GetGroups()) > MaxGroups {
+		return fmt.Errorf("%d groups: at most %d", len(e.GetGroups()), MaxGroups)
+	}
+	for _, g := range e.GetGroups() {
+		if err := policy.ValidateName(g); err != nil {
+			return fmt.Errorf("group: %w", err)
+		}
+	}
+	for _, text := range []string{e.GetNetns(), e.GetProblem()} {
+		if len(text) > maxText {
+			return fmt.Errorf("text of %d bytes: at most %d", len(text), maxText)
+		}
+	}
+	return e.checkTarget()
+}
+
+func (e *Endpoint) checkTarget() error {
+	switch e.GetKind() {
+	case KindNetns:
+		if !strings.HasPrefix(e.GetNetns(), "/") || strings.ContainsRune(e.GetNetns(), 0) {
+			return fmt.Errorf("netns %q: want an absolute path", e.GetNetns())
+		}
+		if e.GetDevice() != "" {
+			return errors.New("a netns endpoint names no device of the host")
+		}
+		return CheckInterfaceName(e.GetIfname())
+	case KindTap, KindDevice:
+		if e.GetNetns() != "" || e.GetIfname() != "" {
+			return fmt.Errorf("a %s endpoint has no netns", e.GetKind())
+		}
+		return CheckInterfaceName(e.GetDevice())
+	default:
+		return fmt.Errorf("kind %q: want netns, tap or device", e.GetKind())
+	}
+}
+
+// CheckInterfaceName refuses what Linux refuses as the name of an interface
+// (dev_valid_name in net/core/dev.c).
+func CheckInterfaceName(name string) error {
+	if name == "" || len(name) > maxInterfaceName || name == "." || name == ".." {
+		return fmt.Errorf("interface name %q: want 1 to %d characters", name, maxInterfaceName)
+	}
+	for _, c := range []byte(name) {
+		if c <= ' ' || c == '/' || c == ':' || c >= 0x7f {
+			return fmt.Errorf("interface name %q: has a space, '/', ':' or a character that is not ASCII", name)
+		}
+	}
+	return nil
+}
+
+// ParseMAC parses a unicast Ethernet address.
+func ParseMAC(s string) (net.HardwareAddr, error) {
+	mac, err := net.ParseMAC(s)
+	if err != nil || len(mac) != 6 {
+		return nil, fmt.Errorf("mac %q: want an Ethernet address such as 02:00:00:00:00:01", s)
+	}
+	if mac[0]&1 != 0 {
+		return nil, fmt.Errorf("mac %q: is a group address; want a unicast one", s)
+	}
+	if (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) == 0 {
+		return nil, fmt.Errorf("mac %q: is zero", s)
+	}
+	return mac, nil
+}
+
+// decode accepts only the canonical form: no unknown fields.
+func decode[M proto.Message](payload []byte, m M) (M, error) {
+	if err := proto.Unmarshal(payload, m); err != nil {
+		return m, fmt.Errorf("decode payload: %w", err)
+	}
+	if len(m.ProtoReflect().GetUnknown()) > 0 {
+		return m, errors.New("decode payload: has fields that this version does not know")
+	}
+	return m, nil
+}
