@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 TOOLS := $(CURDIR)/bin/tools
 
 # Every .proto of the tree; each is generated beside itself.
-PROTOS := $(shell find api pkg -name '*.proto' 2>/dev/null | sort)
+PROTOS := $(shell find api internal pkg -name '*.proto' 2>/dev/null | sort)
 # What the end-to-end tests hang on: missing privileges fail instead of skip.
 E2E ?= must
 # Fuzzing time of each target in `make fuzz`.

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Outcome is how an attempt to reach a service ended.
+type Outcome string
+
+// The outcomes of a probe.
+const (
+	// Answered: the service gave an answer.
+	Answered Outcome = "answered"
+	// Refused: something there said no (a reset or port unreachable).
+	Refused Outcome = "refused"
+	// Silent: no answer in time.
+	Silent Outcome = "silent"
+	// Unreachable: this side, or a host on the way, said that there is no way.
+	Unreachable Outcome = "unreachable"
+)
+
+// ServeArgs asks for a server that answers with a name.
+type ServeArgs struct {
+	// Network is tcp, udp or http.
+	Network string
+	Port    uint16
+	// Answer is what it tells everyone who asks.
+	Answer string
+}
+
+// ProbeArgs asks for one attempt to reach a service.
+type ProbeArgs struct {
+	// Network is tcp, udp, http or icmp (Port is ignored then).
+	Network string
+	Target  netip.Addr
+	Port    uint16
+	Timeout time.Duration
+}
+
+// ProbeReply says how the attempt ended.
+type ProbeReply struct {
+	Outcome Outcome
+	// Answer of the service, without the line's end; empty for icmp.
+	Answer string
+	// Reason in words unless answered.
+	Reason string
+	// Took is from the first packet to the answer.
+	Took time.Duration
+}
+
+// PingArgs asks for echo requests at a steady interval.
+type PingArgs struct {
+	Target   netip.Addr
+	Interval time.Duration
+}
+
+// PingReport counts a ping that has ended.
+type PingReport struct {
+	Sent, Received int
+	// Lost are the numbers of the unanswered requests, from 0.
+	Lost []int
+	// Interval at which they were sent.
+	Interval time.Duration
+	// RTTs of the answered ones, in order.
+	RTTs []time.Duration
+}
+
+// FlowArgs asks for one TCP connection that talks all the time to a server of
+// an agent.
+type FlowArgs struct {
+	Target   netip.Addr
+	Port     uint16
+	Interval time.Duration
+}
+
+// FlowStatus says how a flow is doing.
+type FlowStatus struct {
+	// Peer is the answer of the server at the start.
+	Peer string
+	// Echoes is how many messages came back.
+	Echoes int
+	// Quiet is how long ago the last one did.
+	Quiet time.Duration
+	// Ended is empty while the connection is open, else why it is not.
+	Ended string
+}
+
+// InjectArgs are frames to be sent as they are.
+type InjectArgs struct {
+	Interface string
+	Frames    [][]byte
+}
+
+// Interface is one network interface of the namespace.
+type Interface struct {
+	Name      string
+	MAC       string
+	MTU       int
+	Addresses []netip.Prefix
+}

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// serveNetwork starts the asked server on every address of the namespace.
+func serveNetwork(args ServeArgs) error {
+	address := fmt.Sprintf(":%d", args.Port)
+	switch args.Network {
+	case "tcp":
+		return serveTCP(address, args.Answer)
+	case "udp":
+		return serveUDP(address, args.Answer)
+	case "http":
+		return serveHTTP(address, args.Answer)
+	default:
+		return fmt.Errorf("serve %s: not tcp, udp or http", args.Network)
+	}
+}
+
+// serveTCP tells every connection the answer, then echoes what it says.
+func serveTCP(address, answer string) error {
+	listener, err := net.Listen("tcp4", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go echo(conn, answer)
+		}
+	}()
+	return nil
+}
+
+// echo serves one connection until either side ends it.
+func echo(conn net.Conn, answer string) {
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, answer+"\n"); err != nil {
+		return
+	}
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		if _, err := fmt.Fprintf(conn, "%s\n", lines.Bytes()); err != nil {
+			return
+		}
+	}
+}
+
+// serveUDP sends the answer back for every datagram.
+func serveUDP(address, answer string) error {
+	conn, err := net.ListenPacket("udp4", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	go func() {
+		buffer := make([]byte, 65535)
+		for {
+			_, from, err := conn.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			// A lost answer looks to the asker as it should: like silence.
+			_, _ = conn.WriteTo([]byte(answer), from)
+		}
+	}()
+	return nil
+}
+
+// serveHTTP answers every request with the answer.
+func serveHTTP(address, answer string) error {
+	listener, err := net.Listen("tcp4", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, answer+"\n")
+		}),
+	}
+	go func() { _ = server.Serve(listener) }()
+	return nil
+}

@@ -1,0 +1,167 @@
+package frame
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+)
+
+// EtherTypes and protocol numbers, as IANA lists them.
+const (
+	TypeIPv4 = 0x0800
+	TypeARP  = 0x0806
+	TypeIPv6 = 0x86dd
+
+	ProtoICMP   = 1
+	ProtoIPIP   = 4
+	ProtoTCP    = 6
+	ProtoUDP    = 17
+	ProtoIPv6   = 41
+	ProtoGRE    = 47
+	ProtoICMPv6 = 58
+)
+
+// GatewayMAC is the address of every VPC's gateway.
+var GatewayMAC = net.HardwareAddr{0x02, 0x65, 0x6e, 0x00, 0x00, 0x01}
+
+// Broadcast is the Ethernet broadcast address.
+var Broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+// Ethernet puts a header before a payload.
+func Ethernet(to, from net.HardwareAddr, etherType uint16, payload []byte) []byte {
+	bytes := append([]byte(nil), to...)
+	bytes = append(bytes, from...)
+	bytes = binary.BigEndian.AppendUint16(bytes, etherType)
+	return append(bytes, payload...)
+}
+
+// IPv4 is a header without options; the rest follows from the payload.
+type IPv4 struct {
+	Src, Dst netip.Addr
+	Protocol uint8
+	// FragmentWord is flags and offset as on the wire; 0 means a whole packet
+	// that may be cut.
+	FragmentWord uint16
+}
+
+// Packet puts the header before a payload.
+func (h IPv4) Packet(payload []byte) []byte {
+	bytes := make([]byte, 20, 20+len(payload))
+	bytes[0] = 0x45
+	binary.BigEndian.PutUint16(bytes[2:], uint16(20+len(payload)))
+	binary.BigEndian.PutUint16(bytes[6:], h.FragmentWord)
+	bytes[8], bytes[9] = 64, h.Protocol
+	copy(bytes[12:16], h.Src.AsSlice())
+	copy(bytes[16:20], h.Dst.AsSlice())
+	binary.BigEndian.PutUint16(bytes[10:], fold(sum(0, bytes)))
+	return append(bytes, payload...)
+}
+
+// IPv6 puts a header without extensions before a payload.
+func IPv6(src, dst netip.Addr, next uint8, payload []byte) []byte {
+	bytes := make([]byte, 40, 40+len(payload))
+	bytes[0] = 0x60
+	binary.BigEndian.PutUint16(bytes[4:], uint16(len(payload)))
+	bytes[6], bytes[7] = next, 64
+	copy(bytes[8:24], src.AsSlice())
+	copy(bytes[24:40], dst.AsSlice())
+	return append(bytes, payload...)
+}
+
+// UDP is a datagram with its checksum, for either family.
+func UDP(src, dst netip.AddrPort, payload []byte) []byte {
+	bytes := make([]byte, 8, 8+len(payload))
+	binary.BigEndian.PutUint16(bytes[0:], src.Port())
+	binary.BigEndian.PutUint16(bytes[2:], dst.Port())
+	binary.BigEndian.PutUint16(bytes[4:], uint16(8+len(payload)))
+	bytes = append(bytes, payload...)
+	binary.BigEndian.PutUint16(bytes[6:], transportSum(src.Addr(), dst.Addr(), ProtoUDP, bytes))
+	return bytes
+}
+
+// TCPSyn is the first segment of a connection, with its checksum.
+func TCPSyn(src, dst netip.AddrPort) []byte {
+	bytes := make([]byte, 20)
+	binary.BigEndian.PutUint16(bytes[0:], src.Port())
+	binary.BigEndian.PutUint16(bytes[2:], dst.Port())
+	binary.BigEndian.PutUint32(bytes[4:], 0x65646765)
+	bytes[12], bytes[13] = 5<<4, 0x02
+	binary.BigEndian.PutUint16(bytes[14:], 64240)
+	binary.BigEndian.PutUint16(bytes[16:], transportSum(src.Addr(), dst.Addr(), ProtoTCP, bytes))
+	return bytes
+}
+
+// Echo is an ICMP echo request.
+func Echo(id, sequence uint16, payload []byte) []byte {
+	bytes := make([]byte, 8, 8+len(payload))
+	bytes[0] = 8
+	binary.BigEndian.PutUint16(bytes[4:], id)
+	binary.BigEndian.PutUint16(bytes[6:], sequence)
+	bytes = append(bytes, payload...)
+	binary.BigEndian.PutUint16(bytes[2:], fold(sum(0, bytes)))
+	return bytes
+}
+
+// Echo6 is an ICMPv6 echo request.
+func Echo6(src, dst netip.Addr, id, sequence uint16) []byte {
+	bytes := make([]byte, 8)
+	bytes[0] = 128
+	binary.BigEndian.PutUint16(bytes[4:], id)
+	binary.BigEndian.PutUint16(bytes[6:], sequence)
+	binary.BigEndian.PutUint16(bytes[2:], transportSum(src, dst, ProtoICMPv6, bytes))
+	return bytes
+}
+
+// VXLAN puts a VXLAN header before a frame.
+func VXLAN(vni uint32, inner []byte) []byte {
+	bytes := make([]byte, 8, 8+len(inner))
+	bytes[0] = 0x08
+	binary.BigEndian.PutUint32(bytes[4:], vni<<8)
+	return append(bytes, inner...)
+}
+
+// ARP operations.
+const (
+	ARPRequest = 1
+	ARPReply   = 2
+)
+
+// ARP is an ARP message for IPv4 over Ethernet.
+func ARP(operation uint16, senderMAC net.HardwareAddr, sender netip.Addr, target netip.Addr) []byte {
+	bytes := []byte{0, 1, 8, 0, 6, 4}
+	bytes = binary.BigEndian.AppendUint16(bytes, operation)
+	bytes = append(bytes, senderMAC...)
+	bytes = append(bytes, sender.AsSlice()...)
+	bytes = append(bytes, 0, 0, 0, 0, 0, 0)
+	return append(bytes, target.AsSlice()...)
+}
+
+// transportSum is the checksum of a segment with its pseudo header. A zero is
+// sent as all ones (RFC 768).
+func transportSum(src, dst netip.Addr, protocol uint8, segment []byte) uint16 {
+	total := sum(0, src.AsSlice())
+	total = sum(total, dst.AsSlice())
+	total += uint32(protocol) + uint32(len(segment))
+	if result := fold(sum(total, segment)); result != 0 {
+		return result
+	}
+	return 0xffff
+}
+
+// sum adds bytes as 16-bit words (RFC 1071).
+func sum(total uint32, bytes []byte) uint32 {
+	for ; len(bytes) > 1; bytes = bytes[2:] {
+		total += uint32(binary.BigEndian.Uint16(bytes))
+	}
+	if len(bytes) == 1 {
+		total += uint32(bytes[0]) << 8
+	}
+	return total
+}
+
+func fold(total uint32) uint16 {
+	for total>>16 != 0 {
+		total = total&0xffff + total>>16
+	}
+	return ^uint16(total)
+}

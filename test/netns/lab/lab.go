@@ -1,0 +1,146 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+)
+
+// underlay is where the hosts of every lab talk to one another: a prefix for
+// benchmarks of network devices (RFC 2544), in a namespace of its own.
+var underlay = netip.MustParsePrefix("198.18.0.0/24")
+
+// labs numbers the labs of this process.
+var labs atomic.Uint32
+
+// Lab is one small world: an "internet" and the hosts on it.
+type Lab struct {
+	t TB
+	// dir holds everything of this lab. Its path is short: sockets are in it.
+	dir string
+	// prefix begins the name of every namespace of this lab.
+	prefix     string
+	internet   *namespace
+	hosts      []*Host
+	containers []*Container
+	strangers  []*Container
+}
+
+// New makes an empty lab that is taken down and checked when the test ends.
+func New(t TB) *Lab {
+	t.Helper()
+	require(t)
+	dir, err := os.MkdirTemp("", "enl")
+	if err != nil {
+		t.Fatalf("make lab directory: %v", err)
+	}
+	l := &Lab{t: t, dir: dir, prefix: fmt.Sprintf("%s%d-%d-", namespacePrefix, os.Getpid(), labs.Add(1))}
+	t.Cleanup(l.close)
+	if l.internet, err = newInternet(l.prefix + "internet"); err != nil {
+		t.Fatalf("make the internet: %v", err)
+	}
+	return l
+}
+
+// Host adds a host to the internet. It is not started.
+func (l *Lab) Host(name string) *Host {
+	l.t.Helper()
+	number := len(l.hosts) + 2
+	address := underlay.Addr()
+	for range number {
+		address = address.Next()
+	}
+	h := &Host{
+		lab: l, Name: name, Underlay: address,
+		dir:    filepath.Join(l.dir, fmt.Sprintf("h%d", number)),
+		port:   fmt.Sprintf("h%d", number),
+		Launch: Launch(number % 2),
+		marks:  newFootprint(),
+	}
+	l.hosts = append(l.hosts, h)
+	if err := h.build(); err != nil {
+		l.t.Fatalf("make host %s: %v", name, err)
+	}
+	return h
+}
+
+// Mesh makes and starts the named hosts and joins them into one mesh, whose
+// authority is the first. It returns when each sees all others alive with their
+// tunnels up.
+func (l *Lab) Mesh(names ...string) []*Host {
+	l.t.Helper()
+	var hosts []*Host
+	for _, name := range names {
+		h := l.Host(name)
+		h.Start()
+		hosts = append(hosts, h)
+	}
+	hosts[0].Init()
+	if len(hosts) > 1 {
+		token := hosts[0].Token("--uses", fmt.Sprint(len(hosts)-1))
+		for _, h := range hosts[1:] {
+			h.Join(token)
+		}
+	}
+	l.AwaitMesh(hosts...)
+	return hosts
+}
+
+// AwaitMesh waits until each of the hosts sees all of them alive and has its
+// tunnels to them up.
+func (l *Lab) AwaitMesh(hosts ...*Host) {
+	l.t.Helper()
+	for _, h := range hosts {
+		l.Await(fmt.Sprintf("%s sees %d nodes alive with tunnels up", h.Name, len(hosts)), func() error {
+			return h.seesAll(hosts)
+		})
+	}
+}
+
+// Stranger adds a machine on the internet that runs no edgenetd.
+func (l *Lab) Stranger(name string) *Container {
+	l.t.Helper()
+	h := l.Host(name)
+	c, err := newContainer(h, name, h.ns.path)
+	if err != nil {
+		l.t.Fatalf("make stranger %s: %v", name, err)
+	}
+	c.IP = h.Underlay
+	l.strangers = append(l.strangers, c)
+	return c
+}
+
+// patience is how long an expectation is awaited. Namespaces and the race
+// detector on two busy cores are slow; what must be quick is measured.
+const patience = 30 * time.Second
+
+// Await polls a condition until it holds, and fails the test with its last
+// error if it does not in time.
+func (l *Lab) Await(what string, check func() error) {
+	l.t.Helper()
+	if err := await(patience, check); err != nil {
+		l.t.Fatalf("%s: not within %s: %v", what, patience, err)
+	}
+}
+
+// await returns the last error of a condition that did not come true in time.
+func await(limit time.Duration, check func() error) error {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-deadline.C:
+			return err
+		case <-again.C:
+		}
+	}
+}

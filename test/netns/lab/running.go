@@ -1,0 +1,130 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"edgenet.dev/edgenet/test/netns/lab/agent"
+)
+
+// steady is the interval of pings and flows that run while something happens.
+const steady = 10 * time.Millisecond
+
+// Ping is a steady ping.
+type Ping struct {
+	from *Container
+	to   netip.Addr
+	id   int
+}
+
+// Pings starts to ping every 10 ms, until Stop or Loses.
+func (c *Container) Pings(to netip.Addr) *Ping {
+	c.t().Helper()
+	p := &Ping{from: c, to: to}
+	c.call("StartPing", agent.PingArgs{Target: to, Interval: steady}, &p.id)
+	return p
+}
+
+// Stop ends the ping and returns its count.
+func (p *Ping) Stop() agent.PingReport {
+	p.from.t().Helper()
+	var report agent.PingReport
+	p.from.call("StopPing", p.id, &report)
+	return report
+}
+
+// Loses ends the ping and expects at most that many unanswered requests, and at
+// least one answered.
+func (p *Ping) Loses(atMost int) agent.PingReport {
+	p.from.t().Helper()
+	report := p.Stop()
+	if report.Received == 0 || len(report.Lost) > atMost {
+		p.from.t().Errorf("%s pings %s: lost %d of %d, at %s; want at most %d",
+			p.from, p.to, len(report.Lost), report.Sent, gaps(report), atMost)
+	}
+	return report
+}
+
+// gaps says when the lost ones were sent, as ranges from the start.
+func gaps(report agent.PingReport) string {
+	text := ""
+	for i := 0; i < len(report.Lost); {
+		first := report.Lost[i]
+		last := first
+		for i++; i < len(report.Lost) && report.Lost[i] == last+1; i++ {
+			last++
+		}
+		text += fmt.Sprintf("[%s..%s]", time.Duration(first)*report.Interval, time.Duration(last)*report.Interval)
+	}
+	return text
+}
+
+// Flow is a TCP connection that talks all the time.
+type Flow struct {
+	from, to *Container
+	port     uint16
+	id       int
+}
+
+// Streams opens a connection to a tcp service that the other container serves,
+// and keeps it busy.
+func (c *Container) Streams(to *Container, service string) *Flow {
+	c.t().Helper()
+	network, port, err := parseService(service)
+	if err != nil || network != "tcp" {
+		c.t().Fatalf("stream to %q: want tcp/PORT", service)
+	}
+	f := &Flow{from: c, to: to, port: port}
+	c.call("StartFlow", agent.FlowArgs{Target: to.IP, Port: port, Interval: steady}, &f.id)
+	if peer := f.Status().Peer; peer != to.answer() {
+		c.t().Fatalf("%s streams to %s: answered by %s", c, to, peer)
+	}
+	return f
+}
+
+// Status says how the flow is doing.
+func (f *Flow) Status() agent.FlowStatus {
+	f.from.t().Helper()
+	var status agent.FlowStatus
+	f.from.call("CheckFlow", f.id, &status)
+	return status
+}
+
+// Runs awaits that new echoes come back.
+func (f *Flow) Runs() {
+	f.from.t().Helper()
+	before := f.Status().Echoes
+	f.from.host.lab.Await(f.String()+" runs", func() error {
+		status := f.Status()
+		if status.Echoes < before+10 {
+			return fmt.Errorf("%d new echoes, quiet for %s %s", status.Echoes-before, status.Quiet, status.Ended)
+		}
+		return nil
+	})
+}
+
+// Stalls awaits that nothing has come back for a second.
+func (f *Flow) Stalls() {
+	f.from.t().Helper()
+	f.from.host.lab.Await(f.String()+" stalls", func() error {
+		status := f.Status()
+		if status.Ended == "" && status.Quiet < time.Second {
+			return fmt.Errorf("an echo %s ago", status.Quiet)
+		}
+		return nil
+	})
+}
+
+// Stop closes the connection and returns its last status.
+func (f *Flow) Stop() agent.FlowStatus {
+	f.from.t().Helper()
+	var status agent.FlowStatus
+	f.from.call("StopFlow", f.id, &status)
+	return status
+}
+
+// String names both ends.
+func (f *Flow) String() string {
+	return fmt.Sprintf("the flow of %s to %s tcp/%d", f.from, f.to, f.port)
+}
