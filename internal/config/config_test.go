@@ -87,7 +87,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 	ok := []string{"--name", "edge-1", "--underlay", "127.0.0.1"}
 	for want, args := range map[string][]string{
 		`underlays`:                     {"--config", writeFile(t, "underlays: [127.0.0.1]\n")},
-		`line`:                          {"--config", writeFile(t, "name: [\n")},
+		`[1:7] `:                        {"--config", writeFile(t, "name: [\n")},
 		`no such file`:                  {"--config", "/nowhere/edgenetd.yaml"},
 		`underlay: none given`:          {"--name", "edge-1"},
 		`name: `:                        {"--name", "Edge 1", "--underlay", "127.0.0.1"},

@@ -113,6 +113,10 @@ func (s *settings) readFile(path string, wanted bool) error {
 
 // parse overlays settings in YAML. A key that is not known is an error.
 func (s *settings) parse(b []byte) error {
+	var anything any
+	if err := yaml.Unmarshal(b, &anything); err == nil && anything == nil {
+		return nil // an empty document would make every setting empty
+	}
 	if err := yaml.UnmarshalWithOptions(b, s, yaml.Strict()); err != nil {
 		return errors.New(yaml.FormatError(err, false, false))
 	}
