@@ -1,0 +1,53 @@
+package tunnel
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+)
+
+// What WireGuard adds to a packet: the outer IP header (20 bytes, or 40), UDP's
+// 8, and 32 of its own transport message: type and receiver 8, counter 8,
+// Poly1305 tag 16 (J. Donenfeld, "WireGuard: Next Generation Kernel Network
+// Tunnel", section 5.4.6).
+const (
+	overhead4 = 20 + 8 + 32
+	overhead6 = 40 + 8 + 32
+)
+
+// MinMTU is the least MTU that IPv6 works over, in bytes (RFC 8200, section 5).
+const MinMTU = 1280
+
+// MTU returns how large a packet into the tunnel may be, in bytes, for the
+// outer packet to fit the underlay's MTU on the way to remote. It is never less
+// than MinMTU: the overlay is IPv6, so over a smaller underlay the outer packets
+// are fragmented instead.
+func MTU(underlayMTU int, remote netip.Addr) int {
+	overhead := overhead6
+	if remote.Unmap().Is4() {
+		overhead = overhead4
+	}
+	return max(underlayMTU-overhead, MinMTU)
+}
+
+// UnderlayMTU returns the MTU, in bytes, of the network device that carries the
+// local address.
+func UnderlayMTU(local netip.Addr) (int, error) {
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return 0, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addrs {
+		ip, ok := netip.AddrFromSlice(a.IP)
+		if !ok || ip.Unmap() != local.Unmap().WithZone("") {
+			continue
+		}
+		link, err := netlink.LinkByIndex(a.LinkIndex)
+		if err != nil {
+			return 0, fmt.Errorf("find device of %s: %w", local, err)
+		}
+		return link.Attrs().MTU, nil
+	}
+	return 0, fmt.Errorf("find device of %s: no device carries this address", local)
+}

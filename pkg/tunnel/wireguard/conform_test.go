@@ -1,0 +1,59 @@
+package wireguard
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
+)
+
+func TestUserspaceConforms(t *testing.T) {
+	before := countFDs(t)
+	tunneltest.Conform(t, func(t *testing.T) tunneltest.Harness { return newHarness(t, KindUserspace) })
+	if after := countFDs(t); after > before {
+		t.Errorf("%d descriptors are open, before there were %d", after, before)
+	}
+}
+
+func TestKernelConforms(t *testing.T) {
+	requireKernel(t)
+	before := countFDs(t)
+	tunneltest.Conform(t, func(t *testing.T) tunneltest.Harness { return newHarness(t, KindKernel) })
+	if after := countFDs(t); after > before {
+		t.Errorf("%d descriptors are open, before there were %d", after, before)
+	}
+}
+
+// requireKernel skips where the kernel has no WireGuard, which only trying
+// tells.
+func requireKernel(t *testing.T) {
+	t.Helper()
+	s := newSpace(t)
+	err := s.do(func() error {
+		want := tunnel.Device{Name: uniqueName(t), MTU: 1420}
+		if err := createKernelLink(want); err != nil {
+			return err
+		}
+		link, err := netlink.LinkByName(want.Name)
+		return errors.Join(err, netlink.LinkDel(link))
+	})
+	if errors.Is(err, tunnel.ErrUnsupported) {
+		t.Skip("kernel lacks WireGuard")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func countFDs(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}

@@ -1,0 +1,241 @@
+package wireguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+// Names of the drivers in the API.
+const (
+	NameKernel    = "wireguard-kernel"
+	NameUserspace = "wireguard-userspace"
+	// NameUndecided is a driver's whose kind is KindAuto before its first Up.
+	NameUndecided = "wireguard"
+)
+
+// driver is a tunnel.Driver. It keeps no truth of its own: what it remembers
+// between calls only saves work or, for wanted, tells a changed wish from a
+// learned address.
+type driver struct {
+	cfg  Config
+	log  *slog.Logger
+	now  func() time.Time
+	kind Kind // as found or made by Up; KindAuto before
+	name string
+	mesh netip.Prefix
+	// wanted is the endpoint that was asked for last, by peer.
+	wanted map[tunnel.PublicKey]netip.AddrPort
+	seen   *snapshot
+	// pid of the userspace process that was seen last, so that it can be reaped
+	// if it is a child; 0 is none.
+	pid int
+	// hung is closed when a call that outlasted its deadline returns; nil when
+	// there is none.
+	hung <-chan struct{}
+}
+
+// New returns a driver. It touches nothing before Up.
+func New(cfg Config) (tunnel.Driver, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configure wireguard: %w", err)
+	}
+	d := &driver{
+		cfg:    cfg,
+		log:    cfg.Logger,
+		now:    cfg.Now,
+		kind:   cfg.Kind,
+		name:   cfg.Device,
+		wanted: make(map[tunnel.PublicKey]netip.AddrPort),
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	return d, nil
+}
+
+// Name implements tunnel.Driver. With KindAuto it is NameUndecided before Up.
+func (d *driver) Name() string {
+	switch d.kind {
+	case KindKernel:
+		return NameKernel
+	case KindUserspace:
+		return NameUserspace
+	case KindAuto:
+	}
+	return NameUndecided
+}
+
+// Up implements tunnel.Driver.
+func (d *driver) Up(ctx context.Context, want tunnel.Device) error {
+	if err := validate(want); err != nil {
+		return fmt.Errorf("bring up tunnel: %w", err)
+	}
+	d.name, d.mesh = want.Name, want.Mesh
+	if err := d.up(ctx, want); err != nil {
+		return fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
+	}
+	return nil
+}
+
+func (d *driver) up(ctx context.Context, want tunnel.Device) error {
+	// Before the device: there is no moment in which the mesh's addresses
+	// follow the default route.
+	if err := ensureUnreachable(want.Mesh); err != nil {
+		return err
+	}
+	link, err := d.ensureDevice(ctx, want)
+	if err != nil {
+		return err
+	}
+	if err := ensureIPv6(want.Name); err != nil {
+		return err
+	}
+	if err := ensureAttributes(link, want); err != nil {
+		return err
+	}
+	if err := d.ensureCrypto(ctx, want); err != nil {
+		return err
+	}
+	if link.Attrs().Flags&unix.IFF_UP == 0 {
+		if err := netlink.LinkSetUp(link); err != nil {
+			return fmt.Errorf("set link up: %w", err)
+		}
+	}
+	if err := ensureAddress(link, want.Address); err != nil {
+		return err
+	}
+	return ensureRoutes(link, want.Mesh)
+}
+
+// ensureDevice returns the link of a device that exists and is served.
+func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device) (netlink.Link, error) {
+	link, err := findLink(want.Name)
+	if err != nil {
+		return nil, err
+	}
+	if link == nil {
+		if err := d.create(ctx, want); err != nil {
+			return nil, err
+		}
+	} else {
+		kind, err := kindOf(link)
+		if err != nil {
+			return nil, err
+		}
+		d.kind = kind
+		if kind == KindUserspace {
+			if err := d.ensureProcess(ctx, want); err != nil {
+				return nil, err
+			}
+		}
+	}
+	link, err = findLink(want.Name)
+	if err == nil && link == nil {
+		err = fmt.Errorf("find device: it was deleted meanwhile")
+	}
+	return link, err
+}
+
+// create makes the device, the kernel's if it may be.
+func (d *driver) create(ctx context.Context, want tunnel.Device) error {
+	d.seen = nil
+	if d.cfg.Kind != KindUserspace {
+		err := createKernelLink(want)
+		if err == nil {
+			d.kind = KindKernel
+			d.log.Info("tunnel device created", "device", want.Name, "driver", d.Name())
+			return nil
+		}
+		if d.cfg.Kind == KindKernel || !errors.Is(err, tunnel.ErrUnsupported) {
+			return err
+		}
+	}
+	d.kind = KindUserspace
+	return d.ensureProcess(ctx, want)
+}
+
+// Down implements tunnel.Driver.
+func (d *driver) Down(ctx context.Context) error {
+	if d.name == "" {
+		return errors.New("take down tunnel: no device is named")
+	}
+	if err := d.down(ctx); err != nil {
+		return fmt.Errorf("take down tunnel %s: %w", d.name, err)
+	}
+	return nil
+}
+
+func (d *driver) down(ctx context.Context) error {
+	// Found first: it drops its socket before it has ended.
+	p, err := findProcess(ctx, d.name)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		defer p.close()
+	}
+	if err := d.deleteDevice(); err != nil {
+		return err
+	}
+	d.seen = nil
+	clear(d.wanted)
+	if p != nil {
+		if err := d.endOwn(ctx, p); err != nil {
+			return err
+		}
+	}
+	if d.pid != 0 { // it died before
+		reap(d.pid)
+		d.pid = 0
+	}
+	if d.cfg.RunDir != "" {
+		if err := d.removeLeftovers(ctx); err != nil {
+			return err
+		}
+	}
+	// Last: until here nothing could leave in clear.
+	return removeUnreachable(d.mesh)
+}
+
+func (d *driver) deleteDevice() error {
+	link, err := findLink(d.name)
+	if err != nil || link == nil {
+		return err
+	}
+	if _, err := kindOf(link); err != nil {
+		return err // a stranger's
+	}
+	if !d.mesh.IsValid() {
+		d.mesh = routedMesh(link)
+	}
+	if err := netlink.LinkDel(link); err != nil && !isNotFound(err) {
+		return fmt.Errorf("delete device: %w", err)
+	}
+	d.log.Info("tunnel device deleted", "device", d.name, "driver", d.Name())
+	return nil
+}
+
+func validate(want tunnel.Device) error {
+	switch {
+	case want.Name == "" || len(want.Name) >= unix.IFNAMSIZ:
+		return fmt.Errorf("device name %q is not 1 to %d bytes", want.Name, unix.IFNAMSIZ-1)
+	case want.MTU < tunnel.MinMTU:
+		return fmt.Errorf("MTU %d is less than IPv6's %d", want.MTU, tunnel.MinMTU)
+	case want.ListenPort == 0:
+		return errors.New("no listen port")
+	case !want.Mesh.IsValid() || !want.Mesh.Addr().Is6() || want.Mesh != want.Mesh.Masked():
+		return fmt.Errorf("mesh %s is not an IPv6 prefix", want.Mesh)
+	case !want.Mesh.Contains(want.Address):
+		return fmt.Errorf("address %s is not in mesh %s", want.Address, want.Mesh)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package wireguard
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
+)
+
+// harness is two namespaces with a veth between them.
+type harness struct {
+	kind   Kind
+	spaces [2]*space
+	keys   [2]PrivateKey
+	names  [2]string
+	runDir [2]string
+	pids   map[int]bool
+}
+
+var _ tunneltest.Harness = (*harness)(nil)
+
+const underlayDevice = "underlay0"
+
+func newHarness(t *testing.T, kind Kind) *harness {
+	t.Helper()
+	h := &harness{kind: kind, pids: make(map[int]bool)}
+	for s := range h.spaces {
+		h.spaces[s] = newSpace(t)
+		h.keys[s] = newKey(t)
+		h.names[s] = uniqueName(t)
+		h.runDir[s] = t.TempDir()
+	}
+	h.spaces[0].must(t, func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = underlayDevice
+		return netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs: attrs, PeerName: underlayDevice,
+			PeerNamespace: netlink.NsFd(h.spaces[1].handle),
+		})
+	})
+	for s, space := range h.spaces {
+		space.must(t, func() error { return configureUnderlay(underlay(tunneltest.Side(s))) })
+	}
+	return h
+}
+
+func configureUnderlay(addr netip.Addr) error {
+	link, err := netlink.LinkByName(underlayDevice)
+	if err != nil {
+		return err
+	}
+	err = netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(addr, 24))})
+	return errors.Join(err, netlink.LinkSetUp(link))
+}
+
+func underlay(side tunneltest.Side) netip.Addr {
+	return netip.AddrFrom4([4]byte{198, 18, 0, byte(side) + 1})
+}
+
+func newKey(t *testing.T) PrivateKey {
+	t.Helper()
+	key, err := GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func uniqueName(t *testing.T) string {
+	t.Helper()
+	b := make([]byte, 5)
+	if _, err := rand.Read(b); err != nil {
+		t.Fatal(err)
+	}
+	return "en" + hex.EncodeToString(b) + "w"
+}
+
+func (h *harness) Driver(t *testing.T, side tunneltest.Side) tunnel.Driver {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(Config{
+		Logger:     slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Key:        h.keys[side],
+		RunDir:     h.runDir[side],
+		Executable: exe,
+		Kind:       h.kind,
+		Device:     h.names[side],
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spaced{Driver: d, space: h.spaces[side]}
+}
+
+func (h *harness) Device(side tunneltest.Side) tunnel.Device {
+	return tunnel.Device{
+		Name:       h.names[side],
+		ListenPort: 51820,
+		MTU:        1440,
+		Address:    h.Peer(side).Prefix.Addr().Next(),
+		Mesh:       netip.MustParsePrefix("fd12:3400::/24"),
+	}
+}
+
+func (h *harness) Peer(side tunneltest.Side) tunnel.Peer {
+	return tunnel.Peer{
+		PublicKey: h.keys[side].Public(),
+		Endpoint:  netip.AddrPortFrom(underlay(side), 51820),
+		Prefix:    netip.MustParsePrefix(fmt.Sprintf("fd12:3400:0:%x::/64", 1+int(side))),
+		Keepalive: 25 * time.Second,
+	}
+}
+
+func (h *harness) Rekey(t *testing.T, side tunneltest.Side) tunnel.Peer {
+	t.Helper()
+	p := h.Peer(side)
+	p.PublicKey = newKey(t).Public()
+	return p
+}
+
+func (h *harness) process(t *testing.T, side tunneltest.Side) *process {
+	t.Helper()
+	p, err := findProcess(t.Context(), h.names[side])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p != nil {
+		h.pids[p.pid] = true
+	}
+	return p
+}
+
+func (h *harness) Crash(t *testing.T, side tunneltest.Side) bool {
+	t.Helper()
+	p := h.process(t, side)
+	if p == nil {
+		return false
+	}
+	defer p.close()
+	if err := p.signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	// Not reaped here: that is the driver's to do.
+	fds := []unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 5000); n != 1 {
+		t.Fatalf("killed process %d does not end: %v", p.pid, err)
+	}
+	return true
+}
+
+func (h *harness) Fingerprint(t *testing.T, side tunneltest.Side) string {
+	t.Helper()
+	var b strings.Builder
+	if p := h.process(t, side); p != nil {
+		fmt.Fprintf(&b, "process %d; ", p.pid)
+		p.close()
+	}
+	h.spaces[side].must(t, func() error {
+		link, err := netlink.LinkByName(h.names[side])
+		if err != nil {
+			return err
+		}
+		a := link.Attrs()
+		fmt.Fprintf(&b, "index %d mtu %d queue %d alias %s flags %#x; ", a.Index, a.MTU, a.TxQLen, a.Alias, a.RawFlags)
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+		if err != nil {
+			return err
+		}
+		routes, err := ownRoutes()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "addresses %v; routes %v; sockets %v", addrs, routes, udpInodes(h.Device(side).ListenPort))
+		return nil
+	})
+	got, err := h.Driver(t, side).Peers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range got {
+		fmt.Fprintf(&b, "; peer %v", p.Peer)
+	}
+	return b.String()
+}
+
+// udpInodes returns the sockets of the port: a new one means that it was bound
+// again.
+func udpInodes(port uint16) []string {
+	var inodes []string
+	for _, file := range []string{"udp", "udp6"} {
+		text, err := os.ReadFile("/proc/thread-self/net/" + file)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > 9 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+				inodes = append(inodes, f[9])
+			}
+		}
+	}
+	return inodes
+}
+
+func (h *harness) Leftovers(t *testing.T, side tunneltest.Side) []string {
+	t.Helper()
+	var left []string
+	h.spaces[side].must(t, func() error {
+		if _, err := net.InterfaceByName(h.names[side]); err == nil {
+			left = append(left, h.names[side])
+		}
+		routes, err := ownRoutes()
+		for _, r := range routes {
+			left = append(left, r.String())
+		}
+		return err
+	})
+	for pid := range h.pids {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil &&
+			(len(stat) == 0 || strings.Contains(string(stat), h.names[side])) {
+			left = append(left, fmt.Sprintf("process %d", pid))
+		}
+	}
+	if _, err := os.Stat(socketPath(h.names[side])); err == nil {
+		left = append(left, socketPath(h.names[side]))
+	}
+	files, err := filepath.Glob(h.runDir[side] + "/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(left, files...)
+}

@@ -1,0 +1,153 @@
+package wireguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+// sessionAge is WireGuard's Reject-After-Time: a session without a handshake
+// for so long carries nothing (whitepaper, section 6.2), so the address that it
+// was learned with is worth nothing either.
+const sessionAge = 180 * time.Second
+
+// maxKeepalive is what the protocol's 16 bits of seconds hold.
+const maxKeepalive = 65535 * time.Second
+
+var errNotUp = errors.New("the device was not brought up")
+
+// Peers implements tunnel.Driver.
+func (d *driver) Peers(ctx context.Context) (map[tunnel.PublicKey]tunnel.PeerStatus, error) {
+	if d.name == "" {
+		return nil, fmt.Errorf("list peers: %w", errNotUp)
+	}
+	s, err := d.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list peers: %w", err)
+	}
+	out := make(map[tunnel.PublicKey]tunnel.PeerStatus, len(s.peers))
+	for key, p := range s.peers {
+		out[key] = p.status(key)
+	}
+	return out, nil
+}
+
+// Put implements tunnel.Driver. An endpoint that differs from the one that this
+// driver was asked for last is set at once: the caller has chosen another path.
+// An endpoint that only differs from the device's was learned by the device, and
+// is left while the last handshake is younger than three minutes. A keepalive is
+// rounded up to whole seconds. A prefix that another peer has is taken from it.
+func (d *driver) Put(ctx context.Context, want tunnel.Peer) error {
+	if err := d.put(ctx, want); err != nil {
+		return fmt.Errorf("put peer at %s: %w", want.Endpoint, err)
+	}
+	return nil
+}
+
+func (d *driver) put(ctx context.Context, want tunnel.Peer) error {
+	if d.name == "" {
+		return errNotUp
+	}
+	if err := validatePeer(want); err != nil {
+		return err
+	}
+	want.Endpoint = netip.AddrPortFrom(want.Endpoint.Addr().Unmap(), want.Endpoint.Port())
+	have, err := d.recent(ctx)
+	if err != nil {
+		return err
+	}
+	change, differs := plan(have.peers[want.PublicKey], want, d.wanted[want.PublicKey], d.now())
+	if differs {
+		if err := d.configure(ctx, wgtypes.Config{Peers: []wgtypes.PeerConfig{change}}); err != nil {
+			return err
+		}
+		have.put(want.PublicKey, change)
+		d.log.Debug("peer configured", "device", d.name, "prefix", want.Prefix, "endpoint", want.Endpoint)
+	}
+	d.wanted[want.PublicKey] = want.Endpoint
+	return nil
+}
+
+// plan returns what has to change for have to be as wanted, and whether
+// anything has. Last is the endpoint that was wanted before.
+func plan(have peer, want tunnel.Peer, last netip.AddrPort, now time.Time) (wgtypes.PeerConfig, bool) {
+	c := wgtypes.PeerConfig{PublicKey: wgtypes.Key(want.PublicKey), UpdateOnly: have.configured}
+	differs := !have.configured
+	if !slices.Equal(have.allowed, []netip.Prefix{want.Prefix}) {
+		c.ReplaceAllowedIPs = true
+		c.AllowedIPs = []net.IPNet{*ipNet(want.Prefix)}
+		differs = true
+	}
+	if keepalive := wholeSeconds(want.Keepalive); have.keepalive != keepalive {
+		c.PersistentKeepaliveInterval = &keepalive
+		differs = true
+	}
+	if movesEndpoint(have, want.Endpoint, last, now) {
+		c.Endpoint = net.UDPAddrFromAddrPort(want.Endpoint)
+		differs = true
+	}
+	return c, differs
+}
+
+func movesEndpoint(have peer, want, last netip.AddrPort, now time.Time) bool {
+	switch {
+	case !want.IsValid() || have.endpoint == want:
+		return false
+	case !have.endpoint.IsValid():
+		return true
+	case last.IsValid() && last != want:
+		return true
+	}
+	return now.Sub(have.handshake) >= sessionAge
+}
+
+// Delete implements tunnel.Driver.
+func (d *driver) Delete(ctx context.Context, key tunnel.PublicKey) error {
+	if d.name == "" {
+		return fmt.Errorf("delete peer: %w", errNotUp)
+	}
+	delete(d.wanted, key)
+	have, err := d.recent(ctx)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil // no device, or no process: no peers
+	}
+	if err != nil {
+		return fmt.Errorf("delete peer: %w", err)
+	}
+	if !have.peers[key].configured {
+		return nil
+	}
+	change := wgtypes.PeerConfig{PublicKey: wgtypes.Key(key), Remove: true, UpdateOnly: true}
+	if err := d.configure(ctx, wgtypes.Config{Peers: []wgtypes.PeerConfig{change}}); err != nil {
+		return fmt.Errorf("delete peer: %w", err)
+	}
+	have.put(key, change)
+	d.log.Debug("peer deleted", "device", d.name)
+	return nil
+}
+
+func validatePeer(want tunnel.Peer) error {
+	switch {
+	case want.PublicKey == tunnel.PublicKey{}:
+		return errors.New("no public key")
+	case !want.Prefix.IsValid() || want.Prefix != want.Prefix.Masked():
+		return fmt.Errorf("prefix %s is not a network", want.Prefix)
+	case want.Keepalive < 0 || want.Keepalive > maxKeepalive:
+		return fmt.Errorf("keepalive %s is not between 0 and %s", want.Keepalive, maxKeepalive)
+	}
+	return nil
+}
+
+func wholeSeconds(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}

@@ -1,0 +1,192 @@
+package wireguard
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// RouteProtocol marks routes as edgenet's (rtm_protocol of linux/rtnetlink.h;
+// values from 5 on are free for whoever takes them, and iproute2's list leaves
+// 101 free).
+const RouteProtocol = 101
+
+const (
+	// deviceMetric is the kernel's default for IPv6.
+	deviceMetric = 1024
+	// unreachableMetric loses against any route into the device.
+	unreachableMetric = 1 << 30
+)
+
+// ensureAddress puts the address on the device and takes any other off: the
+// device is edgenet's, so another is from an earlier mesh. Link-local ones are
+// the kernel's.
+func ensureAddress(link netlink.Link, want netip.Addr) error {
+	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	found := false
+	for _, a := range have {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		ones, _ := a.Mask.Size()
+		switch {
+		case ip == want && ones == want.BitLen():
+			found = true
+		case ip.IsLinkLocalUnicast():
+		default:
+			if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+				return fmt.Errorf("delete address %s: %w", ip, err)
+			}
+		}
+	}
+	if found {
+		return nil
+	}
+	addr := &netlink.Addr{
+		IPNet: ipNet(netip.PrefixFrom(want, want.BitLen())),
+		Flags: unix.IFA_F_NODAD, // no neighbour could answer
+	}
+	if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add address %s: %w", want, err)
+	}
+	return nil
+}
+
+// ensureRoutes makes the route of the mesh into the device the only one of
+// edgenet's there, and removes the unreachable routes of other meshes.
+func ensureRoutes(link netlink.Link, mesh netip.Prefix) error {
+	have, err := ownRoutes()
+	if err != nil {
+		return err
+	}
+	want := deviceRoute(link, mesh)
+	found := false
+	for _, r := range have {
+		switch {
+		case r.Type == unix.RTN_UNICAST && r.LinkIndex == link.Attrs().Index:
+			if prefixOf(r.Dst) == mesh && r.Priority == want.Priority {
+				found = true
+				continue
+			}
+		case isUnreachable(r) && prefixOf(r.Dst) != mesh:
+		default:
+			continue
+		}
+		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("delete route %s: %w", r.Dst, err)
+		}
+	}
+	if found {
+		return nil
+	}
+	if err := netlink.RouteAdd(want); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add route %s: %w", mesh, err)
+	}
+	return nil
+}
+
+func ensureUnreachable(mesh netip.Prefix) error {
+	have, err := ownRoutes()
+	if err != nil {
+		return err
+	}
+	for _, r := range have {
+		if isUnreachable(r) && prefixOf(r.Dst) == mesh {
+			return nil
+		}
+	}
+	if err := netlink.RouteAdd(unreachableRoute(mesh)); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add unreachable route %s: %w", mesh, err)
+	}
+	return nil
+}
+
+// removeUnreachable removes the mesh's unreachable route, or those of all
+// meshes when the mesh is not known.
+func removeUnreachable(mesh netip.Prefix) error {
+	have, err := ownRoutes()
+	if err != nil {
+		return err
+	}
+	for _, r := range have {
+		if !isUnreachable(r) || mesh.IsValid() && prefixOf(r.Dst) != mesh {
+			continue
+		}
+		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("delete unreachable route %s: %w", r.Dst, err)
+		}
+	}
+	return nil
+}
+
+// routedMesh returns the prefix that is routed into the device, or none.
+func routedMesh(link netlink.Link) netip.Prefix {
+	have, err := ownRoutes()
+	if err != nil {
+		return netip.Prefix{} // the same as not knowing
+	}
+	for _, r := range have {
+		if r.Type == unix.RTN_UNICAST && r.LinkIndex == link.Attrs().Index {
+			return prefixOf(r.Dst)
+		}
+	}
+	return netip.Prefix{}
+}
+
+// ownRoutes lists the IPv6 routes of the main table that carry RouteProtocol.
+func ownRoutes() ([]netlink.Route, error) {
+	filter := &netlink.Route{Protocol: RouteProtocol, Table: unix.RT_TABLE_MAIN}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, filter,
+		netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	return routes, nil
+}
+
+func deviceRoute(link netlink.Link, mesh netip.Prefix) *netlink.Route {
+	return &netlink.Route{
+		LinkIndex: link.Attrs().Index,
+		Dst:       ipNet(mesh),
+		Protocol:  RouteProtocol,
+		Table:     unix.RT_TABLE_MAIN,
+		Priority:  deviceMetric,
+		Type:      unix.RTN_UNICAST,
+	}
+}
+
+func unreachableRoute(mesh netip.Prefix) *netlink.Route {
+	return &netlink.Route{
+		Dst:      ipNet(mesh),
+		Protocol: RouteProtocol,
+		Table:    unix.RT_TABLE_MAIN,
+		Priority: unreachableMetric,
+		Type:     unix.RTN_UNREACHABLE,
+	}
+}
+
+func isUnreachable(r netlink.Route) bool {
+	return r.Type == unix.RTN_UNREACHABLE && r.Priority == unreachableMetric
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// prefixOf returns the zero prefix for nil.
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	addr, ok := netip.AddrFromSlice(n.IP)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr.Unmap(), ones)
+}
