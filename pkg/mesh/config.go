@@ -1,0 +1,79 @@
+package mesh
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// The ports that a mesh uses on the underlay if nothing else is configured.
+const (
+	// DefaultGossipPort is for memberlist, UDP and TCP.
+	DefaultGossipPort = 7946
+	// DefaultPeerPort is for the peer API, TCP.
+	DefaultPeerPort = 7947
+)
+
+// Config is what a Mesh is opened with.
+type Config struct {
+	// StateDir holds the node's key, its records and, on an authority, the key
+	// of the mesh. It is made if it is not there.
+	StateDir string
+	// Name is the node's name, a DNS label. In a mesh the name in the
+	// certificate counts.
+	Name string
+	// Version is that of the program, at most 64 bytes.
+	Version string
+	// Links are the underlay addresses, 1 to 16. Gossip uses the first, the
+	// peer API listens on all.
+	Links []Link
+	// GossipPort and PeerPort are the defaults if 0.
+	GossipPort, PeerPort uint16
+	// Logger is where to log, nowhere if nil.
+	Logger *slog.Logger
+	// Validate refuses records whose payload is no good, before they are stored
+	// or passed on. It is called for all live records but nodes, by several
+	// goroutines, and must be fast. It may be nil.
+	Validate func(Record) error
+	// PeerHandler serves what other nodes ask besides the mesh's own paths.
+	// PeerFromContext tells it who asks. It may be nil.
+	PeerHandler http.Handler
+
+	// now is the wall clock, time.Now if nil.
+	now func() time.Time
+}
+
+// complete fills in what was left out and checks the rest.
+func (c *Config) complete() error {
+	if err := ValidateName(c.Name); err != nil {
+		return err
+	}
+	if len(c.Version) > maxNodeVersion {
+		return fmt.Errorf("check version %q: longer than %d bytes", c.Version, maxNodeVersion)
+	}
+	c.Links = slices.Clone(c.Links)
+	for i := range c.Links {
+		c.Links[i].Addr = c.Links[i].Addr.Unmap()
+	}
+	if err := checkLinks(c.Links); err != nil {
+		return err
+	}
+	if c.GossipPort == 0 {
+		c.GossipPort = DefaultGossipPort
+	}
+	if c.PeerPort == 0 {
+		c.PeerPort = DefaultPeerPort
+	}
+	if c.GossipPort == c.PeerPort {
+		return fmt.Errorf("check ports: gossip and peer API both use TCP port %d", c.PeerPort)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package mesh
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
+)
+
+// Sizes of what travels.
+const (
+	// maxEnvelope bounds a record with all that surrounds its payload.
+	maxEnvelope = MaxPayload + maxCertificate + 2<<10
+	// maxCertificate bounds a node's certificate.
+	maxCertificate = 4 << 10
+)
+
+// recordDomain keeps a signature from meaning anything but a record.
+const recordDomain = "edgenet record v1\x00"
+
+// entry is a record as the table keeps it. It is never changed.
+type entry struct {
+	Record
+	envelope *wire.Envelope
+	// bucket is the part of the digest that it belongs to, hash what it adds.
+	bucket uint8
+	hash   uint64
+	// credential is the author's own, in node records only.
+	credential *credential
+	// info is nil in everything but a live node record.
+	info *nodeInfo
+	// certificate is the certificate that a node record carries, not yet
+	// verified.
+	certificate []byte
+}
+
+// sign makes an entry of a record by its author.
+func sign(r Record, author *credential, key privateKey) (*entry, error) {
+	body := &wire.Body{
+		Kind: string(r.Kind), Key: r.Key, Version: uint64(r.Version),
+		Node: r.Node.bytes(), Deleted: r.Deleted, Payload: r.Payload,
+	}
+	if r.Kind == KindNode {
+		body.Certificate = author.der
+	}
+	b, err := wire.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	signature := ed25519.Sign(key.key, append([]byte(recordDomain), b...))
+	return newEntry(&wire.Envelope{Body: b, Signature: signature})
+}
+
+// newEntry decodes an envelope: what can be said of it without knowing anybody.
+// The error is a *refusal.
+func newEntry(env *wire.Envelope) (*entry, error) {
+	if len(env.GetBody()) > maxEnvelope {
+		return nil, refuse(refusedOversize, "%d bytes", len(env.GetBody()))
+	}
+	if len(env.GetSignature()) != ed25519.SignatureSize {
+		return nil, refuse(refusedMalformed, "the signature has %d bytes", len(env.GetSignature()))
+	}
+	var body wire.Body
+	if err := wire.Unmarshal(env.GetBody(), &body); err != nil {
+		return nil, refuse(refusedMalformed, "%w", err)
+	}
+	e := &entry{
+		Record: Record{
+			Kind: Kind(body.GetKind()), Key: body.GetKey(), Version: Version(body.GetVersion()),
+			Node: nodeIDFrom(body.GetNode()), Deleted: body.GetDeleted(), Payload: body.GetPayload(),
+		},
+		envelope:    &wire.Envelope{Body: env.GetBody(), Signature: env.GetSignature()},
+		certificate: body.GetCertificate(),
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	e.bucket, e.hash = bucketOf(e.ref()), e.digest()
+	return e, nil
+}
+
+// check looks at the parts of a decoded entry.
+func (e *entry) check() error {
+	switch {
+	case len(e.Payload) > MaxPayload:
+		return refuse(refusedOversize, "the payload has %d bytes", len(e.Payload))
+	case len(e.certificate) > maxCertificate:
+		return refuse(refusedOversize, "the certificate has %d bytes", len(e.certificate))
+	case !e.Kind.known():
+		return refuse(refusedKind, "%q", e.Kind)
+	case !e.Node.Valid():
+		return refuse(refusedMalformed, "the author is not a node id")
+	case e.Version == 0:
+		return refuse(refusedMalformed, "no version")
+	case e.Deleted && len(e.Payload) != 0:
+		return refuse(refusedMalformed, "a tombstone with a payload")
+	case (e.Kind == KindNode) != (len(e.certificate) != 0):
+		return refuse(refusedMalformed, "a certificate is missing or out of place")
+	}
+	if err := checkKey(e.Kind, e.Key); err != nil {
+		return refuse(refusedKey, "%w", err)
+	}
+	if o := owner(e.Kind, e.Key); o != "" && o != e.Node {
+		return refuse(refusedAuthor, "%s is not its owner", e.Node)
+	}
+	return nil
+}
+
+// signedBy tells whether the signature is that of the key.
+func (e *entry) signedBy(key ed25519.PublicKey) bool {
+	message := append([]byte(recordDomain), e.envelope.GetBody()...)
+	return ed25519.Verify(key, message, e.envelope.GetSignature())
+}
+
+// newer tells whether e wins over other, which may be nil: the higher version,
+// then the higher signature, so that all nodes choose the same.
+func (e *entry) newer(other *entry) bool {
+	if other == nil || e.Version != other.Version {
+		return other == nil || e.Version > other.Version
+	}
+	return bytes.Compare(e.envelope.GetSignature(), other.envelope.GetSignature()) > 0
+}
+
+// digest is a hash of which state of which record this is.
+func (e *entry) digest() uint64 {
+	h := sha256.New()
+	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%d\x00", e.Kind, e.Key, e.Version)
+	h.Write(e.envelope.GetSignature())
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}
+
+// size is what the entry takes in a message, in bytes.
+func (e *entry) size() int {
+	return len(e.envelope.GetBody()) + len(e.envelope.GetSignature()) + 16
+}
+
+// ref names the entry's record.
+func (e *entry) ref() ref { return ref{e.Kind, e.Key} }
+
+// ref names a record.
+type ref struct {
+	kind Kind
+	key  string
+}

@@ -1,0 +1,91 @@
+package mesh
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
+
+	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
+)
+
+// maxStartRecords is how many node records a joining node gets at once. It
+// learns the others by synchronization.
+const maxStartRecords = 32
+
+// channelBinding is what both ends of a TLS connection, and nobody else, know
+// of it (RFC 5705).
+func channelBinding(state *tls.ConnectionState) ([]byte, error) {
+	b, err := state.ExportKeyingMaterial("EXPORTER-edgenet-join-v1", nil, 32)
+	if err != nil {
+		return nil, fmt.Errorf("bind to TLS channel: %w", err)
+	}
+	return b, nil
+}
+
+// serveJoin is the handler of joins. Its callers are strangers.
+func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request) {
+	var req wire.JoinRequest
+	if !readMessage(w, r, maxJoinBody, &req) {
+		return
+	}
+	answer, err := m.answerJoin(r.TLS, &req)
+	if err == nil {
+		writeMessage(w, answer)
+		return
+	}
+	m.log.Warn("refuse a node", "from", r.RemoteAddr, "err", err)
+	if code := codeOf(err); code != "" {
+		writeRefusal(w, http.StatusForbidden, code, err)
+		return
+	}
+	// Nothing of what goes wrong in here is a stranger's business.
+	writeRefusal(w, http.StatusInternalServerError, codeUnavailable, refusalCodes[codeUnavailable])
+}
+
+// answerJoin admits a node.
+func (m *Mesh) answerJoin(state *tls.ConnectionState, req *wire.JoinRequest) (*wire.JoinResponse, error) {
+	in := m.current()
+	if in == nil {
+		return nil, ErrNotInMesh
+	}
+	if in.authority == nil {
+		return nil, ErrNotAuthority
+	}
+	ask, err := parseRequest(req.GetRequest())
+	if err != nil {
+		return nil, err
+	}
+	ask.tokenID, ask.proof = req.GetTokenId(), req.GetProof()
+	if ask.channel, err = channelBinding(state); err != nil {
+		return nil, err
+	}
+	c, err := m.admitNode(in.authority, ask)
+	if err != nil {
+		return nil, err
+	}
+	m.log.Info("admit node", "name", c.name, "node", c.id, "roles", c.roles)
+	answer := &wire.JoinResponse{Authority: in.cert.Raw, Certificate: c.der}
+	for _, k := range in.gossipKeys {
+		answer.GossipKeys = append(answer.GossipKeys, k.bytes)
+	}
+	answer.Records = m.startRecords()
+	return answer, nil
+}
+
+// startRecords returns the node records that a new node starts with, this
+// node's first.
+func (m *Mesh) startRecords() []*wire.Envelope {
+	var out []*wire.Envelope
+	if e := m.replica.table.get(ref{KindNode, string(m.id)}); e != nil {
+		out = append(out, e.envelope)
+	}
+	for _, n := range m.Nodes() {
+		if len(out) == maxStartRecords {
+			break
+		}
+		if e := m.replica.table.get(ref{KindNode, string(n.ID)}); !n.Local && n.State == StateAlive && e != nil {
+			out = append(out, e.envelope)
+		}
+	}
+	return out
+}

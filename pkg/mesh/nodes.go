@@ -1,0 +1,123 @@
+package mesh
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Self returns this node. In no mesh it has an id, a name and links only.
+func (m *Mesh) Self() Node {
+	in := m.current()
+	if in != nil {
+		if e := m.replica.table.get(ref{KindNode, string(m.id)}); e != nil {
+			return m.nodeOf(in, e)
+		}
+	}
+	n := Node{
+		ID: m.id, Name: m.cfg.Name, Links: slices.Clone(m.cfg.Links),
+		Version: m.cfg.Version, State: StateAlive, Local: true,
+	}
+	if in != nil {
+		n.certify(in.mesh, in.self)
+	}
+	return n
+}
+
+// Nodes returns every node of the mesh, by name, those that have left for a
+// day after.
+func (m *Mesh) Nodes() []Node {
+	in := m.current()
+	if in == nil {
+		return nil
+	}
+	var nodes []Node
+	for _, e := range m.replica.table.entries(func(e *entry) bool { return e.Kind == KindNode }) {
+		nodes = append(nodes, m.nodeOf(in, e))
+	}
+	slices.SortFunc(nodes, func(a, b Node) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	return nodes
+}
+
+// Node returns a node by its id or name. Of several of one name it is the one
+// that has not left.
+func (m *Mesh) Node(nameOrID string) (Node, bool) {
+	in := m.current()
+	if in == nil {
+		return Node{}, false
+	}
+	if e := m.replica.table.get(ref{KindNode, nameOrID}); e != nil {
+		return m.nodeOf(in, e), true
+	}
+	es := m.replica.table.entries(func(e *entry) bool {
+		return e.Kind == KindNode && e.credential.name == nameOrID
+	})
+	if len(es) == 0 {
+		return Node{}, false
+	}
+	best := slices.MaxFunc(es, func(a, b *entry) int {
+		if a.Deleted != b.Deleted && b.Deleted {
+			return 1
+		}
+		if a.Deleted != b.Deleted {
+			return -1
+		}
+		return cmp.Compare(a.Version, b.Version)
+	})
+	return m.nodeOf(in, best), true
+}
+
+// Authorities returns the nodes that may sign for the whole mesh, those alive
+// first, then by name.
+func (m *Mesh) Authorities() []Node {
+	nodes := slices.DeleteFunc(m.Nodes(), func(n Node) bool {
+		return n.State == StateLeft || !slices.Contains(n.Roles, RoleAuthority)
+	})
+	slices.SortStableFunc(nodes, func(a, b Node) int { return cmp.Compare(a.rank(), b.rank()) })
+	return nodes
+}
+
+// rank orders nodes by how likely they answer.
+func (n Node) rank() int {
+	switch n.State {
+	case StateAlive:
+		return 0
+	case StateSuspect:
+		return 1
+	case StateDead, StateLeft:
+		return 2
+	default:
+		return 2
+	}
+}
+
+// certify fills in what a certificate says.
+func (n *Node) certify(mesh ID, c *credential) {
+	n.ID, n.Name, n.Roles = c.id, c.name, slices.Clone(c.roles)
+	n.Prefix, n.Addr = c.id.Prefix(mesh), c.id.Addr(mesh)
+	n.CertificateExpires = c.expires
+}
+
+// nodeOf makes a Node of its record.
+func (m *Mesh) nodeOf(in *member, e *entry) Node {
+	n := Node{State: StateLeft, Local: e.Node == m.id}
+	n.certify(in.mesh, e.credential)
+	if e.info == nil {
+		return n
+	}
+	n.Links, n.Version = slices.Clone(e.info.links), e.info.version
+	n.Announcement = slices.Clone(e.info.announcement)
+	n.State = StateDead
+	if n.Local {
+		n.State = StateAlive
+		return n
+	}
+	m.mu.RLock()
+	s := m.session
+	m.mu.RUnlock()
+	if s != nil {
+		n.State = s.members.state(n.ID)
+	}
+	return n
+}

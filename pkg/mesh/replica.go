@@ -1,0 +1,307 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
+)
+
+// tombstoneLife is how long a deletion is remembered. A node that was away for
+// longer may bring a deleted record back.
+const tombstoneLife = 24 * time.Hour
+
+// replica is this node's copy of the records: verified, in memory and on disk.
+// It knows nothing of the network.
+type replica struct {
+	log      *slog.Logger
+	db       *database
+	table    *table
+	clock    *hlc
+	now      func() time.Time
+	validate func(Record) error
+	refusals refusals
+
+	// commit orders what is written to disk with what is in memory: a local
+	// write holds it from its version to the table, a batch of remote ones
+	// from the table to the disk.
+	commit sync.Mutex
+	// anchor is nil while in no mesh. commit guards its changes.
+	anchor   *trustAnchor
+	anchorMu sync.RWMutex
+	// reserved is the version up to which the clock is on disk.
+	reserved Version
+
+	dirtyMu sync.Mutex
+	// dirty has the records that are in memory and not yet on disk.
+	dirty map[ref]struct{}
+	// flush is poked when dirty has something. Its capacity is 1.
+	flush chan struct{}
+}
+
+// trust returns the authority that is believed, nil in no mesh.
+func (r *replica) trust() *trustAnchor {
+	r.anchorMu.RLock()
+	defer r.anchorMu.RUnlock()
+	return r.anchor
+}
+
+// setTrust changes the authority that is believed.
+func (r *replica) setTrust(a *trustAnchor) {
+	r.anchorMu.Lock()
+	defer r.anchorMu.Unlock()
+	r.anchor = a
+}
+
+// restore takes what was on disk. It was verified before it was written, so
+// only what is needed of it later is looked at again.
+func (r *replica) restore(records []*entry) error {
+	for _, e := range records {
+		if e.Kind == KindNode {
+			// An expired certificate still says whose signature is good.
+			c, err := parseCertificate(e.certificate, r.trust().mesh)
+			if err != nil {
+				return fmt.Errorf("restore record of node %s: %w", e.Key, err)
+			}
+			if err := e.adopt(c); err != nil {
+				return fmt.Errorf("restore record of node %s: %w", e.Key, err)
+			}
+		}
+		r.clock.observe(e.Version)
+		r.table.put(e)
+	}
+	return nil
+}
+
+// put signs a new state of a record, writes it to disk, and only then shows it.
+func (r *replica) put(rec Record, author *credential, key privateKey) (*entry, error) {
+	es, err := r.putAll([]Record{rec}, author, key)
+	if err != nil {
+		return nil, err
+	}
+	return es[0], nil
+}
+
+// putAll is put for several records: all of them or none.
+func (r *replica) putAll(recs []Record, author *credential, key privateKey) ([]*entry, error) {
+	r.commit.Lock()
+	defer r.commit.Unlock()
+	anchor := r.trust()
+	if anchor == nil {
+		return nil, ErrNotInMesh
+	}
+	es := make([]*entry, len(recs))
+	for i, rec := range recs {
+		rec.Version, rec.Node = r.clock.now(), author.id
+		e, err := sign(rec, author, key)
+		if err != nil {
+			return nil, err
+		}
+		if e.Kind == KindNode {
+			if err := e.adopt(author); err != nil {
+				return nil, err
+			}
+		}
+		es[i] = e
+	}
+	if err := r.write(es); err != nil {
+		return nil, err
+	}
+	for _, e := range es {
+		r.table.put(e)
+	}
+	return es, nil
+}
+
+// write puts entries and the clock on disk. commit is held.
+func (r *replica) write(es []*entry) error {
+	last := r.reserved
+	err := r.db.Update(func(tx *bbolt.Tx) error {
+		for _, e := range es {
+			if err := putRecord(tx, e); err != nil {
+				return err
+			}
+			last = max(last, e.Version)
+		}
+		return putClock(tx, last)
+	})
+	if err != nil {
+		return fmt.Errorf("write database %s: %w", r.db.Path(), err)
+	}
+	r.reserved = last
+	return nil
+}
+
+// version returns a version that will never be given out again, not even after
+// a restart.
+func (r *replica) version() Version {
+	v := r.clock.now()
+	r.commit.Lock()
+	defer r.commit.Unlock()
+	if v <= r.reserved {
+		return v
+	}
+	ahead := v + Version(clockReserve.Milliseconds())<<16
+	if err := r.db.Update(func(tx *bbolt.Tx) error { return putClock(tx, ahead) }); err != nil {
+		// The wall clock alone keeps order then, as long as nobody sets it back.
+		r.log.Warn("write the clock", "err", err)
+		return v
+	}
+	r.reserved = ahead
+	return v
+}
+
+// apply takes records from others. It returns those that were news, and whether
+// some were refused because their author is not known here.
+func (r *replica) apply(envelopes []*wire.Envelope) (news []*entry, strangers bool) {
+	for _, env := range envelopes {
+		e, err := r.admit(env)
+		if err != nil {
+			reason := r.refusals.count(err)
+			strangers = strangers || reason == refusedUnknownAuthor
+			r.log.Debug("refuse record", "reason", reason, "err", err)
+			continue
+		}
+		if e == nil || !r.table.put(e) {
+			continue
+		}
+		r.clock.observe(e.Version)
+		news = append(news, e)
+	}
+	r.markDirty(news)
+	return news, strangers
+}
+
+// admit verifies an envelope. It returns nil if it is no news.
+func (r *replica) admit(env *wire.Envelope) (*entry, error) {
+	anchor := r.trust()
+	if anchor == nil {
+		return nil, ErrNotInMesh
+	}
+	e, err := newEntry(env)
+	if err != nil {
+		return nil, err
+	}
+	// Before the costly part: most of what gossip brings is known already.
+	if !e.newer(r.table.get(e.ref())) || r.outlived(e) {
+		return nil, nil //nolint:nilnil // No news is no error.
+	}
+	if r.clock.tooFarAhead(e.Version) {
+		return nil, refuse(refusedFuture, "%s is ahead of this node's clock", e.Version.Time().UTC())
+	}
+	author, err := r.author(anchor, e)
+	if err != nil {
+		return nil, err
+	}
+	if !e.signedBy(author.key) {
+		return nil, refuse(refusedSignature, "it is not the signature of %s", author.id)
+	}
+	if owner(e.Kind, e.Key) == "" && !author.has(RoleAuthority) {
+		return nil, refuse(refusedAuthor, "%s is not an authority", author.id)
+	}
+	if e.Kind == KindNode {
+		if err := e.adopt(author); err != nil {
+			return nil, refuse(refusedPayload, "%w", err)
+		}
+		return e, nil
+	}
+	if !e.Deleted && r.validate != nil {
+		if err := r.validate(e.Record); err != nil {
+			return nil, refuse(refusedPayload, "%w", err)
+		}
+	}
+	return e, nil
+}
+
+// author returns the verified author of an entry.
+func (r *replica) author(anchor *trustAnchor, e *entry) (*credential, error) {
+	der := e.certificate
+	if e.Kind != KindNode {
+		known := r.table.get(ref{KindNode, string(e.Node)})
+		if known == nil {
+			return nil, refuse(refusedUnknownAuthor, "%s", e.Node)
+		}
+		if now := r.now(); !known.credential.validAt(now) {
+			return nil, refuse(refusedCertificate, "that of %s is not valid at %s", e.Node, now.UTC())
+		}
+		return known.credential, nil
+	}
+	c, err := anchor.trustsDER(der, r.now())
+	if err != nil {
+		return nil, refuse(refusedCertificate, "%w", err)
+	}
+	if string(c.id) != e.Key {
+		return nil, refuse(refusedCertificate, "it is that of %s", c.id)
+	}
+	return c, nil
+}
+
+// adopt keeps what a node record's verified certificate and payload say.
+func (e *entry) adopt(c *credential) error {
+	e.credential, e.certificate = c, nil
+	if e.Deleted {
+		return nil
+	}
+	info, err := decodeNodeInfo(e.Payload)
+	if err != nil {
+		return err
+	}
+	if info.name != c.name {
+		return fmt.Errorf("check node record: it says the name %q, its certificate %q", info.name, c.name)
+	}
+	e.info = info
+	return nil
+}
+
+// outlived tells whether a tombstone is to be forgotten. Those of nodes stay
+// for as long as there is something that they have signed: their certificates
+// are needed to verify it.
+func (r *replica) outlived(e *entry) bool {
+	if !e.Deleted || e.Version >= versionAt(r.now().Add(-tombstoneLife)) {
+		return false
+	}
+	if e.Kind != KindNode {
+		return true
+	}
+	return r.table.get(e.ref()) == e && r.table.authoredBy(e.Node) <= 1
+}
+
+// collect forgets old tombstones and returns how many.
+func (r *replica) collect() (int, error) {
+	r.commit.Lock()
+	defer r.commit.Unlock()
+	old := r.table.entries(func(e *entry) bool { return e.Deleted && e.Version < versionAt(r.now().Add(-tombstoneLife)) })
+	var gone []*entry
+	for _, e := range old {
+		if r.outlived(e) {
+			gone = append(gone, e)
+		}
+	}
+	if len(gone) == 0 {
+		return 0, nil
+	}
+	err := r.db.Update(func(tx *bbolt.Tx) error {
+		for _, e := range gone {
+			err := tx.Bucket(bucketRecords).Delete(recordKey(e.ref()))
+			if e.Kind == KindNode {
+				err = errors.Join(err, tx.Bucket(bucketMembers).Delete([]byte(e.Key)))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("write database %s: %w", r.db.Path(), err)
+	}
+	for _, e := range gone {
+		r.table.remove(e)
+	}
+	return len(gone), nil
+}

@@ -1,0 +1,54 @@
+package mesh
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// SetAnnouncement sets what others shall know of this node, at most
+// MaxAnnouncement bytes. It holds over Leave and Join, not over Close.
+func (m *Mesh) SetAnnouncement(announcement []byte) error {
+	if len(announcement) > MaxAnnouncement {
+		return fmt.Errorf("set announcement: %d bytes, more than %d", len(announcement), MaxAnnouncement)
+	}
+	m.mu.Lock()
+	m.announcement, m.announced = bytes.Clone(announcement), true
+	m.mu.Unlock()
+	if err := m.ensureSelf(); err != nil {
+		return fmt.Errorf("set announcement: %w", err)
+	}
+	return nil
+}
+
+// ensureSelf signs this node's record anew if it does not say what is true.
+func (m *Mesh) ensureSelf() error {
+	m.mu.RLock()
+	in, leaving := m.member, m.leaving
+	announcement, announced := m.announcement, m.announced
+	m.mu.RUnlock()
+	if in == nil || leaving {
+		return nil
+	}
+	old := m.replica.table.get(ref{KindNode, string(m.id)})
+	if !announced && old != nil && old.info != nil {
+		announcement = old.info.announcement // What an earlier run announced.
+	}
+	info := &nodeInfo{
+		name: in.name(), links: m.cfg.Links, gossipPort: m.cfg.GossipPort, peerPort: m.cfg.PeerPort,
+		version: m.cfg.Version, announcement: announcement,
+	}
+	payload, err := info.encode()
+	if err != nil {
+		return err
+	}
+	if old != nil && !old.Deleted && bytes.Equal(old.Payload, payload) &&
+		bytes.Equal(old.credential.der, in.self.der) {
+		return nil
+	}
+	e, err := m.replica.put(Record{Kind: KindNode, Key: string(m.id), Payload: payload}, in.self, m.key)
+	if err != nil {
+		return fmt.Errorf("write own node record: %w", err)
+	}
+	m.publish([]*entry{e})
+	return nil
+}

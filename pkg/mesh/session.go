@@ -1,0 +1,215 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"golang.org/x/sync/errgroup"
+)
+
+// How failures are detected. Of four nodes on a LAN one that dies is probed
+// within about a second by one of the others, suspected a second later and dead
+// after another two. Round trips of up to half a second are tolerated; the time
+// of suspicion grows with the logarithm of the number of nodes.
+const (
+	probeInterval  = time.Second
+	probeTimeout   = 500 * time.Millisecond
+	suspicionMult  = 2
+	gossipInterval = 100 * time.Millisecond
+	gossipNodes    = 4
+	streamTimeout  = 5 * time.Second
+	// collectInterval is how often old tombstones are looked for.
+	collectInterval = time.Minute
+	// antiEntropyInterval is the mean time between comparisons with a peer.
+	antiEntropyInterval = 10 * time.Second
+	// leaveTimeout bounds how long a leaving node waits for others.
+	leaveTimeout = 3 * time.Second
+)
+
+// session is the time from a start, or a Join, to a stop, or a Leave.
+type session struct {
+	m       *Mesh
+	in      *member
+	log     *slog.Logger
+	list    *memberlist.Memberlist
+	queue   *memberlist.TransmitLimitedQueue
+	members *members
+	syncer  *syncer
+	inbox   chan []byte
+	// rejoin is poked when a member comes or goes. Its capacity is 1.
+	rejoin chan struct{}
+	stop   context.CancelFunc
+	ended  chan struct{}
+}
+
+// runSession takes part in a mesh until ctx ends or the node leaves.
+func (m *Mesh) runSession(ctx context.Context, in *member) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := m.ensureSelf(); err != nil {
+		return err
+	}
+	s := &session{
+		m: m, in: in, log: m.log, stop: cancel, ended: make(chan struct{}),
+		inbox: make(chan []byte, inboxSize), rejoin: make(chan struct{}, 1),
+	}
+	defer close(s.ended)
+	s.members = &members{alive: make(map[NodeID]suspicion), changed: s.membersChanged}
+	s.syncer = newSyncer(s)
+	s.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: s.size}
+	listeners, err := m.listen(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.startGossip(ctx); err != nil {
+		closeAll(listeners)
+		return fmt.Errorf("start gossip on %s port %d: %w", m.cfg.Links[0].Addr, m.cfg.GossipPort, err)
+	}
+	defer func() { err = errors.Join(err, s.list.Shutdown()) }()
+	if !m.begin(s) {
+		closeAll(listeners)
+		return nil
+	}
+	defer m.end()
+	m.readyOnce.Do(func() { close(m.ready) })
+
+	group, ctx := errgroup.WithContext(ctx)
+	m.serve(ctx, group, listeners)
+	group.Go(func() error { return s.runInbox(ctx) })
+	group.Go(func() error { return s.syncer.run(ctx) })
+	group.Go(func() error { return s.runAntiEntropy(ctx) })
+	group.Go(func() error { return s.runRejoin(ctx) })
+	group.Go(func() error { return s.runCollect(ctx) })
+	group.Go(func() error { return m.replica.runFlush(ctx) })
+	return group.Wait()
+}
+
+// begin makes the session the one in force, unless the node has left meanwhile.
+func (m *Mesh) begin(s *session) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.member != s.in {
+		return false
+	}
+	m.session = s
+	return true
+}
+
+// end is the opposite of begin.
+func (m *Mesh) end() {
+	m.mu.Lock()
+	m.session = nil
+	m.mu.Unlock()
+	m.pokes.poke()
+}
+
+// size is how many members there are, for the number of retransmissions.
+func (s *session) size() int {
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	return len(s.members.alive)
+}
+
+// membersChanged is called when a member comes or goes.
+func (s *session) membersChanged() {
+	poke(s.rejoin)
+	s.m.pokes.poke()
+}
+
+// startGossip starts memberlist.
+func (s *session) startGossip(ctx context.Context) error {
+	cfg := s.gossipConfig()
+	keys := make([][]byte, 0, len(s.in.gossipKeys))
+	for _, k := range s.in.gossipKeys {
+		keys = append(keys, k.bytes)
+	}
+	ring, err := memberlist.NewKeyring(keys, keys[0])
+	if err != nil {
+		return err
+	}
+	cfg.Keyring = ring
+	t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+		BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	cfg.Transport = gossipTransport{NetTransport: t, ctx: ctx}
+	if s.list, err = memberlist.Create(cfg); err != nil {
+		return errors.Join(err, t.Shutdown())
+	}
+	return nil
+}
+
+// gossipConfig is memberlist's.
+func (s *session) gossipConfig() *memberlist.Config {
+	cfg, link := memberlist.DefaultWANConfig(), s.m.cfg.Links[0].Addr.String()
+	cfg.Name = string(s.m.id)
+	cfg.Label = string(s.in.mesh)
+	cfg.BindAddr, cfg.AdvertiseAddr = link, link
+	cfg.BindPort, cfg.AdvertisePort = int(s.m.cfg.GossipPort), int(s.m.cfg.GossipPort)
+	cfg.TCPTimeout = streamTimeout
+	cfg.ProbeInterval, cfg.ProbeTimeout = probeInterval, probeTimeout
+	cfg.SuspicionMult = suspicionMult
+	cfg.AwarenessMaxMultiplier = 4
+	cfg.GossipInterval, cfg.GossipNodes = gossipInterval, gossipNodes
+	cfg.PushPullInterval = 30 * time.Second
+	// A node that comes back with another address must not wait for long.
+	cfg.DeadNodeReclaimTime = time.Second
+	cfg.EnableCompression = false // Keys and signatures do not compress.
+	cfg.Delegate = delegate{s}
+	cfg.Events, cfg.Alive, cfg.Ping = s.members, s.members, s.members
+	gl := &gossipLog{log: s.log, suspected: func(name string) { s.members.mark(name, suspected) }}
+	cfg.Logger = gl.logger()
+	return cfg
+}
+
+// runAntiEntropy compares with a random peer from time to time.
+func (s *session) runAntiEntropy(ctx context.Context) error {
+	for pause(ctx, jitter(antiEntropyInterval)) {
+		s.requestAnySync()
+	}
+	return nil
+}
+
+// requestAnySync asks for a comparison with a random peer that is alive.
+func (s *session) requestAnySync() {
+	if alive := s.peers(StateAlive); len(alive) > 0 {
+		s.syncer.request(alive[rand.IntN(len(alive))].ID, nil)
+	}
+}
+
+// peers returns the other nodes in a state.
+func (s *session) peers(want State) []Node {
+	var out []Node
+	for _, n := range s.m.Nodes() {
+		if !n.Local && n.State == want {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// runCollect forgets old tombstones.
+func (s *session) runCollect(ctx context.Context) error {
+	for pause(ctx, jitter(collectInterval)) {
+		n, err := s.m.replica.collect()
+		if err != nil {
+			s.log.Warn("collect tombstones", "err", err)
+		} else if n > 0 {
+			s.log.Debug("collect tombstones", "count", n)
+			s.m.pokes.poke()
+		}
+	}
+	return nil
+}
+
+// jitter spreads what all nodes do: d by half more or less.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d)
+}

@@ -1,0 +1,157 @@
+package mesh
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// buckets is how many parts the digest of a table has.
+const buckets = 256
+
+// table holds the verified records in memory. Its entries are never changed,
+// only replaced. It may be used by several goroutines.
+type table struct {
+	mu      sync.RWMutex
+	kinds   map[Kind]map[string]*entry
+	digests [buckets]uint64
+	// sorted caches the live records of a kind by key.
+	sorted map[Kind][]Record
+	// authored counts the records of each author, tombstones too.
+	authored map[NodeID]int
+}
+
+func newTable() *table {
+	t := &table{}
+	t.reset()
+	return t
+}
+
+// reset forgets everything.
+func (t *table) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kinds = make(map[Kind]map[string]*entry, len(kinds))
+	for _, k := range kinds {
+		t.kinds[k] = make(map[string]*entry)
+	}
+	t.digests = [buckets]uint64{}
+	t.sorted = make(map[Kind][]Record)
+	t.authored = make(map[NodeID]int)
+}
+
+// bucketOf returns the bucket of a record.
+func bucketOf(r ref) uint8 {
+	sum := sha256.Sum256([]byte(string(r.kind) + "\x00" + r.key))
+	return sum[0]
+}
+
+// get returns an entry, also if it is a tombstone, or nil.
+func (t *table) get(r ref) *entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.kinds[r.kind][r.key]
+}
+
+// put makes e the state of its record if it is newer than what is there.
+func (t *table) put(e *entry) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.kinds[e.Kind][e.Key]
+	if !e.newer(old) {
+		return false
+	}
+	if old != nil {
+		t.digests[e.bucket] ^= old.hash
+		t.unauthor(old.Node)
+	}
+	t.digests[e.bucket] ^= e.hash
+	t.authored[e.Node]++
+	t.kinds[e.Kind][e.Key] = e
+	delete(t.sorted, e.Kind)
+	return true
+}
+
+// remove drops exactly this entry.
+func (t *table) remove(e *entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.kinds[e.Kind][e.Key] != e {
+		return
+	}
+	t.digests[e.bucket] ^= e.hash
+	t.unauthor(e.Node)
+	delete(t.kinds[e.Kind], e.Key)
+	delete(t.sorted, e.Kind)
+}
+
+// unauthor counts one record of an author less. The lock is held.
+func (t *table) unauthor(id NodeID) {
+	if t.authored[id]--; t.authored[id] <= 0 {
+		delete(t.authored, id)
+	}
+}
+
+// authoredBy returns how many records a node has signed.
+func (t *table) authoredBy(id NodeID) int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.authored[id]
+}
+
+// list returns the live records of a kind, by key.
+func (t *table) list(kind Kind) []Record {
+	t.mu.RLock()
+	cached, ok := t.sorted[kind]
+	t.mu.RUnlock()
+	if !ok {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for _, e := range t.kinds[kind] {
+			if !e.Deleted {
+				cached = append(cached, e.Record)
+			}
+		}
+		slices.SortFunc(cached, func(a, b Record) int { return strings.Compare(a.Key, b.Key) })
+		t.sorted[kind] = cached
+	}
+	return slices.Clone(cached)
+}
+
+// entries returns all entries that want accepts, in the order of exchange.
+func (t *table) entries(want func(*entry) bool) []*entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var out []*entry
+	for _, k := range kinds {
+		for _, e := range t.kinds[k] {
+			if want(e) {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
+// digest returns a hash of each bucket. Equal digests mean equal tables.
+func (t *table) digest() []uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Clone(t.digests[:])
+}
+
+// inExchangeOrder sorts entries so that what is needed to verify the others
+// comes first.
+func inExchangeOrder(es []*entry) {
+	slices.SortStableFunc(es, func(a, b *entry) int {
+		return cmp.Compare(slices.Index(kinds[:], a.Kind), slices.Index(kinds[:], b.Kind))
+	})
+}
+
+// signaturePrefix is what a summary says of a signature.
+func (e *entry) signaturePrefix() uint64 {
+	return binary.BigEndian.Uint64(e.envelope.GetSignature())
+}
