@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
+)
+
+func (e *env) groupCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "group",
+		Usage:       "manage security groups",
+		Description: "edgenetctl group list",
+		Subcommands: []*cli.Command{
+			{
+				Name:        "create",
+				Usage:       "make a group without rules: nothing in, everything out",
+				ArgsUsage:   "NAME --vpc VPC",
+				Description: "edgenetctl group create web --vpc blue",
+				Flags:       []cli.Flag{vpcFlag()},
+				Action:      e.action(createGroup),
+			}, {
+				Name:        "list",
+				Usage:       "list the groups of one VPC, or of all",
+				ArgsUsage:   "[--vpc VPC]",
+				Description: "edgenetctl group list --vpc blue",
+				Flags:       []cli.Flag{filterByVPC()},
+				Action:      e.action(listGroups),
+			}, {
+				Name:        "show",
+				Usage:       "show one group and its rules",
+				ArgsUsage:   "NAME --vpc VPC",
+				Description: "edgenetctl group show web --vpc blue",
+				Flags:       []cli.Flag{vpcFlag()},
+				Action:      e.action(showGroup),
+			}, {
+				Name:        "delete",
+				Usage:       "remove a group that no rule names and no endpoint carries",
+				ArgsUsage:   "NAME --vpc VPC",
+				Description: "edgenetctl group delete web --vpc blue",
+				Flags:       []cli.Flag{vpcFlag()},
+				Action:      e.action(deleteGroup),
+			},
+			e.ruleCommand(),
+		},
+	}
+}
+
+func createGroup(ctx context.Context, s *session) error {
+	name, vpc, err := s.nameInVPC()
+	if err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.groups.CreateGroup, &edgenetv1.CreateGroupRequest{Name: name, Vpc: vpc})
+	if err != nil {
+		return fmt.Errorf("create group %s: %w", name, err)
+	}
+	return s.printAnswer(answer.GetGroup(), fmt.Sprintf("group %s created in VPC %s", name, vpc))
+}
+
+func listGroups(ctx context.Context, s *session) error {
+	if _, err := s.arguments(); err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.groups.ListGroups, &edgenetv1.ListGroupsRequest{Vpc: s.flags.String("vpc")})
+	if err != nil {
+		return fmt.Errorf("list groups: %w", err)
+	}
+	return printList(s, "groups", answer.GetGroups(), []column[*edgenetv1.Group]{
+		{"NAME", (*edgenetv1.Group).GetName},
+		{"VPC", (*edgenetv1.Group).GetVpc},
+		{"INGRESS", func(g *edgenetv1.Group) string { return countRules(g, "ingress") }},
+		{"EGRESS", func(g *edgenetv1.Group) string { return countRules(g, "egress") }},
+		{"CREATED", func(g *edgenetv1.Group) string { return s.when(g.GetCreated()) }},
+	})
+}
+
+func showGroup(ctx context.Context, s *session) error {
+	name, vpc, err := s.nameInVPC()
+	if err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.groups.GetGroup, &edgenetv1.GetGroupRequest{Name: name, Vpc: vpc})
+	if err != nil {
+		return fmt.Errorf("show group %s: %w", name, err)
+	}
+	return s.printAnswer(answer.GetGroup(), s.groupText(answer.GetGroup()))
+}
+
+func deleteGroup(ctx context.Context, s *session) error {
+	name, vpc, err := s.nameInVPC()
+	if err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.groups.DeleteGroup, &edgenetv1.DeleteGroupRequest{Name: name, Vpc: vpc})
+	if err != nil {
+		return fmt.Errorf("delete group %s: %w", name, err)
+	}
+	return s.printAnswer(answer, fmt.Sprintf("group %s of VPC %s deleted", name, vpc))
+}
+
+// countRules counts the rules of one direction.
+func countRules(g *edgenetv1.Group, direction string) string {
+	n := 0
+	for _, r := range g.GetRules() {
+		if r.GetDirection() == direction {
+			n++
+		}
+	}
+	return strconv.Itoa(n)
+}
+
+// groupText is a group's rules, and what holds where there are none.
+func (s *session) groupText(g *edgenetv1.Group) string {
+	head := []detail{
+		{"Name", g.GetName()},
+		{"VPC", g.GetVpc()},
+		{"Created", s.when(g.GetCreated())},
+		{"Ingress", "only what rules permit"},
+		{"Egress", "only what rules permit"},
+	}
+	if countRules(g, "ingress") == "0" {
+		head[3].value = "nothing"
+	}
+	if countRules(g, "egress") == "0" {
+		head[4].value = "everything"
+	}
+	if len(g.GetRules()) == 0 {
+		return details(head)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", details(head))
+	// Writing to a strings.Builder cannot fail.
+	_ = writeTable(&b, g.GetRules(), []column[*edgenetv1.Rule]{
+		{"RULE", (*edgenetv1.Rule).GetId},
+		{"DIRECTION", (*edgenetv1.Rule).GetDirection},
+		{"PROTOCOL", (*edgenetv1.Rule).GetProtocol},
+		{"PORTS", func(r *edgenetv1.Rule) string { return orAll(r.GetPorts()) }},
+		{"PEER", (*edgenetv1.Rule).GetPeer},
+	})
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func orAll(ports []string) string {
+	if len(ports) == 0 {
+		return "all"
+	}
+	return list(ports)
+}

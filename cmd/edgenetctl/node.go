@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
+)
+
+func (e *env) nodeCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "node",
+		Usage:       "read the nodes of the mesh",
+		Description: "edgenetctl node list",
+		Subcommands: []*cli.Command{
+			{
+				Name:        "list",
+				Usage:       "list every known node, with the tunnel from this one",
+				Description: "edgenetctl node list\nedgenetctl node list -o json | jq -r '.[] | select(.state != \"alive\").name'",
+				Action:      e.action(listNodes),
+			}, {
+				Name:        "show",
+				Usage:       "show one node",
+				ArgsUsage:   "NAME|ID",
+				Description: "edgenetctl node show edge-1",
+				Action:      e.action(showNode),
+			},
+		},
+	}
+}
+
+func listNodes(ctx context.Context, s *session) error {
+	if _, err := s.arguments(); err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.nodes.ListNodes, &edgenetv1.ListNodesRequest{})
+	if err != nil {
+		return fmt.Errorf("list nodes: %w", err)
+	}
+	return printList(s, "nodes", answer.GetNodes(), []column[*edgenetv1.Node]{
+		{"NAME", (*edgenetv1.Node).GetName},
+		{"ID", (*edgenetv1.Node).GetId},
+		{"ROLES", func(n *edgenetv1.Node) string { return list(n.GetRoles()) }},
+		{"STATE", (*edgenetv1.Node).GetState},
+		{"LINKS", links},
+		{"TUNNEL", tunnelState},
+		{"RTT", func(n *edgenetv1.Node) string { return milliseconds(n.GetTunnel().GetRttMs()) }},
+		{"HANDSHAKE", s.handshake},
+		{"RECEIVED", received},
+		{"SENT", sent},
+	})
+}
+
+func showNode(ctx context.Context, s *session) error {
+	args, err := s.arguments("NAME")
+	if err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.nodes.GetNode, &edgenetv1.GetNodeRequest{Name: args[0]})
+	if err != nil {
+		return fmt.Errorf("show node %s: %w", args[0], err)
+	}
+	return s.printAnswer(answer.GetNode(), s.nodeText(answer.GetNode()))
+}
+
+func (s *session) nodeText(n *edgenetv1.Node) string {
+	lines := []detail{
+		{"Name", n.GetName()},
+		{"ID", n.GetId()},
+		{"Roles", list(n.GetRoles())},
+		{"State", n.GetState()},
+		{"Links", links(n)},
+		{"Address", n.GetAddress()},
+		{"Prefix", n.GetPrefix()},
+		{"Version", n.GetVersion()},
+		{"Certificate", s.expiry(n)},
+		{"Tunnel", tunnelState(n)},
+	}
+	t := n.GetTunnel()
+	if t == nil {
+		return details(lines)
+	}
+	return details(append(lines,
+		detail{"Driver", t.GetDriver()},
+		detail{"Device", t.GetDevice()},
+		detail{"Peer", t.GetEndpoint()},
+		detail{"MTU", fmt.Sprintf("%d B", t.GetMtu())},
+		detail{"RTT", milliseconds(t.GetRttMs())},
+		detail{"Handshake", s.handshake(n)},
+		detail{"Received", received(n)},
+		detail{"Sent", sent(n)},
+	))
+}
+
+// links are the underlay addresses, with their carriers.
+func links(n *edgenetv1.Node) string {
+	var words []string
+	for _, l := range n.GetLinks() {
+		word := l.GetAddress()
+		if l.GetCarrier() != "" {
+			word += "(" + l.GetCarrier() + ")"
+		}
+		words = append(words, word)
+	}
+	return list(words)
+}
+
+func tunnelState(n *edgenetv1.Node) string {
+	switch {
+	case n.GetTunnel() != nil:
+		return n.GetTunnel().GetState()
+	case n.GetLocal():
+		return "this node"
+	default:
+		return "none"
+	}
+}
+
+func (s *session) handshake(n *edgenetv1.Node) string {
+	if n.GetTunnel() != nil && n.GetTunnel().GetLastHandshake() == nil {
+		return "never"
+	}
+	return s.when(n.GetTunnel().GetLastHandshake())
+}
+
+func (s *session) expiry(n *edgenetv1.Node) string {
+	end := n.GetCertificateExpires()
+	switch {
+	case end == nil:
+		return ""
+	case end.AsTime().Before(s.now()):
+		return "expired " + s.when(end)
+	default:
+		return "expires " + s.when(end)
+	}
+}
+
+func received(n *edgenetv1.Node) string {
+	if n.GetTunnel() == nil {
+		return ""
+	}
+	return size(n.GetTunnel().GetRxBytes())
+}
+
+func sent(n *edgenetv1.Node) string {
+	if n.GetTunnel() == nil {
+		return ""
+	}
+	return size(n.GetTunnel().GetTxBytes())
+}
