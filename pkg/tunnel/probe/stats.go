@@ -1,0 +1,98 @@
+package probe
+
+import "time"
+
+// window is how many of the last requests loss is counted over.
+const window = 100
+
+// Stats is what is known of the way to one peer.
+type Stats struct {
+	// RTT is the smoothed round-trip time, and Variation how much it varies:
+	// SRTT and RTTVAR of RFC 6298, section 2. Both are 0 before the first
+	// answer.
+	RTT, Variation time.Duration
+	// LastAnswer is zero before the first.
+	LastAnswer time.Time
+	// Sent is how many of the last 100 requests have been answered or are
+	// older than the timeout; Lost is how many of those are not answered.
+	Sent, Lost int
+}
+
+// Loss returns the share of requests that were lost, 0 to 1.
+func (s Stats) Loss() float64 {
+	if s.Sent == 0 {
+		return 0
+	}
+	return float64(s.Lost) / float64(s.Sent)
+}
+
+// target is one peer's requests.
+type target struct {
+	// count is how many requests were sent; the n-th has sequence number n
+	// modulo 2^16 and place n modulo window.
+	count      uint64
+	requests   [window]pending
+	rtt        time.Duration
+	variation  time.Duration
+	lastAnswer time.Time
+}
+
+type pending struct {
+	sentAt   time.Time
+	answered bool
+}
+
+// sent notes a request and returns its sequence number.
+func (t *target) sent(now time.Time) uint16 {
+	n := t.count
+	t.requests[n%window] = pending{sentAt: now}
+	t.count++
+	return uint16(n)
+}
+
+// answered notes an answer, and says whether it was the first to one of the
+// last requests.
+func (t *target) answered(seq uint16, now time.Time) bool {
+	if t.count == 0 {
+		return false
+	}
+	last := t.count - 1
+	age := uint64(uint16(last) - seq)
+	if age >= window || age > last {
+		return false
+	}
+	p := &t.requests[(last-age)%window]
+	if p.answered {
+		return false
+	}
+	p.answered = true
+	t.lastAnswer = now
+	t.smooth(now.Sub(p.sentAt))
+	return true
+}
+
+// smooth is RFC 6298, section 2, with its alpha of 1/8 and beta of 1/4.
+func (t *target) smooth(r time.Duration) {
+	if t.rtt == 0 {
+		t.rtt, t.variation = r, r/2
+		return
+	}
+	t.variation = (3*t.variation + (t.rtt - r).Abs()) / 4
+	t.rtt = (7*t.rtt + r) / 8
+}
+
+// stats counts a request without an answer as lost when it is older than the
+// timeout. An answer that comes later still takes that back.
+func (t *target) stats(now time.Time, timeout time.Duration) Stats {
+	s := Stats{RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer}
+	for _, p := range t.requests[:min(t.count, window)] {
+		switch {
+		case p.answered:
+			s.Sent++
+		case now.Sub(p.sentAt) >= timeout:
+			s.Sent++
+			s.Lost++
+		}
+	}
+	return s
+}
