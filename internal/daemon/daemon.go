@@ -17,7 +17,6 @@ import (
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/internal/version"
 	"edgenet.dev/edgenet/pkg/mesh"
-	"edgenet.dev/edgenet/pkg/tunnel/probe"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
 
@@ -28,7 +27,6 @@ type Daemon struct {
 	mesh    *mesh.Mesh
 	tunnels *tunnels
 	network *network
-	prober  *probe.Prober
 	changes *changes
 	started time.Time
 	lock    *os.File
@@ -110,17 +108,13 @@ func (d *Daemon) openTunnels() error {
 	if err != nil {
 		return fmt.Errorf("make tunnel driver: %w", err)
 	}
-	d.prober, err = probe.New(probe.Config{Logger: d.log.With("part", "probe")})
-	if err != nil {
-		return fmt.Errorf("make prober: %w", err)
-	}
 	d.tunnels = &tunnels{
 		mesh:   d.mesh,
 		links:  d.cfg.Underlay,
 		port:   d.cfg.WireGuardPort,
 		key:    key.Public(),
 		driver: driver,
-		prober: d.prober,
+		probes: &probing{log: d.log.With("part", "probe")},
 		log:    d.log.With("part", "tunnel"),
 		dirty:  make(chan struct{}, 1),
 		changed: func() {
@@ -140,7 +134,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 	group.Go(func() error { return d.mesh.Run(ctx) })
 	group.Go(func() error { return d.tunnels.run(ctx) })
 	group.Go(func() error { return d.network.run(ctx) })
-	group.Go(func() error { return d.prober.Run(ctx) })
 	group.Go(func() error {
 		for {
 			select {

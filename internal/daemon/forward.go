@@ -23,13 +23,7 @@ func (d *Daemon) Forward(ctx context.Context, call func(client *http.Client, bas
 	}
 	var last error
 	for _, n := range d.mesh.Authorities() {
-		client, err := d.mesh.PeerClient(n.ID)
-		if err != nil {
-			last = err
-			continue
-		}
-		err = call(client, mesh.PeerURL)
-		client.CloseIdleConnections()
+		err := call(d.mesh.PeerClient(n.ID), mesh.PeerURL(n.ID))
 		if err == nil || !unreachable(err) {
 			return err
 		}

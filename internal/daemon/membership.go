@@ -121,10 +121,7 @@ func (d *Daemon) Leave(ctx context.Context) error {
 	if _, in := d.mesh.MeshID(); !in {
 		return precondition("leave: this node is in no mesh")
 	}
-	if err := d.network.remove(ctx); err != nil {
-		return fmt.Errorf("leave: %w", err)
-	}
-	if err := d.mesh.Leave(ctx); err != nil {
+	if err := d.network.leave(ctx, d.mesh.Leave); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
 	if err := d.tunnels.down(ctx); err != nil {

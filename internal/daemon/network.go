@@ -183,10 +183,13 @@ func (n *network) status(ctx context.Context) (map[isolation.Key]isolation.Statu
 	return n.datapath.Status(ctx)
 }
 
-// remove takes the datapath and all devices of edgenet's away.
-func (n *network) remove(ctx context.Context) error {
+// leave takes the datapath and all devices of edgenet's away, then calls
+// forget; no round comes between the two. If it fails, the next round makes
+// right again what the records still ask for.
+func (n *network) leave(ctx context.Context, forget func(context.Context) error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	defer poke(n.dirty)
 	if err := n.open(ctx); err != nil {
 		return err
 	}
@@ -195,5 +198,5 @@ func (n *network) remove(ctx context.Context) error {
 	}
 	err := n.datapath.Close()
 	n.datapath = nil
-	return err
+	return errors.Join(err, forget(ctx))
 }

@@ -16,7 +16,6 @@ import (
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
-	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
 
 const (
@@ -37,7 +36,7 @@ type tunnels struct {
 	port   uint16
 	key    tunnel.PublicKey
 	driver tunnel.Driver
-	prober *probe.Prober
+	probes *probing
 	log    *slog.Logger
 	dirty  chan struct{}
 	// changed is poked when what others derive from the tunnels has changed.
@@ -46,6 +45,8 @@ type tunnels struct {
 	// round serializes reconciling with taking down; the driver is only called
 	// under it.
 	round sync.Mutex
+	// life is the context of run.
+	life context.Context //nolint:containedctx // rounds start what outlives them
 
 	mu    sync.RWMutex
 	state tunnelState
@@ -87,6 +88,8 @@ func (t *tunnels) current() tunnelState {
 
 // run reconciles until ctx ends; what it made stays in force.
 func (t *tunnels) run(ctx context.Context) error {
+	t.life = ctx
+	defer t.probes.stop()
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
@@ -173,7 +176,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 		}
 		t.log.Info("tunnel peer removed", "prefix", have[key].Prefix)
 	}
-	t.prober.SetPeers(probed)
+	problems = append(problems, t.probes.set(t.life, device.Address, probed))
 	return state, errors.Join(problems...)
 }
 
@@ -182,7 +185,7 @@ func (t *tunnels) wantDevice() (tunnel.Device, error) {
 	self := t.mesh.Self()
 	mtu := 0
 	for _, l := range t.links {
-		link, err := tunnel.LinkMTU(l.Addr)
+		link, err := tunnel.UnderlayMTU(l.Addr)
 		if err != nil {
 			return tunnel.Device{}, fmt.Errorf("read MTU of underlay %s: %w", l.Addr, err)
 		}
@@ -266,7 +269,7 @@ func nodeAddr(p netip.Prefix) netip.Addr { return p.Addr().Next() }
 func (t *tunnels) down(ctx context.Context) error {
 	t.round.Lock()
 	defer t.round.Unlock()
-	t.prober.SetPeers(nil)
+	t.probes.stop()
 	if err := t.driver.Down(ctx); err != nil {
 		return fmt.Errorf("take down tunnels: %w", err)
 	}

@@ -203,7 +203,7 @@ func (d *Daemon) apiTunnel(n mesh.Node) *api.Tunnel {
 			out.State = tunnelUp
 		}
 	}
-	if st, ok := d.prober.Stats()[n.Addr]; ok {
+	if st, ok := d.tunnels.probes.stats(n.Addr); ok {
 		out.RttMs = float64(st.RTT) / float64(time.Millisecond)
 	}
 	return out

@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"net/netip"
+	"testing"
+
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+const (
+	here  = mesh.NodeID("1111111111111111111111111111111111111111")
+	there = mesh.NodeID("2222222222222222222222222222222222222222")
+)
+
+// world is a mesh of two nodes with VPCs of the same prefix.
+func world(vpcs ...string) *snapshot {
+	s := &snapshot{
+		self: mesh.Node{ID: here, Prefix: netip.MustParsePrefix("fd00:1:1111::/64"), Local: true},
+		nodes: map[mesh.NodeID]mesh.Node{
+			here:  {ID: here, Prefix: netip.MustParsePrefix("fd00:1:1111::/64"), Local: true},
+			there: {ID: there, Prefix: netip.MustParsePrefix("fd00:1:2222::/64")},
+		},
+		vpcs:  map[string]*vpc{},
+		byVNI: map[uint32]*vpc{},
+	}
+	for i, name := range vpcs {
+		v := &vpc{
+			name: name, record: &records.VPC{Vni: uint32(i + 1), Cidrs: []string{"10.0.0.0/24"}},
+			prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
+			groups:   map[string]*group{}, hosts: map[netip.Addr]*endpoint{}, names: map[string]*endpoint{},
+		}
+		s.vpcs[name], s.byVNI[v.vni()] = v, v
+	}
+	return s
+}
+
+func (s *snapshot) attach(node mesh.NodeID, vni uint32, name, ip string, claim uint64) *endpoint {
+	e := &endpoint{node: node, vni: vni, name: name, addr: netip.MustParseAddr(ip), record: &records.Endpoint{
+		Ip: ip, Kind: records.KindNetns, Netns: "/run/netns/" + name, Ifname: "eth0", Claim: claim,
+	}}
+	s.endpoints = append(s.endpoints, e)
+	return e
+}
+
+func mustDerive(t *testing.T, s *snapshot) isolation.State {
+	t.Helper()
+	s.settle()
+	state, err := derive(s, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+func TestEqualAddressesOfTwoVPCsStayApart(t *testing.T) {
+	s := world("blue", "green")
+	s.attach(here, 1, "web", "10.0.0.5", 1)
+	s.attach(here, 2, "web", "10.0.0.5", 2)
+	s.attach(there, 1, "db", "10.0.0.6", 3)
+	state := mustDerive(t, s)
+	if len(state.Endpoints) != 2 || len(state.Addresses) != 3 {
+		t.Fatalf("got %d endpoints and %d addresses, want 2 and 3", len(state.Endpoints), len(state.Addresses))
+	}
+	db := netip.MustParseAddr("10.0.0.6")
+	if got := state.Addresses[isolation.Address{VNI: 1, Addr: db}].Node; got != s.nodes[there].Prefix {
+		t.Errorf("db is at %v, want the other node's prefix", got)
+	}
+	if _, leaked := state.Addresses[isolation.Address{VNI: 2, Addr: db}]; leaked {
+		t.Error("green knows an address of blue")
+	}
+}
+
+func TestAVPCWithoutLocalEndpointsIsNotInTheDatapath(t *testing.T) {
+	s := world("blue")
+	s.attach(there, 1, "db", "10.0.0.6", 1)
+	if state := mustDerive(t, s); len(state.Addresses) != 0 || len(state.Policies) != 0 {
+		t.Errorf("got %d addresses and %d policies, want none", len(state.Addresses), len(state.Policies))
+	}
+}
+
+func TestTheLatestClaimWins(t *testing.T) {
+	s := world("blue")
+	s.attach(here, 1, "web", "10.0.0.5", 1)
+	s.attach(there, 1, "web-new", "10.0.0.5", 2)
+	state := mustDerive(t, s)
+	if !state.Endpoints[isolation.Key{VNI: 1, Name: "web"}].Superseded {
+		t.Error("the endpoint that lost its address is not cut off")
+	}
+	at := state.Addresses[isolation.Address{VNI: 1, Addr: netip.MustParseAddr("10.0.0.5")}]
+	if at.Node != s.nodes[there].Prefix {
+		t.Errorf("the address is at %+v, want the later claim's node", at)
+	}
+}
+
+func TestANameCanBeHeldOnceToo(t *testing.T) {
+	s := world("blue")
+	old := s.attach(here, 1, "web", "10.0.0.5", 1)
+	s.attach(there, 1, "web", "10.0.0.9", 2)
+	mustDerive(t, s)
+	if !old.lost {
+		t.Error("the older holder of the name was not superseded")
+	}
+}
+
+func TestALoserDoesNotTakeAnAddressWithIt(t *testing.T) {
+	s := world("blue")
+	third := s.attach(here, 1, "a", "10.0.0.5", 1)  // loses its address to the second, which itself lost
+	second := s.attach(here, 1, "b", "10.0.0.5", 2) // loses its name to the first
+	s.attach(there, 1, "b", "10.0.0.6", 3)
+	mustDerive(t, s)
+	if !second.lost || third.lost {
+		t.Errorf("second lost: %v, third lost: %v; want only the second", second.lost, third.lost)
+	}
+}
+
+func TestASupersededEndpointNeverComesBack(t *testing.T) {
+	s := world("blue")
+	e := s.attach(here, 1, "web", "10.0.0.5", 1)
+	e.record.Superseded = true
+	state := mustDerive(t, s)
+	if len(state.Addresses) != 0 || !state.Endpoints[isolation.Key{VNI: 1, Name: "web"}].Superseded {
+		t.Error("an endpoint that was superseded holds its address again")
+	}
+}
+
+func TestEqualClaimsAreSettledAlikeEverywhere(t *testing.T) {
+	for _, order := range [][2]mesh.NodeID{{here, there}, {there, here}} {
+		s := world("blue")
+		s.attach(order[0], 1, "web", "10.0.0.5", 7)
+		s.attach(order[1], 1, "web", "10.0.0.5", 7)
+		mustDerive(t, s)
+		if winner := s.byVNI[1].names["web"].node; winner != there {
+			t.Errorf("order %v: %s won, want the higher id", order, winner)
+		}
+	}
+}
+
+func TestRulesReachTheTablesOfTheirCarriers(t *testing.T) {
+	s := world("blue")
+	rule, err := records.ParseRule("ingress", "tcp", "80", "any")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.byVNI[1].groups["web"] = &group{name: "web", rules: []policy.Rule{rule}}
+	e := s.attach(here, 1, "web", "10.0.0.5", 1)
+	e.record.Groups = []string{"web"}
+	s.attach(here, 1, "plain", "10.0.0.6", 2)
+	state := mustDerive(t, s)
+	web := state.Endpoints[isolation.Key{VNI: 1, Name: "web"}]
+	plain := state.Endpoints[isolation.Key{VNI: 1, Name: "plain"}]
+	if web.Ingress == plain.Ingress {
+		t.Error("an endpoint with a group has the ingress table of one without")
+	}
+	if web.Egress != plain.Egress {
+		t.Error("no group has egress rules, but the egress tables differ")
+	}
+	if state.Policies[web.Ingress] == nil || state.Policies[web.Egress] == nil {
+		t.Error("an endpoint refers to a table that is not there")
+	}
+	if web.MTU != 1400 || web.Gateway != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("MTU %d and gateway %s, want 1400 and 10.0.0.1", web.MTU, web.Gateway)
+	}
+}

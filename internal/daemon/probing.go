@@ -1,0 +1,73 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
+)
+
+// probing runs a prober while the node has an overlay address to probe from.
+type probing struct {
+	log *slog.Logger
+
+	mu     sync.Mutex
+	source netip.Addr
+	prober *probe.Prober
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// set probes peers from source, for as long as ctx.
+func (p *probing) set(ctx context.Context, source netip.Addr, peers []netip.Addr) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.prober == nil || p.source != source {
+		p.stopLocked()
+		prober, err := probe.New(probe.Config{Logger: p.log, Source: source})
+		if err != nil {
+			return fmt.Errorf("measure tunnels: %w", err)
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := prober.Run(ctx); err != nil {
+				p.log.Warn("tunnels are no longer measured", "err", err)
+			}
+		}()
+		p.source, p.prober, p.cancel, p.done = source, prober, cancel, done
+	}
+	p.prober.SetPeers(peers)
+	return nil
+}
+
+// stop ends probing and waits for it.
+func (p *probing) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopLocked()
+}
+
+func (p *probing) stopLocked() {
+	if p.prober == nil {
+		return
+	}
+	p.cancel()
+	<-p.done
+	p.prober = nil
+}
+
+// stats is what is known of a peer.
+func (p *probing) stats(peer netip.Addr) (probe.Stats, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.prober == nil {
+		return probe.Stats{}, false
+	}
+	s, ok := p.prober.Stats()[peer]
+	return s, ok
+}

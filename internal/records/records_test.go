@@ -1,0 +1,142 @@
+package records
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"edgenet.dev/edgenet/pkg/mesh"
+)
+
+const nodeID = mesh.NodeID("0123456789abcdef0123456789abcdef01234567")
+
+func marshal(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func goodEndpoint() *Endpoint {
+	return &Endpoint{Ip: "10.0.0.5", Kind: KindNetns, Netns: "/run/netns/web", Ifname: "eth0", Groups: []string{"web"}}
+}
+
+func TestGoodRecordsAreValid(t *testing.T) {
+	for name, r := range map[string]mesh.Record{
+		"vpc":       {Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24", "10.1.0.0/16"}})},
+		"group":     {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80,8000-8100", Peer: "group:lb"}}})},
+		"endpoint":  {Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, goodEndpoint())},
+		"tombstone": {Kind: mesh.KindVPC, Key: "blue", Deleted: true},
+	} {
+		if err := Validate(r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestBadRecordsAreRefusedByName(t *testing.T) {
+	endpoint := func(change func(*Endpoint)) mesh.Record {
+		e := goodEndpoint()
+		change(e)
+		return mesh.Record{Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, e)}
+	}
+	vpc := func(v *VPC) mesh.Record {
+		return mesh.Record{Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, v)}
+	}
+	for want, r := range map[string]mesh.Record{
+		"VNI 0":                 vpc(&VPC{Cidrs: []string{"10.0.0.0/24"}}),
+		"VNI 16777216":          vpc(&VPC{Vni: 1 << 24, Cidrs: []string{"10.0.0.0/24"}}),
+		"want at least one":     vpc(&VPC{Vni: 7}),
+		"overlaps 10.0.0.0/16":  vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/16", "10.0.1.0/24"}}),
+		"did you mean 10.0.0.0": vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.1/24"}}),
+		"want IPv4":             vpc(&VPC{Vni: 7, Cidrs: []string{"fd00::/64"}}),
+		"a length of 8 to 30":   vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/31"}}),
+		"for unicast hosts":     vpc(&VPC{Vni: 7, Cidrs: []string{"224.0.0.0/24"}}),
+		"does not know":         {Kind: mesh.KindVPC, Key: "blue", Payload: append(marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}), 0x78, 1)},
+		"decode payload":        {Kind: mesh.KindGroup, Key: "7/web", Payload: []byte{0xff}},
+		`want VNI/name`:         {Kind: mesh.KindGroup, Key: "web"},
+		`VNI "07"`:              {Kind: mesh.KindGroup, Key: "07/web"},
+		"rule 1: ":              {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "sideways"}}})},
+		"want an IPv4 address":  endpoint(func(e *Endpoint) { e.Ip = "10.0.0.05" }),
+		"is a group address":    endpoint(func(e *Endpoint) { e.Mac = "01:00:5e:00:00:01" }),
+		"want an absolute path": endpoint(func(e *Endpoint) { e.Netns = "web" }),
+		"want 1 to 15":          endpoint(func(e *Endpoint) { e.Ifname = "a-name-that-is-too-long" }),
+		"names no device":       endpoint(func(e *Endpoint) { e.Device = "tap0" }),
+		"has no netns":          endpoint(func(e *Endpoint) { e.Kind, e.Device = KindTap, "tap0" }),
+		"want netns, tap or":    endpoint(func(e *Endpoint) { e.Kind = "pipe" }),
+		"at most 512":           endpoint(func(e *Endpoint) { e.Problem = strings.Repeat("x", 600) }),
+		"at most 32":            endpoint(func(e *Endpoint) { e.Groups = slices.Repeat([]string{"web"}, 33) }),
+		`record kind "moon"`:    {Kind: "moon"},
+		"want node/VNI/name":    {Kind: mesh.KindEndpoint, Key: "web"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			err := Validate(r)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want an error with %q", err, want)
+			}
+		})
+	}
+}
+
+func TestSpecialAddressesAreNotForEndpoints(t *testing.T) {
+	prefixes := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("10.1.0.0/30")}
+	for addr, want := range map[string]string{
+		"10.0.0.0": "network address", "10.0.0.1": "gateway", "10.0.0.255": "broadcast", "10.1.0.3": "broadcast",
+		"10.0.1.5": "in none of the VPC's prefixes", "10.0.0.2": "", "10.0.0.254": "", "10.1.0.2": "",
+	} {
+		_, err := CheckAddress(prefixes, netip.MustParseAddr(addr))
+		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", addr, err, want)
+		}
+	}
+}
+
+func TestAnnouncementsAreChecked(t *testing.T) {
+	key := make([]byte, 32)
+	for want, a := range map[string]*Announcement{
+		"":                {Wireguard: &WireGuard{PublicKey: key, Port: 51820}},
+		"names no tunnel": {},
+		"key of 31 bytes": {Wireguard: &WireGuard{PublicKey: key[1:], Port: 51820}},
+		"port 65536":      {Wireguard: &WireGuard{PublicKey: key, Port: 65536}},
+	} {
+		_, err := DecodeAnnouncement(marshal(t, a))
+		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// What is valid can be decoded and used without a panic.
+func FuzzValidate(f *testing.F) {
+	f.Add("endpoint", EndpointKey(nodeID, 7, "web-1"), marshal(f, goodEndpoint()))
+	f.Add("vpc", "blue", marshal(f, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}))
+	f.Add("group", "7/web", marshal(f, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80", Peer: "any"}}}))
+	f.Fuzz(func(t *testing.T, kind, key string, payload []byte) {
+		r := mesh.Record{Kind: mesh.Kind(kind), Key: key, Payload: payload}
+		if Validate(r) != nil {
+			return
+		}
+		switch r.Kind {
+		case mesh.KindVPC:
+			v, err := DecodeVPC(r)
+			if err != nil || len(v.Prefixes()) != len(v.GetCidrs()) {
+				t.Errorf("a valid VPC gives %v, %v", v, err)
+			}
+		case mesh.KindGroup:
+			g, err := DecodeGroup(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rules, err := g.PolicyRules()
+			if err != nil || len(rules) != len(g.GetRules()) {
+				t.Errorf("a valid group gives %v, %v", rules, err)
+			}
+		case mesh.KindEndpoint, mesh.KindNode:
+		}
+	})
+}
