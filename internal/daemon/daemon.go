@@ -104,6 +104,7 @@ func (d *Daemon) openTunnels() error {
 		Key:        key,
 		RunDir:     d.cfg.RunDir,
 		Executable: executable,
+		Device:     deviceName(d.mesh.Self().ID),
 	})
 	if err != nil {
 		return fmt.Errorf("make tunnel driver: %w", err)
