@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"connectrpc.com/connect"
+
 	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/api/edgenet/v1/edgenetv1connect"
 )
@@ -27,37 +29,48 @@ const callTime = 20 * time.Second
 
 // API returns clients for the host's socket. Each call makes a connection of
 // its own, so nothing is kept over a restart, and nothing is left at the end.
-func (h *Host) API() API { return h.api(true) }
+func (h *Host) API() API {
+	transport := socketTransport(h.Socket())
+	transport.DisableKeepAlives = true
+	return newAPI(transport)
+}
 
 // KeptAPI returns clients that keep their connection, and the function that
 // closes it.
 func (h *Host) KeptAPI() (API, func()) {
-	api, transport := dialAPI(h.Socket(), false)
-	return api, transport.CloseIdleConnections
+	transport := socketTransport(h.Socket())
+	return newAPI(transport), transport.CloseIdleConnections
 }
 
-func (h *Host) api(oneCall bool) API {
-	api, _ := dialAPI(h.Socket(), oneCall)
-	return api
+// GRPC returns clients that speak gRPC, and the function that closes their
+// connection.
+func (h *Host) GRPC() (API, func()) {
+	transport := socketTransport(h.Socket())
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	return newAPI(transport, connect.WithGRPC()), transport.CloseIdleConnections
 }
 
-func dialAPI(socket string, oneCall bool) (API, *http.Transport) {
-	transport := &http.Transport{
-		DisableKeepAlives: oneCall,
+// socketTransport dials the socket whatever the address.
+func socketTransport(socket string) *http.Transport {
+	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var dialer net.Dialer
 			return dialer.DialContext(ctx, "unix", socket)
 		},
 	}
+}
+
+func newAPI(transport *http.Transport, options ...connect.ClientOption) API {
 	client, base := &http.Client{Transport: transport}, "http://edgenet"
 	return API{
-		Mesh:      edgenetv1connect.NewMeshServiceClient(client, base),
-		Nodes:     edgenetv1connect.NewNodeServiceClient(client, base),
-		VPCs:      edgenetv1connect.NewVPCServiceClient(client, base),
-		Groups:    edgenetv1connect.NewGroupServiceClient(client, base),
-		Endpoints: edgenetv1connect.NewEndpointServiceClient(client, base),
-		Watch:     edgenetv1connect.NewWatchServiceClient(client, base),
-	}, transport
+		Mesh:      edgenetv1connect.NewMeshServiceClient(client, base, options...),
+		Nodes:     edgenetv1connect.NewNodeServiceClient(client, base, options...),
+		VPCs:      edgenetv1connect.NewVPCServiceClient(client, base, options...),
+		Groups:    edgenetv1connect.NewGroupServiceClient(client, base, options...),
+		Endpoints: edgenetv1connect.NewEndpointServiceClient(client, base, options...),
+		Watch:     edgenetv1connect.NewWatchServiceClient(client, base, options...),
+	}
 }
 
 // Status asks how the node stands.

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"edgenet.dev/edgenet/test/netns/lab/agent"
 )
@@ -48,6 +50,35 @@ func newContainer(h *Host, name, path string) (*Container, error) {
 		return nil, err
 	}
 	return &Container{Name: name, host: h, agent: client}, nil
+}
+
+// Insider is a process with root's rights on the host itself, beside the daemon:
+// what an attacker has who took the host over.
+func (h *Host) Insider(name string) *Container {
+	h.lab.t.Helper()
+	c, err := newContainer(h, name, h.ns.path)
+	if err != nil {
+		h.lab.t.Fatalf("make insider %s: %v", name, err)
+	}
+	c.IP = h.Underlay
+	h.lab.strangers = append(h.lab.strangers, c)
+	return c
+}
+
+// Runs runs a program in the container's network namespace.
+func (c *Container) Runs(name string, args ...string) Result {
+	c.t().Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = time.Second
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := startIn(c.Netns(), cmd); err != nil {
+		c.t().Fatalf("%s: run %s: %v", c, name, err)
+	}
+	_ = cmd.Wait() // the result has how it ended
+	return Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 }
 
 // Netns is the path of its namespace.
@@ -140,11 +171,17 @@ func (c *Container) Interface(name string) (agent.Interface, bool) {
 // MAC is the address of its eth0.
 func (c *Container) MAC() net.HardwareAddr {
 	c.t().Helper()
-	eth0, ok := c.Interface("eth0")
+	return c.MACOf("eth0")
+}
+
+// MACOf is the address of one of its interfaces.
+func (c *Container) MACOf(ifname string) net.HardwareAddr {
+	c.t().Helper()
+	found, ok := c.Interface(ifname)
 	if !ok {
-		c.t().Fatalf("%s has no eth0", c)
+		c.t().Fatalf("%s has no %s", c, ifname)
 	}
-	mac, err := net.ParseMAC(eth0.MAC)
+	mac, err := net.ParseMAC(found.MAC)
 	if err != nil {
 		c.t().Fatalf("%s: %v", c, err)
 	}

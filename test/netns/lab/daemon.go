@@ -75,7 +75,7 @@ func (h *Host) awaitReady() error {
 	err := await(patience, func() error {
 		select {
 		case <-h.daemon.done:
-			gone = fmt.Errorf("it ended: %v", h.daemon.err)
+			gone = fmt.Errorf("it ended: %s", h.daemon.cmd.ProcessState)
 			return nil
 		default:
 		}
@@ -121,7 +121,10 @@ func (h *Host) RunDaemon(args ...string) (code int, said string) {
 }
 
 // Kill ends the daemon with SIGKILL.
-func (h *Host) Kill() { h.signal(unix.SIGKILL) }
+func (h *Host) Kill() {
+	h.lab.t.Helper()
+	_ = h.signal(unix.SIGKILL) // that is the error it ends with
+}
 
 // Stop ends the daemon with SIGTERM and expects that it ends well.
 func (h *Host) Stop() {

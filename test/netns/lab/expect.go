@@ -91,6 +91,29 @@ func (c *Container) notAnswered(to netip.Addr, service string) error {
 	return nil
 }
 
+// Sends sends messages of a size in bytes to a tcp or udp service, and expects
+// each back unchanged.
+func (c *Container) Sends(to *Container, service string, size, count int) {
+	c.t().Helper()
+	network, port, err := parseService(service)
+	if err != nil {
+		c.t().Fatalf("%s: %v", c, err)
+	}
+	args := agent.TransferArgs{
+		Network: network, Target: to.IP, Port: port, Size: size, Count: count, Timeout: patience,
+	}
+	if err := c.agent.Call("Transfer", args, &agent.None{}); err != nil {
+		c.t().Errorf("%s sends %d times %d bytes to %s on %s: %v", c, count, size, to, service, err)
+	}
+}
+
+// Says sends a text to a tcp or udp port and waits for no answer.
+func (c *Container) Says(network string, to netip.Addr, port uint16, text string) {
+	c.t().Helper()
+	args := agent.SayArgs{Network: network, Target: to, Port: port, Text: text}
+	c.call("Say", args, &agent.None{})
+}
+
 // Try makes one attempt.
 func (c *Container) Try(to netip.Addr, service string) agent.ProbeReply {
 	c.t().Helper()

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 )
@@ -106,4 +108,24 @@ func (h *Host) devices() ([]netlink.Link, error) {
 		}
 	}
 	return found, nil
+}
+
+// Devices returns the names of the host's devices but for lo and the underlay's.
+func (h *Host) Devices() []string {
+	h.lab.t.Helper()
+	devices, err := h.devices()
+	if err != nil {
+		h.lab.t.Fatalf("%v", err)
+	}
+	var names []string
+	for _, device := range devices {
+		names = append(names, device.Attrs().Name)
+	}
+	return names
+}
+
+// EndpointDevices returns those of containers: the host's ends of veth pairs.
+func (h *Host) EndpointDevices() []string {
+	h.lab.t.Helper()
+	return slices.DeleteFunc(h.Devices(), func(name string) bool { return !strings.HasPrefix(name, "env") })
 }

@@ -27,6 +27,8 @@ type Lab struct {
 	hosts      []*Host
 	containers []*Container
 	strangers  []*Container
+	// tapper sits in the internet's namespace, nil until needed.
+	tapper *Container
 }
 
 // New makes an empty lab that is taken down and checked when the test ends.
@@ -103,14 +105,27 @@ func (l *Lab) AwaitMesh(hosts ...*Host) {
 // Stranger adds a machine on the internet that runs no edgenetd.
 func (l *Lab) Stranger(name string) *Container {
 	l.t.Helper()
-	h := l.Host(name)
-	c, err := newContainer(h, name, h.ns.path)
-	if err != nil {
-		l.t.Fatalf("make stranger %s: %v", name, err)
+	return l.Host(name).Insider(name)
+}
+
+// wire is a process in the internet's own namespace, made when first asked for.
+func (l *Lab) wire(h *Host) *Container {
+	l.t.Helper()
+	if l.tapper == nil {
+		c, err := newContainer(h, "wire", l.internet.path)
+		if err != nil {
+			l.t.Fatalf("tap the internet: %v", err)
+		}
+		l.tapper = c
+		l.strangers = append(l.strangers, c)
 	}
-	c.IP = h.Underlay
-	l.strangers = append(l.strangers, c)
-	return c
+	return l.tapper
+}
+
+// Wiretap starts to record every frame on the host's cable, both ways.
+func (h *Host) Wiretap() *Capture {
+	h.lab.t.Helper()
+	return h.lab.wire(h).Captures(h.port)
 }
 
 // patience is how long an expectation is awaited. Namespaces and the race

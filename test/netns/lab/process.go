@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // processes returns the ids of all processes in the network namespace that
@@ -42,6 +44,17 @@ func (h *Host) TunnelPIDs() []int {
 		return h.daemon != nil && pid == h.daemon.cmd.Process.Pid ||
 			slices.ContainsFunc(h.lab.strangers, func(c *Container) bool { return c.agent.PID() == pid })
 	})
+}
+
+// KillTunnels ends the processes of the host's userspace tunnels with SIGKILL.
+func (h *Host) KillTunnels() {
+	h.lab.t.Helper()
+	h.marks.note(h)
+	for _, pid := range h.TunnelPIDs() {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			h.lab.t.Fatalf("kill tunnel process %d of %s: %v", pid, h.Name, err)
+		}
+	}
 }
 
 // describe lists processes for a person.

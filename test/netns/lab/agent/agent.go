@@ -37,6 +37,12 @@ func (a *Agent) Probe(args ProbeArgs, reply *ProbeReply) error {
 	return nil
 }
 
+// Say sends a text to a port and does not wait for an answer.
+func (a *Agent) Say(args SayArgs, _ *None) error { return say(args) }
+
+// Transfer sends bytes to an echoing server and compares what comes back.
+func (a *Agent) Transfer(args TransferArgs, _ *None) error { return transfer(args) }
+
 // StartPing starts a steady ping and returns its number.
 func (a *Agent) StartPing(args PingArgs, id *int) error {
 	p, err := startPinger(args)

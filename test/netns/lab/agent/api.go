@@ -49,6 +49,27 @@ type ProbeReply struct {
 	Took time.Duration
 }
 
+// SayArgs is a text for a port.
+type SayArgs struct {
+	// Network is tcp or udp.
+	Network string
+	Target  netip.Addr
+	Port    uint16
+	Text    string
+}
+
+// TransferArgs asks to send bytes to an echoing server and to compare what comes
+// back.
+type TransferArgs struct {
+	// Network is tcp or udp.
+	Network string
+	Target  netip.Addr
+	Port    uint16
+	// Size in bytes of each message, and how many are sent one after another.
+	Size, Count int
+	Timeout     time.Duration
+}
+
 // PingArgs asks for echo requests at a steady interval.
 type PingArgs struct {
 	Target   netip.Addr

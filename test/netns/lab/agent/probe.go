@@ -59,7 +59,7 @@ func askUDP(ctx context.Context, target string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, "who"); err != nil {
+	if _, err := io.WriteString(conn, question); err != nil {
 		return "", err
 	}
 	buffer := make([]byte, 1500)
@@ -81,6 +81,24 @@ func askHTTP(ctx context.Context, target string) (string, error) {
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	return strings.TrimSpace(string(body)), err
+}
+
+// say sends a text and closes. A closed port is not an error.
+func say(args SayArgs) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	conn, err := dial(ctx, args.Network, netip.AddrPortFrom(args.Target, args.Port).String())
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("say to %s port %d: %w", args.Network, args.Port, err)
+	}
+	_, err = io.WriteString(conn, args.Text)
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		err = nil // it did not want to hear all of it
+	}
+	return errors.Join(err, conn.Close())
 }
 
 // dial connects and gives the connection the context's deadline.
