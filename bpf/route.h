@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* Where an address of a VPC is, and the last step to it. */
+#pragma once
+
+#include "conntrack.h"
+#include "counters.h"
+#include "mac.h"
+#include "translate.h"
+
+#include <linux/if_packet.h>
+
+static __always_inline __u64 current_generation(void)
+{
+	__u32 zero = 0;
+	struct state *state = bpf_map_lookup_elem(&edgenet_state, &zero);
+
+	return state ? *(volatile __u64 *)&state->generation : 0;
+}
+
+/*
+ * Copies what is known of an IPv4 address of a VPC. The VNI is compared last: the memory of a value
+ * that is being removed may already hold another's.
+ */
+static __always_inline int locate(struct address *to, __u32 vni, __be32 ipv4)
+{
+	struct address_key key = { .vni = vni, .address = { [10] = 0xff, [11] = 0xff } };
+	struct address *found;
+
+	__builtin_memcpy(&key.address[12], &ipv4, 4);
+	found = bpf_map_lookup_elem(&addresses, &key);
+	if (!found)
+		return -1;
+	to->ifindex = found->ifindex;
+	to->node = found->node;
+	to->identity[0] = found->identity[0];
+	to->identity[1] = found->identity[1];
+	barrier();
+	return *(volatile __u32 *)&found->vni == vni ? 0 : -1;
+}
+
+/* The endpoint behind a device of this host. */
+static __always_inline struct endpoint *endpoint_of(__u32 ifindex)
+{
+	struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
+
+	return ep && ep->ifindex == ifindex ? ep : NULL;
+}
+
+/* May the endpoint have the packet? */
+static __always_inline int admit(struct __sk_buff *skb, const struct packet *pkt,
+				 const struct endpoint *to)
+{
+	if (to->flags & ENDPOINT_SUPERSEDED)
+		return REASON_SUPERSEDED;
+	if (!endpoint_mac(to))
+		return REASON_UNKNOWN_MAC;
+	return track(skb, pkt, to, INGRESS);
+}
+
+/* Hands an IPv4 frame to an endpoint that admitted it. */
+static __always_inline int deliver(struct __sk_buff *skb, const struct packet *pkt,
+				   const struct endpoint *to, int stale)
+{
+	__u64 mac = endpoint_mac(to);
+	struct ethhdr eth = { .h_proto = bpf_htons(ETH_P_IP) };
+
+	for (int i = 0; i < ETH_ALEN; i++)
+		eth.h_dest[i] = mac >> (40 - 8 * i);
+	set_gateway_mac(eth.h_source);
+	if (bpf_skb_store_bytes(skb, 0, &eth, ETH_HLEN, 0))
+		return drop(to->slot, REASON_TRANSLATION);
+	count_rx(skb, to->slot, ETH_HLEN + pkt->length);
+	/* The way through the peer's receive path asks the header for the protocol again. */
+	if (to->delivery != DELIVER_PEER || stale)
+		return bpf_redirect(to->ifindex, 0);
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+/* The largest packet that will be on the wire, as IPv6. */
+static __always_inline __u32 wire_length(const struct __sk_buff *skb, const struct packet *pkt)
+{
+	if (skb->gso_size)
+		return IPV6_HEADER + pkt->transport_header + skb->gso_size;
+	return pkt->length + IPV6_HEADER - IPV4_HEADER;
+}
+
+/* Sends an endpoint's packet to another node. */
+static __always_inline int forward(struct __sk_buff *skb, struct iphdr *ip,
+				   const struct packet *pkt, const struct endpoint *from,
+				   __u64 prefix)
+{
+	struct node *node = bpf_map_lookup_elem(&nodes, &prefix);
+	__u32 ifindex;
+	int reason;
+
+	if (!node)
+		return drop(from->slot, REASON_NO_TUNNEL);
+	if (wire_length(skb, pkt) > node->mtu)
+		return drop(from->slot, REASON_PACKET_TOO_BIG);
+	if (is_udp_gso(skb, pkt) && !(node->flags & NODE_UDP_GSO))
+		return drop(from->slot, REASON_UNSUPPORTED_OFFLOAD);
+	ifindex = node->ifindex;
+	reason = translate_out(skb, ip, pkt, node_prefix, prefix);
+	if (reason)
+		return drop(from->slot, reason);
+	count_tx(skb, from->slot, ETH_HLEN + pkt->length);
+	return bpf_redirect(ifindex, 0);
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* What the datapath shares with pkg/isolation. bpf2go makes the Go types from these. */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+/* A datapath of another format does not understand these maps and refuses them. */
+#define FORMAT 1
+
+/* The second half of an overlay address begins with what it belongs to. */
+enum kind {
+	KIND_NODE = 0,
+	KIND_TENANT4 = 1,
+};
+
+/* How packets get into an endpoint. */
+enum delivery {
+	DELIVER_PEER = 1, /* a veth: straight into the namespace of its peer */
+	DELIVER_DEVICE = 2, /* a tap or a device: out of it */
+};
+
+enum endpoint_flag {
+	ENDPOINT_SUPERSEDED = 1, /* answers for nothing, and nothing passes */
+};
+
+enum node_flag {
+	NODE_UDP_GSO = 1, /* the tunnel device takes UDP GSO whatever skb->protocol says */
+};
+
+/*
+ * Why a packet was dropped. The names that people see are these, in lower case with dashes,
+ * without the prefix. Append only: counters are kept by number across upgrades.
+ */
+enum reason {
+	REASON_NONE,
+	REASON_UNKNOWN_ENDPOINT, /* a device that is attached, but not to anything known */
+	REASON_SUPERSEDED, /* the endpoint's address is attached elsewhere */
+	REASON_MALFORMED, /* lengths, versions or checksums that contradict one another */
+	REASON_UNSUPPORTED_PROTOCOL, /* neither ARP nor IPv4 */
+	REASON_SPOOFED_MAC, /* the source MAC is not the endpoint's */
+	REASON_SPOOFED_SOURCE, /* the source address is not the endpoint's */
+	REASON_NOT_GATEWAY, /* the destination MAC is not the gateway's */
+	REASON_MULTICAST, /* multicast, broadcast and reserved destinations */
+	REASON_IP_OPTIONS,
+	REASON_FRAGMENT,
+	REASON_NO_EGRESS_RULE, /* no rule of the sender permits it */
+	REASON_NO_INGRESS_RULE, /* no rule of the receiver permits it */
+	REASON_NO_FLOW, /* an answer to nothing */
+	REASON_NO_ROUTE, /* the VPC has no such address */
+	REASON_NO_TUNNEL, /* no tunnel leads to the node that has the address */
+	REASON_PACKET_TOO_BIG,
+	REASON_UNSUPPORTED_OFFLOAD, /* a segmentation offload that cannot be translated */
+	REASON_TRANSLATION, /* the kernel refused to rewrite the packet */
+	REASON_UNKNOWN_MAC, /* the endpoint's MAC has not been learned yet */
+	REASON_NOT_OWNER, /* the node that sent it does not own its source address */
+	REASON_FOREIGN_DESTINATION, /* came through a tunnel, but is not for this node */
+	REASON_HOST_SERVICE, /* peers may ping this host and nothing else */
+	REASON_MAX,
+};
+
+/* Room for reasons to come, so that more of them are not another format. */
+#define REASONS 60
+
+/* The one entry of edgenet_state. */
+struct state {
+	__u32 format; /* always first, in every format */
+	__u32 reserved;
+	__u64 generation; /* its low bit says which slot of a pair is in force */
+	__u64 next_id; /* the id of the next endpoint; ids are never used twice */
+};
+
+/* An endpoint of this host, by the ifindex of the host's device. */
+struct endpoint {
+	__u32 ifindex; /* its own key: a value that is being replaced is noticed */
+	__u32 id; /* what its flows are kept under */
+	__u32 slot; /* its place in the arrays */
+	__u32 vni;
+	__be32 address;
+	__u8 mac[6]; /* all zero: to be learned */
+	__u8 reserved[2];
+	enum delivery delivery;
+	enum endpoint_flag flags;
+	__u32 reserved2;
+	__u64 ingress[2]; /* policies, a pair of slots */
+	__u64 egress[2];
+	__u64 identity[2]; /* of its own address */
+	__u8 name[128]; /* for adoption by the next process, not for packets */
+};
+
+struct address_key {
+	__u32 vni;
+	__u8 address[16]; /* IPv4 is mapped: ::ffff:a.b.c.d */
+};
+
+/* Where an address of a VPC is. */
+struct address {
+	__u32 vni; /* of its own key, checked after the rest was read */
+	__u32 ifindex; /* of the local endpoint, or 0 */
+	__u64 node; /* the /64 of the remote node as it stands in a packet, or 0 */
+	__u64 identity[2];
+};
+
+/* A remote node, by its /64 as it stands in a packet. */
+struct node {
+	__u32 ifindex; /* of the tunnel */
+	__u32 mtu; /* of the tunnel, bytes */
+	enum node_flag flags;
+};
+
+struct verdict_key {
+	__u64 policy;
+	__u64 identity;
+	__u8 protocol;
+	__u8 reserved[7];
+};
+
+/* Permitted ports: a run of sorted, disjoint intervals. */
+struct verdict {
+	__u32 offset;
+	__u32 count;
+};
+
+struct interval {
+	__u16 first;
+	__u16 last;
+	__u32 rule;
+};
+
+/* A flow as one endpoint sees it: its own address is implied. Ports in host order. */
+struct flow_key {
+	__u32 endpoint;
+	__be32 remote;
+	__u16 local_port;
+	__u16 remote_port;
+	__u8 protocol;
+	__u8 reserved[3];
+};
+
+struct flow {
+	__u64 generation; /* of the policies that last permitted it */
+	__u64 seen; /* ns, monotonic */
+	__u8 origin; /* enum direction */
+	__u8 stage; /* enum stage */
+	__u8 fins; /* a bit for each direction that has ended */
+	__u8 reserved[5];
+};
+
+/* What an endpoint sent (tx), was given (rx) and lost. */
+struct counters {
+	__u64 rx_packets;
+	__u64 rx_bytes;
+	__u64 tx_packets;
+	__u64 tx_bytes;
+	__u64 drops[REASONS];
+};

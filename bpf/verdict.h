@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/* Two look-ups and a binary search, however many rules there are. */
+#pragma once
+
+#include "maps.h"
+#include "parse.h"
+
+#include <linux/types.h>
+
+/* Halvings of at most 65,536 ports. */
+#define SEARCH_STEPS 17
+
+/* No table, no identity or no interval means no: an empty map isolates everything. */
+static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __u32 port)
+{
+	struct verdict_key key = {
+		.policy = policy,
+		.identity = identity,
+		.protocol = protocol,
+	};
+	struct verdict *verdict;
+	__u32 low = 0, high;
+
+	if (!policy)
+		return 0;
+	verdict = bpf_map_lookup_elem(&verdicts, &key);
+	if (!verdict)
+		return 0;
+	high = verdict->count;
+	for (int i = 0; i < SEARCH_STEPS && low < high; i++) {
+		__u32 middle = (low + high) / 2;
+		__u32 index = verdict->offset + middle;
+		struct interval *interval = bpf_map_lookup_elem(&intervals, &index);
+
+		if (!interval)
+			return 0;
+		if (port < interval->first)
+			high = middle;
+		else if (port > interval->last)
+			low = middle + 1;
+		else
+			return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,179 @@
+package isolation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// ApplyError says what could not be made as wanted. Everything else was.
+type ApplyError struct {
+	// Endpoints has the reason for each endpoint that is not as wanted.
+	Endpoints map[Key]error
+	// Other is whatever else went wrong, joined.
+	Other error
+}
+
+// Error lists all of it.
+func (e *ApplyError) Error() string {
+	var b strings.Builder
+	b.WriteString("apply datapath")
+	if e.Other != nil {
+		fmt.Fprintf(&b, ": %v", e.Other)
+	}
+	for _, key := range sortedKeys(e.Endpoints) {
+		fmt.Fprintf(&b, ": endpoint %d/%s: %v", key.VNI, key.Name, e.Endpoints[key])
+	}
+	return b.String()
+}
+
+// Unwrap gives errors.Is and errors.As all of the reasons.
+func (e *ApplyError) Unwrap() []error {
+	errs := slices.Collect(maps.Values(e.Endpoints))
+	if e.Other != nil {
+		errs = append(errs, e.Other)
+	}
+	return errs
+}
+
+func (e *ApplyError) other(err error) { e.Other = errors.Join(e.Other, err) }
+
+func (e *ApplyError) endpoint(key Key, err error) {
+	if err != nil {
+		e.Endpoints[key] = errors.Join(e.Endpoints[key], err)
+	}
+}
+
+func (e *ApplyError) orNil() error {
+	if e.Other == nil && len(e.Endpoints) == 0 {
+		return nil
+	}
+	return e
+}
+
+func sortedKeys[V any](m map[Key]V) []Key {
+	return slices.SortedFunc(maps.Keys(m), func(a, b Key) int {
+		if a.VNI != b.VNI {
+			return int(a.VNI) - int(b.VNI)
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+}
+
+// Apply makes the kernel equal to want and touches nothing that is right. What
+// is to be closed is closed first. The error, if any, is an *[ApplyError].
+func (d *Datapath) Apply(ctx context.Context, want State) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	failed := &ApplyError{Endpoints: make(map[Key]error)}
+	if d.tables == nil {
+		failed.other(errors.New("the datapath is closed"))
+		return failed
+	}
+	if want.Prefix.Masked() != d.cfg.NodePrefix {
+		failed.other(fmt.Errorf("state is of node %v, datapath of %v", want.Prefix, d.cfg.NodePrefix))
+		return failed
+	}
+	links, err := d.listLinks()
+	if err != nil {
+		failed.other(err)
+		return failed
+	}
+	failed.other(d.cutOff(&want, links))
+	failed.other(d.removeDevices(&want, links))
+	wires := d.wire(ctx, &want, links, failed)
+	failed.other(d.attachTunnels(&want, links))
+	d.fill(&want, links, wires, failed)
+	d.raise(wires, failed)
+	d.ask(&want, wires)
+	return failed.orNil()
+}
+
+// wire makes the devices of all endpoints, and puts the datapath on them.
+func (d *Datapath) wire(ctx context.Context, want *State, links linkTable, failed *ApplyError) map[Key]wired {
+	wires := make(map[Key]wired, len(want.Endpoints))
+	owners := make(map[string]Key)
+	for _, key := range sortedKeys(want.Endpoints) {
+		e := want.Endpoints[key]
+		e.Key = key
+		if err := ctx.Err(); err != nil {
+			failed.endpoint(key, err)
+			continue
+		}
+		if err := e.check(); err != nil {
+			failed.endpoint(key, err)
+			continue
+		}
+		device := hostDevice(&e)
+		if slices.Contains(want.Tunnels, device) {
+			failed.endpoint(key, fmt.Errorf("device %s is a tunnel", device))
+			continue
+		}
+		if first, taken := owners[device]; taken {
+			failed.endpoint(key, fmt.Errorf("device %s is endpoint %d/%s's", device, first.VNI, first.Name))
+			continue
+		}
+		owners[device] = key
+		w, err := d.wireOne(&e, links)
+		if err != nil {
+			failed.endpoint(key, err)
+			continue
+		}
+		wires[key] = w
+	}
+	return wires
+}
+
+func (d *Datapath) wireOne(e *Endpoint, links linkTable) (w wired, err error) {
+	switch e.Kind {
+	case KindNetns:
+		w, err = d.wireNetns(e, links)
+	case KindTap:
+		w, err = d.wireTap(e, links)
+	case KindDevice:
+		w, err = d.wireDevice(e, links)
+	default:
+		err = fmt.Errorf("kind %d is unknown", e.Kind)
+	}
+	if err != nil {
+		return w, err
+	}
+	return w, d.ensureAttached(int(w.ifindex), d.fromEndpoint)
+}
+
+// attachTunnels puts the datapath on the tunnels that are there, and takes it
+// from the devices that are tunnels no more.
+func (d *Datapath) attachTunnels(want *State, links linkTable) error {
+	var errs []error
+	for _, name := range want.Tunnels {
+		link := links.byName[name]
+		if link == nil {
+			errs = append(errs, fmt.Errorf("tunnel device %s does not exist", name))
+			continue
+		}
+		if err := d.ensureAttached(link.Attrs().Index, d.fromTunnel); err != nil {
+			errs = append(errs, fmt.Errorf("attach to tunnel device %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// raise brings the devices up, now that the datapath guards them.
+func (d *Datapath) raise(wires map[Key]wired, failed *ApplyError) {
+	for key, w := range wires {
+		if w.up {
+			continue
+		}
+		link, err := d.nl.LinkByIndex(int(w.ifindex))
+		if err != nil {
+			failed.endpoint(key, fmt.Errorf("find %s: %w", w.name, err))
+			continue
+		}
+		if err := d.nl.LinkSetUp(link); err != nil {
+			failed.endpoint(key, fmt.Errorf("bring up %s: %w", w.name, err))
+		}
+	}
+}

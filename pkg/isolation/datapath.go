@@ -1,0 +1,149 @@
+package isolation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ErrFormat says that a datapath is running here that this program does not
+// understand. It goes with [Datapath.Remove] of the program that made it, or
+// with its devices.
+var ErrFormat = errors.New("a datapath of another format is running")
+
+// Config says how to open a datapath.
+type Config struct {
+	// Logger is told of changes. Nil means none.
+	Logger *slog.Logger
+	// MeshPrefix is the mesh's /24. It contains NodePrefix.
+	MeshPrefix netip.Prefix
+	// NodePrefix is this node's own /64.
+	NodePrefix netip.Prefix
+	// MaxEndpoints, MaxAddresses, MaxFlows and MaxVerdicts are the sizes of the
+	// tables; 0 means 1,024, 131,072, 131,072 and 65,536. A datapath that is
+	// adopted keeps the sizes that it was made with.
+	MaxEndpoints, MaxAddresses, MaxFlows, MaxVerdicts int
+	// Attach says by what programs are attached.
+	Attach Mode
+
+	// tunnelHeader is the length of the link header on tunnel devices. Only
+	// tests set it: BPF_PROG_TEST_RUN knows Ethernet only.
+	tunnelHeader uint32
+}
+
+// Datapath is what runs in the kernel. It is safe for concurrent use.
+type Datapath struct {
+	cfg  Config
+	log  *slog.Logger
+	now  func() time.Time
+	nl   *netlink.Handle
+	hook hook
+	maps *edgenetMaps
+
+	fromEndpoint, fromTunnel *ebpf.Program
+
+	mu     sync.Mutex
+	tables *tables
+	// attached are the devices with a program of edgenet's, by index. On the
+	// true ones there may be more than one, of another process.
+	attached map[int]bool
+	// checked has what was last seen to be right of each endpoint's wiring.
+	checked map[Key]checked
+}
+
+// Open adopts the datapath that runs in this network namespace, or loads one. It
+// changes nothing that is in force: [Datapath.Apply] does.
+func Open(ctx context.Context, cfg Config) (*Datapath, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("open datapath: %w", err)
+	}
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	d := &Datapath{
+		cfg: cfg, log: cfg.Logger, now: time.Now, nl: nl,
+		maps: &edgenetMaps{}, attached: make(map[int]bool), checked: make(map[Key]checked),
+	}
+	if err := d.open(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Datapath) open() error {
+	hook, err := newHook(d.nl, d.cfg.Attach)
+	if err != nil {
+		return err
+	}
+	d.hook = hook
+	if err := d.load(); err != nil {
+		return err
+	}
+	tables, err := openTables(d.maps)
+	if err != nil {
+		return err
+	}
+	d.tables = tables
+	return nil
+}
+
+// complete checks the configuration and fills in what was left out.
+func (c *Config) complete() error {
+	if !c.NodePrefix.IsValid() || !c.NodePrefix.Addr().Is6() || c.NodePrefix.Bits() != 64 {
+		return fmt.Errorf("node prefix %v is not an IPv6 /64", c.NodePrefix)
+	}
+	c.NodePrefix = c.NodePrefix.Masked()
+	if !c.MeshPrefix.IsValid() || c.MeshPrefix.Bits() != 24 || !c.MeshPrefix.Overlaps(c.NodePrefix) {
+		return fmt.Errorf("mesh prefix %v is not a /24 that contains %v", c.MeshPrefix, c.NodePrefix)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	for size, standard := range map[*int]int{
+		&c.MaxEndpoints: 1024, &c.MaxAddresses: 131072, &c.MaxFlows: 131072, &c.MaxVerdicts: 65536,
+	} {
+		if *size < 0 {
+			return errors.New("a table's size is negative")
+		}
+		if *size == 0 {
+			*size = standard
+		}
+	}
+	return nil
+}
+
+// Close lets go of the datapath, and leaves all of it in force.
+func (d *Datapath) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	if d.tables != nil {
+		errs = append(errs, d.tables.close())
+		d.tables = nil
+	}
+	if d.maps != nil {
+		errs = append(errs, d.maps.Close())
+	}
+	for _, p := range []*ebpf.Program{d.fromEndpoint, d.fromTunnel} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	if d.nl != nil {
+		d.nl.Close()
+		d.nl = nil
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,191 @@
+package isolation
+
+import (
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// plan is what the tables shall say, with the pairs not filled in yet.
+type plan struct {
+	endpoints map[uint32]edgenetEndpoint // slots of pairs: 0 has the wanted one
+	addresses map[edgenetAddressKey]edgenetAddress
+	nodes     map[uint64]edgenetNode
+}
+
+// fill makes the tables equal to the state. Nothing that rules consist of is in
+// force before all of it is written.
+func (d *Datapath) fill(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
+	t := d.tables
+	usable := d.fillPolicies(want, failed)
+	p := plan{
+		endpoints: d.planEndpoints(want, wires, usable, failed),
+		nodes:     d.planNodes(want, links, failed),
+	}
+	p.addresses = planAddresses(want, p.endpoints)
+	for prefix, n := range p.nodes {
+		failed.other(t.nodes.put(prefix, n))
+	}
+	failed.other(d.dropStale(&p))
+	if d.writePairs(&p, failed) {
+		t.flip()
+	}
+	failed.other(t.verdicts.retain(func(id policy.ID) bool { return want.Policies[id] != nil }))
+}
+
+// fillPolicies writes the verdict tables, and says which are whole.
+func (d *Datapath) fillPolicies(want *State, failed *ApplyError) map[policy.ID]bool {
+	usable := make(map[policy.ID]bool, len(want.Policies))
+	for id, table := range want.Policies {
+		if table == nil || id == 0 {
+			continue
+		}
+		if err := d.tables.verdicts.put(id, table); err != nil {
+			failed.other(err)
+			continue
+		}
+		usable[id] = true
+	}
+	return usable
+}
+
+// planEndpoints says what the datapath shall know of the endpoints that have
+// devices. Ids and places are kept, unless the address is another.
+func (d *Datapath) planEndpoints(want *State, wires map[Key]wired, usable map[policy.ID]bool, failed *ApplyError) map[uint32]edgenetEndpoint {
+	known := make(map[Key]edgenetEndpoint, len(d.tables.endpoints.have))
+	for _, e := range d.tables.endpoints.have {
+		known[keyOf(&e)] = e
+	}
+	planned := make(map[uint32]edgenetEndpoint, len(wires))
+	for _, key := range sortedKeys(wires) {
+		e, w := want.Endpoints[key], wires[key]
+		old, ok := known[key]
+		next := kernelEndpoint(key, &e, w)
+		if ok && old.Address == next.Address {
+			next.Id, next.Slot = old.Id, old.Slot
+		} else if err := d.place(&next, old, ok); err != nil {
+			failed.endpoint(key, err)
+			continue
+		}
+		var err error
+		if next.Ingress[0], err = chosen(e.Ingress, usable); err != nil {
+			failed.endpoint(key, err)
+		}
+		if next.Egress[0], err = chosen(e.Egress, usable); err != nil {
+			failed.endpoint(key, err)
+		}
+		next.Identity[0] = uint64(want.Addresses[Address{VNI: key.VNI, Addr: e.Address}].Identity)
+		planned[w.ifindex] = next
+	}
+	d.keepUnwired(want, planned)
+	return planned
+}
+
+// chosen is the policy if it can be used, else the one that drops everything.
+func chosen(id policy.ID, usable map[policy.ID]bool) (uint64, error) {
+	if id != 0 && !usable[id] {
+		return 0, fmt.Errorf("policy %016x is not there: everything is dropped", uint64(id))
+	}
+	return uint64(id), nil
+}
+
+// place gives an endpoint an id that no flow is kept under, and counters of its
+// own.
+func (d *Datapath) place(next *edgenetEndpoint, old edgenetEndpoint, reuse bool) (err error) {
+	if reuse {
+		next.Slot = old.Slot
+	} else {
+		next.Slot, err = d.tables.freeSlot()
+	}
+	if err != nil {
+		return err
+	}
+	next.Id = d.tables.newID()
+	// The place is taken from now on; nothing passes before the pairs are filled.
+	return d.tables.endpoints.put(next.Ifindex, *next)
+}
+
+// keepUnwired keeps the endpoints that could not be checked this time but whose
+// devices are there as they were: running traffic is not cut for that.
+func (d *Datapath) keepUnwired(want *State, planned map[uint32]edgenetEndpoint) {
+	present := make(map[Key]bool, len(planned))
+	for _, e := range planned {
+		present[keyOf(&e)] = true
+	}
+	active := d.tables.active()
+	for ifindex, e := range d.tables.endpoints.have {
+		key := keyOf(&e)
+		if _, ok := want.Endpoints[key]; !ok || present[key] {
+			continue
+		}
+		if _, ok := planned[ifindex]; ok {
+			continue
+		}
+		e.Ingress[0], e.Egress[0], e.Identity[0] = e.Ingress[active], e.Egress[active], e.Identity[active]
+		planned[ifindex] = e
+	}
+}
+
+func kernelEndpoint(key Key, e *Endpoint, w wired) edgenetEndpoint {
+	next := edgenetEndpoint{
+		Ifindex: w.ifindex, Vni: key.VNI, Address: addressWord(e.Address), Delivery: w.delivery,
+	}
+	copy(next.Mac[:], w.mac)
+	copy(next.Name[:maxName], key.Name)
+	if e.Superseded {
+		next.Flags = edgenetEndpointFlagENDPOINT_SUPERSEDED
+	}
+	return next
+}
+
+// planNodes says which devices lead to which nodes.
+func (d *Datapath) planNodes(want *State, links linkTable, failed *ApplyError) map[uint64]edgenetNode {
+	planned := make(map[uint64]edgenetNode, len(want.Nodes))
+	flags := make(map[string]edgenetNodeFlag)
+	for prefix, n := range want.Nodes {
+		link := links.byName[n.Device]
+		if link == nil {
+			failed.other(fmt.Errorf("tunnel device %s to %v does not exist", n.Device, prefix))
+			continue
+		}
+		if _, ok := flags[n.Device]; !ok {
+			flags[n.Device] = nodeFlags(link)
+		}
+		planned[prefixWord(n.Prefix)] = edgenetNode{
+			Ifindex: uint32(link.Attrs().Index), Mtu: uint32(n.MTU), Flags: flags[n.Device],
+		}
+	}
+	return planned
+}
+
+// planAddresses says where the VPCs' addresses are. One of an endpoint without
+// a device is nowhere.
+func planAddresses(want *State, endpoints map[uint32]edgenetEndpoint) map[edgenetAddressKey]edgenetAddress {
+	devices := make(map[Key]uint32, len(endpoints))
+	for ifindex, e := range endpoints {
+		devices[keyOf(&e)] = ifindex
+	}
+	planned := make(map[edgenetAddressKey]edgenetAddress, len(want.Addresses))
+	for address, location := range want.Addresses {
+		value := edgenetAddress{Vni: address.VNI, Identity: [2]uint64{uint64(location.Identity)}}
+		if location.Node.IsValid() {
+			value.Node = prefixWord(location.Node)
+		} else if value.Ifindex = devices[location.Endpoint]; value.Ifindex == 0 {
+			continue
+		}
+		planned[edgenetAddressKey{Vni: address.VNI, Address: address.Addr.As16()}] = value
+	}
+	return planned
+}
+
+// nodeFlags says what a tunnel device can take.
+func nodeFlags(link netlink.Link) edgenetNodeFlag {
+	// A TUN hands a large UDP packet to its process as it is; the kernel's own
+	// tunnels look at a protocol that is no longer true.
+	if link.Type() == "tuntap" && hasFeature(link.Attrs().Name, "tx-udp-segmentation") {
+		return edgenetNodeFlagNODE_UDP_GSO
+	}
+	return 0
+}

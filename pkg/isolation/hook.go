@@ -1,0 +1,166 @@
+package isolation
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+)
+
+// Mode says by what programs are attached to devices.
+type Mode uint8
+
+// The ways to attach a program.
+const (
+	// AttachAuto is tcx where the kernel has it (6.6 and later), else clsact.
+	AttachAuto Mode = iota
+	// AttachTCX is BPF_PROG_ATTACH.
+	AttachTCX
+	// AttachClsact is a direct-action filter on the clsact qdisc.
+	AttachClsact
+)
+
+// hook attaches programs at the ingress of devices, so that they stay when this
+// process ends.
+type hook interface {
+	// programs returns what is attached, strangers' programs too.
+	programs(ifindex int) ([]ebpf.ProgramID, error)
+	// attach puts the program first, in the place of old if that is not nil.
+	// There is no moment without one of the two.
+	attach(ifindex int, program, old *ebpf.Program) error
+	// detach takes the program away. An absent one is not an error.
+	detach(ifindex int, program *ebpf.Program) error
+}
+
+// newHook chooses the hook for a mode.
+func newHook(nl *netlink.Handle, mode Mode) (hook, error) {
+	switch mode {
+	case AttachTCX:
+		return tcx{}, nil
+	case AttachClsact:
+		return clsact{nl}, nil
+	case AttachAuto:
+		_, err := tcx{}.query(loopback)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return clsact{nl}, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for tcx: %w", err)
+		}
+		return tcx{}, nil
+	default:
+		return nil, fmt.Errorf("attach mode %d is unknown", mode)
+	}
+}
+
+// loopback is the first device of every network namespace.
+const loopback = 1
+
+// allHooks are the places where a program of edgenet may be.
+func allHooks(nl *netlink.Handle) []hook {
+	return []hook{tcx{}, clsact{nl}}
+}
+
+// ensureAttached makes the program, and no other one of edgenet's, run on the
+// device. It touches nothing if that is so.
+func (d *Datapath) ensureAttached(ifindex int, program *ebpf.Program) error {
+	info, err := program.Info()
+	if err != nil {
+		return fmt.Errorf("read program: %w", err)
+	}
+	id, _ := info.ID()
+	old, present, err := d.ownProgram(d.hook, ifindex, id)
+	if err != nil {
+		return err
+	}
+	if !present {
+		err := d.hook.attach(ifindex, program, old)
+		if old != nil {
+			err = errors.Join(err, old.Close())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if d.attached[ifindex] {
+		if err := d.detachOthers(ifindex); err != nil {
+			return err
+		}
+	}
+	d.attached[ifindex] = false
+	return nil
+}
+
+// detachOthers takes edgenet's programs from the hooks that are not in use:
+// another process may have chosen otherwise.
+func (d *Datapath) detachOthers(ifindex int) error {
+	for _, h := range allHooks(d.nl) {
+		if h == d.hook {
+			continue
+		}
+		if err := d.detachFrom(h, ifindex); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// detachAll takes every program of edgenet's from a device.
+func (d *Datapath) detachAll(ifindex int) error {
+	var errs []error
+	for _, h := range allHooks(d.nl) {
+		errs = append(errs, d.detachFrom(h, ifindex))
+	}
+	err := errors.Join(errs...)
+	if err == nil {
+		delete(d.attached, ifindex)
+	}
+	return err
+}
+
+func (d *Datapath) detachFrom(h hook, ifindex int) error {
+	old, _, err := d.ownProgram(h, ifindex, 0)
+	if err != nil || old == nil {
+		return err
+	}
+	return errors.Join(h.detach(ifindex, old), old.Close())
+}
+
+// ownProgram looks for a program of edgenet's on a device. It says whether it
+// is the wanted one, and returns it if not.
+func (d *Datapath) ownProgram(h hook, ifindex int, want ebpf.ProgramID) (*ebpf.Program, bool, error) {
+	ids, err := h.programs(ifindex)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, id := range ids {
+		if want != 0 && id == want {
+			return nil, true, nil
+		}
+	}
+	for _, id := range ids {
+		p, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			return nil, false, fmt.Errorf("open program: %w", err)
+		}
+		own, err := isOwn(p)
+		if err != nil || own {
+			return p, false, err
+		}
+		if err := p.Close(); err != nil {
+			return nil, false, err
+		}
+	}
+	return nil, false, nil
+}
+
+// isOwn says whether a program is edgenet's, of any format.
+func isOwn(p *ebpf.Program) (bool, error) {
+	maps, err := ownMaps(p)
+	if errors.Is(err, ErrFormat) {
+		return true, nil
+	}
+	closeMaps(maps)
+	return maps != nil, err
+}

@@ -1,0 +1,72 @@
+package isolation
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// linkTable is the host's devices as one look found them.
+type linkTable struct {
+	byName  map[string]netlink.Link
+	byIndex map[int]netlink.Link
+}
+
+func (d *Datapath) listLinks() (linkTable, error) {
+	links, err := d.nl.LinkList()
+	// A dump that was interrupted by a change is asked for again.
+	for try := 0; errors.Is(err, netlink.ErrDumpInterrupted) && try < 5; try++ {
+		links, err = d.nl.LinkList()
+	}
+	if err != nil {
+		return linkTable{}, fmt.Errorf("list devices: %w", err)
+	}
+	t := linkTable{byName: make(map[string]netlink.Link, len(links)), byIndex: make(map[int]netlink.Link, len(links))}
+	for _, l := range links {
+		t.byName[l.Attrs().Name] = l
+		t.byIndex[l.Attrs().Index] = l
+	}
+	return t, nil
+}
+
+func isUp(link netlink.Link) bool { return link.Attrs().Flags&net.FlagUp != 0 }
+
+func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
+
+// recheckAfter bounds how long a change inside a container stays unnoticed.
+const recheckAfter = time.Minute
+
+// checked is what was seen when an endpoint's wiring was last known to be right.
+// As long as it is seen again, there is no need to enter the namespace.
+type checked struct {
+	wanted  string
+	host    string
+	inode   uint64
+	expires time.Time
+}
+
+func wantedWiring(e *Endpoint) string {
+	return fmt.Sprint(e.Kind, e.Address, e.Prefixes, e.Gateway, e.MAC, e.Netns, e.Ifname, e.Device, e.MTU)
+}
+
+func seenWiring(link netlink.Link) string {
+	a := link.Attrs()
+	return fmt.Sprint(a.Index, a.ParentIndex, a.NetNsID, a.Alias, a.MTU, a.HardwareAddr, isUp(link), a.OperState)
+}
+
+func (d *Datapath) isChecked(e *Endpoint, link netlink.Link, inode uint64) bool {
+	c, ok := d.checked[e.Key]
+	return ok && c.inode == inode && c.wanted == wantedWiring(e) && c.host == seenWiring(link) && d.now().Before(c.expires)
+}
+
+// markChecked is called with a look at the device that may be outdated; then
+// the next round checks again.
+func (d *Datapath) markChecked(e *Endpoint, link netlink.Link, inode uint64) {
+	d.checked[e.Key] = checked{
+		wanted: wantedWiring(e), host: seenWiring(link), inode: inode, expires: d.now().Add(recheckAfter),
+	}
+}

@@ -1,0 +1,74 @@
+package isolation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Remove takes away everything that was made here, whichever process made it:
+// devices, programs, and with them the maps. What edgenet did not make stays.
+func (d *Datapath) Remove(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tables == nil {
+		return errors.New("remove datapath: it is closed")
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("remove datapath: %w", err)
+	}
+	links, err := d.listLinks()
+	if err != nil {
+		return err
+	}
+	none := &State{}
+	return errors.Join(d.cutOff(none, links), d.removeDevices(none, links))
+}
+
+// RemoveAll is [Datapath.Remove] for where [Open] cannot adopt what is running:
+// it finds everything by the devices' marks and the programs' names. A nil
+// logger means none.
+func RemoveAll(ctx context.Context, logger *slog.Logger) error {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	defer nl.Close()
+	d := &Datapath{log: logger, nl: nl, attached: make(map[int]bool)}
+	links, err := d.listLinks()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for ifindex := range links.byIndex {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("remove datapath: %w", err)
+		}
+		own, err := d.hasOwnProgram(ifindex)
+		errs = append(errs, err)
+		if own {
+			d.attached[ifindex] = true
+		}
+	}
+	return errors.Join(append(errs, d.removeDevices(&State{}, links))...)
+}
+
+func (d *Datapath) hasOwnProgram(ifindex int) (bool, error) {
+	for _, h := range allHooks(d.nl) {
+		p, _, err := d.ownProgram(h, ifindex, 0)
+		if err != nil {
+			return false, err
+		}
+		if p != nil {
+			return true, p.Close()
+		}
+	}
+	return false, nil
+}

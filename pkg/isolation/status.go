@@ -1,0 +1,111 @@
+package isolation
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// Status tells what is true of the endpoints that the datapath serves.
+func (d *Datapath) Status(ctx context.Context) (map[Key]Status, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tables == nil {
+		return nil, errors.New("read status: the datapath is closed")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read status: %w", err)
+	}
+	links, err := d.listLinks()
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[Key]Status, len(d.tables.endpoints.have))
+	for ifindex, e := range d.tables.endpoints.have {
+		link := links.byIndex[int(ifindex)]
+		if link == nil {
+			continue
+		}
+		one := Status{Device: link.Attrs().Name}
+		if one.MAC, err = d.macOf(&e); err != nil {
+			return nil, err
+		}
+		if one.Counters, err = d.counters(e.Slot); err != nil {
+			return nil, err
+		}
+		all[keyOf(&e)] = one
+	}
+	return all, nil
+}
+
+// GlobalDrops are the drops that belong to no endpoint of this host, by reason.
+func (d *Datapath) GlobalDrops() (map[string]uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tables == nil {
+		return nil, errors.New("read drops: the datapath is closed")
+	}
+	c, err := d.counters(0)
+	return c.Drops, err
+}
+
+// macOf is the MAC that an endpoint has or was heard to use.
+func (d *Datapath) macOf(e *edgenetEndpoint) (net.HardwareAddr, error) {
+	if e.Mac != [6]uint8{} {
+		return e.Mac[:], nil
+	}
+	mac, err := d.learnedMAC(e.Slot)
+	if err != nil || mac == 0 {
+		return nil, err
+	}
+	return binary.BigEndian.AppendUint64(nil, mac)[2:], nil
+}
+
+func (d *Datapath) counters(slot uint32) (Counters, error) {
+	sum := Counters{Drops: make(map[string]uint64)}
+	perCPU, err := d.tables.counters(slot)
+	if err != nil {
+		return sum, err
+	}
+	names, err := reasonNames()
+	if err != nil {
+		return sum, err
+	}
+	for _, c := range perCPU {
+		sum.RxPackets += c.RxPackets
+		sum.RxBytes += c.RxBytes
+		sum.TxPackets += c.TxPackets
+		sum.TxBytes += c.TxBytes
+		for reason, n := range c.Drops {
+			if n > 0 {
+				sum.Drops[names[edgenetReason(reason)]] += n
+			}
+		}
+	}
+	return sum, nil
+}
+
+// reasonNames are the names of enum reason in bpf/types.h as people see them,
+// taken from the type information of the object itself.
+var reasonNames = sync.OnceValues(func() (map[edgenetReason]string, error) {
+	spec, err := loadEdgenet()
+	if err != nil {
+		return nil, fmt.Errorf("read datapath: %w", err)
+	}
+	var reason *btf.Enum
+	if err := spec.Types.TypeByName("reason", &reason); err != nil {
+		return nil, fmt.Errorf("read reasons: %w", err)
+	}
+	names := make(map[edgenetReason]string, len(reason.Values))
+	for _, v := range reason.Values {
+		name := strings.ToLower(strings.TrimPrefix(v.Name, "REASON_"))
+		names[edgenetReason(v.Value)] = strings.ReplaceAll(name, "_", "-")
+	}
+	return names, nil
+})

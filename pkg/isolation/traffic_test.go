@@ -1,0 +1,195 @@
+package isolation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+)
+
+const (
+	answerWithin = 2 * time.Second
+	silentFor    = 150 * time.Millisecond
+)
+
+// ping sends one echo request, and waits for the answer.
+func (s *space) ping(to string, seq int, wait time.Duration) error {
+	var c *icmp.PacketConn
+	c = in(s, func() (*icmp.PacketConn, error) { return icmp.ListenPacket("ip4:icmp", "0.0.0.0") })
+	defer func() { _ = c.Close() }()
+	return pingOn(c, to, seq, wait)
+}
+
+func pingOn(c *icmp.PacketConn, to string, seq int, wait time.Duration) error {
+	id := os.Getpid() & 0xffff
+	m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: id, Seq: seq, Data: []byte("edgenet")}}
+	b, err := m.Marshal(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := c.WriteTo(b, &net.IPAddr{IP: net.ParseIP(to)}); err != nil {
+		return err
+	}
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return err
+	}
+	for buf := make([]byte, 2000); ; {
+		n, from, err := c.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		got, err := icmp.ParseMessage(1, buf[:n])
+		if err != nil || from.String() != to {
+			continue
+		}
+		echo, ok := got.Body.(*icmp.Echo)
+		if ok && got.Type == ipv4.ICMPTypeEchoReply && echo.Seq == seq && echo.ID == id {
+			return nil
+		}
+	}
+}
+
+func (s *space) reaches(to string) {
+	s.t.Helper()
+	if err := s.ping(to, 1, answerWithin); err != nil {
+		s.t.Fatalf("ping %s: %v", to, err)
+	}
+}
+
+func (s *space) doesNotReach(to string) {
+	s.t.Helper()
+	if err := s.ping(to, 1, silentFor); err == nil {
+		s.t.Fatalf("ping %s was answered", to)
+	}
+}
+
+// serveTCP echoes what it is sent, until the test ends.
+func (s *space) serveTCP(address string) {
+	s.t.Helper()
+	l := in(s, func() (net.Listener, error) { return net.Listen("tcp4", address) })
+	s.t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				_, _ = io.Copy(c, c)
+			}()
+		}
+	}()
+}
+
+func (s *space) dial(address string, wait time.Duration) (net.Conn, error) {
+	var (
+		c   net.Conn
+		err error
+	)
+	s.do(func() { c, err = net.DialTimeout("tcp4", address, wait) })
+	return c, err
+}
+
+// connects dials, and closes again.
+func (s *space) connects(address string) error {
+	c, err := s.dial(address, answerWithin)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+func (s *space) isRefusedSilently(address string) {
+	s.t.Helper()
+	c, err := s.dial(address, silentFor)
+	if err == nil {
+		_ = c.Close()
+		s.t.Fatalf("%s accepted a connection", address)
+	}
+	var timeout net.Error
+	if !errors.As(err, &timeout) || !timeout.Timeout() {
+		s.t.Fatalf("dial %s: %v, want silence", address, err)
+	}
+}
+
+// echoes sends size bytes over a connection and wants them back.
+func echoes(t testing.TB, c net.Conn, size int) {
+	t.Helper()
+	sent := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	wrote := make(chan error, 1)
+	go func() { _, err := c.Write(sent); wrote <- err }()
+	got := make([]byte, len(sent))
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Fatalf("read echo: %v", err)
+	}
+	if err := <-wrote; err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, sent) {
+		t.Fatal("echo differs")
+	}
+}
+
+// serveUDP answers each datagram with its own content.
+func (s *space) serveUDP(address string) {
+	s.t.Helper()
+	c := in(s, func() (net.PacketConn, error) { return net.ListenPacket("udp4", address) })
+	s.t.Cleanup(func() { _ = c.Close() })
+	go func() {
+		for buf := make([]byte, 65536); ; {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo(buf[:n], from)
+		}
+	}()
+}
+
+// asks sends a datagram and waits for the answer.
+func (s *space) asks(address string, content []byte, wait time.Duration) error {
+	c := in(s, func() (net.Conn, error) { return net.Dial("udp4", address) })
+	defer func() { _ = c.Close() }()
+	if _, err := c.Write(content); err != nil {
+		return err
+	}
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return err
+	}
+	buf := make([]byte, 65536)
+	n, err := c.Read(buf)
+	if err == nil && !bytes.Equal(buf[:n], content) {
+		return errors.New("answer differs")
+	}
+	return err
+}
+
+// eventually asks again until there is no error.
+func eventually(t testing.TB, f func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal(fmt.Errorf("still: %w", err))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
