@@ -39,7 +39,7 @@ func complete(ctx context.Context, e *env, app *cli.App, words []string) {
 	c := &completer{session: s, app: app, line: line}
 	for _, candidate := range c.candidates(ctx, current) {
 		if strings.HasPrefix(candidate, current) {
-			fmt.Fprintln(e.stdout, printable(candidate))
+			_, _ = fmt.Fprintln(e.stdout, printable(candidate)) // a shell that is gone needs none
 		}
 	}
 }

@@ -77,7 +77,8 @@ complete -p edgenetctl >/dev/null || echo not registered`},
 function ask; string join " " (complete -C $argv[1] | string replace -r '\t.*' ''); end
 ask "edgenetctl vpc "
 ask "edgenetctl vpc show b"
-ask "edgenetctl group rule add web --from group:w"`},
+ask "edgenetctl group rule add web --from group:w"
+true # string replace fails where it has nothing to replace`},
 		{"zsh", `compdef() { :; }
 compadd() { shift; reply="$*"; }
 _files() { reply=files; }

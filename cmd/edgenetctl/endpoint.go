@@ -27,14 +27,16 @@ func (e *env) endpointCommand() *cli.Command {
 				Description: "edgenetctl endpoint detach web-1 --vpc blue",
 				Flags:       []cli.Flag{vpcFlag()},
 				Action:      e.action(detachEndpoint),
-			}, {
+			},
+			{
 				Name:        "list",
 				Usage:       "list the endpoints of the whole mesh",
 				ArgsUsage:   "[--vpc VPC]",
 				Description: "edgenetctl endpoint list --vpc blue",
 				Flags:       []cli.Flag{filterByVPC()},
 				Action:      e.action(listEndpoints),
-			}, {
+			},
+			{
 				Name:        "show",
 				Usage:       "show one endpoint; its counters only on its own node",
 				ArgsUsage:   "NAME --vpc VPC",

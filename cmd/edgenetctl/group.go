@@ -24,21 +24,24 @@ func (e *env) groupCommand() *cli.Command {
 				Description: "edgenetctl group create web --vpc blue",
 				Flags:       []cli.Flag{vpcFlag()},
 				Action:      e.action(createGroup),
-			}, {
+			},
+			{
 				Name:        "list",
 				Usage:       "list the groups of one VPC, or of all",
 				ArgsUsage:   "[--vpc VPC]",
 				Description: "edgenetctl group list --vpc blue",
 				Flags:       []cli.Flag{filterByVPC()},
 				Action:      e.action(listGroups),
-			}, {
+			},
+			{
 				Name:        "show",
 				Usage:       "show one group and its rules",
 				ArgsUsage:   "NAME --vpc VPC",
 				Description: "edgenetctl group show web --vpc blue",
 				Flags:       []cli.Flag{vpcFlag()},
 				Action:      e.action(showGroup),
-			}, {
+			},
+			{
 				Name:        "delete",
 				Usage:       "remove a group that no rule names and no endpoint carries",
 				ArgsUsage:   "NAME --vpc VPC",
@@ -133,17 +136,14 @@ func (s *session) groupText(g *edgenetv1.Group) string {
 	if len(g.GetRules()) == 0 {
 		return details(head)
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n", details(head))
-	// Writing to a strings.Builder cannot fail.
-	_ = writeTable(&b, g.GetRules(), []column[*edgenetv1.Rule]{
+	rules := table(g.GetRules(), []column[*edgenetv1.Rule]{
 		{"RULE", (*edgenetv1.Rule).GetId},
 		{"DIRECTION", (*edgenetv1.Rule).GetDirection},
 		{"PROTOCOL", (*edgenetv1.Rule).GetProtocol},
 		{"PORTS", func(r *edgenetv1.Rule) string { return orAll(r.GetPorts()) }},
 		{"PEER", (*edgenetv1.Rule).GetPeer},
 	})
-	return strings.TrimSuffix(b.String(), "\n")
+	return details(head) + "\n\n" + strings.TrimSuffix(rules, "\n")
 }
 
 func orAll(ports []string) string {

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 )
+
+// helpIndent is what lists and examples are set in by.
+const helpIndent = "  "
 
 // writeHelp explains a command: its usage in one line, what it does, its
 // commands or flags, and an example.
@@ -19,42 +21,32 @@ func writeHelp(w io.Writer, app *cli.App, line *commandLine) error {
 	if n := len(line.path); n > 0 {
 		about, examples = line.path[n-1].Usage, line.path[n-1].Description
 	}
-	fmt.Fprintf(w, "Usage: %s\n\n%s.\n", line.usage(), capital(about))
+	text := fmt.Sprintf("Usage: %s\n\n%s.\n", line.usage(), capital(about))
 	if next := line.subcommands(app); len(next) > 0 {
-		fmt.Fprint(w, "\nCommands:\n")
-		if err := writeAligned(w, commandRows(next)); err != nil {
-			return err
-		}
+		text += "\nCommands:\n" + align(commandRows(next))
 	}
 	if flags := line.flags(); len(flags) > 0 {
-		fmt.Fprint(w, "\nFlags:\n")
-		if err := writeAligned(w, flagRows(flags)); err != nil {
-			return err
-		}
+		text += "\nFlags:\n" + align(flagRows(flags))
 	}
-	fmt.Fprint(w, "\nFlags of every command:\n")
-	if err := writeAligned(w, append(flagRows(app.Flags), [2]string{"--help", "this text"})); err != nil {
-		return err
-	}
-	if examples == "" {
-		return nil
-	}
-	_, err := fmt.Fprintf(w, "\nExample:\n  %s\n", strings.ReplaceAll(examples, "\n", "\n  "))
+	everywhere := append(flagRows(app.Flags), []string{helpIndent + "--help", "this text"})
+	text += "\nFlags of every command:\n" + align(everywhere)
+	text += "\nExample:\n" + helpIndent + strings.ReplaceAll(examples, "\n", "\n"+helpIndent) + "\n"
+	_, err := io.WriteString(w, text)
 	return err
 }
 
-func commandRows(commands []*cli.Command) [][2]string {
-	var rows [][2]string
+func commandRows(commands []*cli.Command) [][]string {
+	var rows [][]string
 	for _, c := range commands {
-		rows = append(rows, [2]string{c.Name, c.Usage})
+		rows = append(rows, []string{helpIndent + c.Name, c.Usage})
 	}
 	return rows
 }
 
 // flagRows takes the name of a flag's value from the quoted word in its usage,
 // which is urfave/cli's own custom.
-func flagRows(flags []cli.Flag) [][2]string {
-	var rows [][2]string
+func flagRows(flags []cli.Flag) [][]string {
+	var rows [][]string
 	for _, f := range flags {
 		documented, ok := f.(cli.DocGenerationFlag)
 		if !ok {
@@ -69,17 +61,9 @@ func flagRows(flags []cli.Flag) [][2]string {
 			name += " " + parts[1]
 			usage = parts[0] + parts[1] + parts[2]
 		}
-		rows = append(rows, [2]string{name, usage})
+		rows = append(rows, []string{helpIndent + name, usage})
 	}
 	return rows
-}
-
-func writeAligned(w io.Writer, rows [][2]string) error {
-	aligned := tabwriter.NewWriter(w, 0, 0, columnGap, ' ', 0)
-	for _, row := range rows {
-		fmt.Fprintf(aligned, "  %s\t%s\n", row[0], row[1])
-	}
-	return aligned.Flush()
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

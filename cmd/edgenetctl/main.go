@@ -61,11 +61,11 @@ func report(e *env, line *commandLine, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	text := printable(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	code, message := exitError, program+": "+text
 	if isUsage(err) {
-		fmt.Fprintf(e.stderr, "%s: %s\n%s\n", strings.Join(line.words(), " "), printable(text), line.hint())
-		return exitUsage
+		code, message = exitUsage, strings.Join(line.words(), " ")+": "+text+"\n"+line.hint()
 	}
-	fmt.Fprintf(e.stderr, "%s: %s\n", program, printable(text))
-	return exitError
+	_, _ = fmt.Fprintln(e.stderr, message) // the exit code says it too
+	return code
 }

@@ -3,16 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/goccy/go-yaml"
 	"google.golang.org/protobuf/proto"
 )
-
-// columnGap is the number of spaces between columns.
-const columnGap = 2
 
 // format is how an answer is written.
 type format string
@@ -52,28 +47,21 @@ func printList[T proto.Message](s *session, plural string, items []T, columns []
 		_, err := fmt.Fprintf(s.stdout, "no %s\n", plural)
 		return err
 	}
-	return writeTable(s.stdout, items, columns)
+	_, err := fmt.Fprint(s.stdout, table(items, columns))
+	return err
 }
 
-func writeTable[T any](w io.Writer, items []T, columns []column[T]) error {
-	table := tabwriter.NewWriter(w, 0, 0, columnGap, ' ', 0)
-	var titles []string
+// table has a line for the titles and one for each item.
+func table[T any](items []T, columns []column[T]) string {
+	rows := make([][]string, len(items)+1)
 	for _, c := range columns {
-		titles = append(titles, c.title)
-	}
-	writeRow(table, titles)
-	for _, item := range items {
-		var cells []string
-		for _, c := range columns {
-			cells = append(cells, orDash(printable(c.cell(item))))
+		rows[0] = append(rows[0], c.title)
+		for i, item := range items {
+			rows[i+1] = append(rows[i+1], orDash(printable(c.cell(item))))
 		}
-		writeRow(table, cells)
 	}
-	return table.Flush()
+	return align(rows)
 }
-
-// writeRow ends the row without a tab, so that no line ends in spaces.
-func writeRow(w io.Writer, cells []string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
 
 // printAnswer shows one thing: for people a text, for programs the message.
 func (s *session) printAnswer(answer proto.Message, text string) error {
@@ -89,14 +77,11 @@ type detail struct{ name, value string }
 
 // details aligns the lines, without a line end after the last one.
 func details(lines []detail) string {
-	var b strings.Builder
-	aligned := tabwriter.NewWriter(&b, 0, 0, columnGap, ' ', 0)
+	rows := make([][]string, 0, len(lines))
 	for _, d := range lines {
-		fmt.Fprintf(aligned, "%s:\t%s\n", d.name, orDash(printable(d.value)))
+		rows = append(rows, []string{d.name + ":", orDash(printable(d.value))})
 	}
-	// Writing to a strings.Builder cannot fail.
-	_ = aligned.Flush()
-	return strings.TrimSuffix(b.String(), "\n")
+	return strings.TrimSuffix(align(rows), "\n")
 }
 
 // encode writes a value of fromMessage's kind for programs.

@@ -214,7 +214,8 @@ func TestCompileRefuses(t *testing.T) {
 		{"a VNI beyond 24 bits", VPC{VNI: 1 << 24}, "compile VPC 16777216: VNI 16777216 is not from 1 to 16777215"},
 		{"two groups of one name", VPC{VNI: 1, Groups: []Group{valid, valid}}, "compile VPC 1: group web is there twice"},
 		{
-			"two equal rules", VPC{VNI: 1, Groups: []Group{{Name: "a", Rules: []Rule{valid.Rules[0], valid.Rules[0]}}}},
+			"two equal rules",
+			VPC{VNI: 1, Groups: []Group{{Name: "a", Rules: []Rule{valid.Rules[0], valid.Rules[0]}}}},
 			"compile VPC 1: group a: rule " + valid.Rules[0].ID() + " (ingress tcp 80 from any) is there twice",
 		},
 		{"a rule without direction", VPC{VNI: 1, Groups: []Group{{Name: "a", Rules: []Rule{{}}}}}, "compile VPC 1: group a: rule has direction 0: set ingress or egress"},

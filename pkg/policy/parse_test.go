@@ -135,19 +135,23 @@ func TestRuleValidateRefusesWhatIsNotCanonical(t *testing.T) {
 		want string
 	}{
 		{
-			"ports out of order", Rule{Direction: Ingress, Protocol: ProtocolTCP, Ports: []PortRange{{90, 90}, {80, 80}}},
+			"ports out of order",
+			Rule{Direction: Ingress, Protocol: ProtocolTCP, Ports: []PortRange{{90, 90}, {80, 80}}},
 			"rule: ports 90,80 are not sorted and merged: write 80,90",
 		},
 		{
-			"port 0", Rule{Direction: Ingress, Protocol: ProtocolUDP, Ports: []PortRange{{0, 9}}},
+			"port 0",
+			Rule{Direction: Ingress, Protocol: ProtocolUDP, Ports: []PortRange{{0, 9}}},
 			"rule: ports 0-9: a range is from 1 to 65535 and begins with the lower port",
 		},
 		{
-			"a range backwards", Rule{Direction: Ingress, Protocol: ProtocolUDP, Ports: []PortRange{{9, 8}}},
+			"a range backwards",
+			Rule{Direction: Ingress, Protocol: ProtocolUDP, Ports: []PortRange{{9, 8}}},
 			"rule: ports 9-8: a range is from 1 to 65535 and begins with the lower port",
 		},
 		{
-			"a CIDR with host bits", Rule{Direction: Egress, Peer: Peer{Kind: PeerCIDR, CIDR: netip.MustParsePrefix("10.0.0.1/8")}},
+			"a CIDR with host bits",
+			Rule{Direction: Egress, Peer: Peer{Kind: PeerCIDR, CIDR: netip.MustParsePrefix("10.0.0.1/8")}},
 			"rule's peer: 10.0.0.1/8 has bits set behind its length: write 10.0.0.0/8 for the network or 10.0.0.1 for the address",
 		},
 		{"a CIDR that is not set", Rule{Direction: Egress, Peer: Peer{Kind: PeerCIDR}}, "rule's peer: CIDR is not set or not valid"},

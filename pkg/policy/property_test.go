@@ -29,10 +29,7 @@ func naive(v VPC, f Flow) bool {
 					continue
 				}
 				asked = true
-				port := len(r.Ports) == 0
-				for _, p := range r.Ports {
-					port = port || p.First <= f.Port && f.Port <= p.Last
-				}
+				port := naivePort(r, f.Port)
 				peer := r.Peer.Kind == PeerAny || r.Peer.Kind == PeerCIDR && r.Peer.CIDR.Contains(other)
 				for _, named := range v.Groups {
 					peer = peer || r.Peer.Kind == PeerGroup && named.Name == r.Peer.Group && in(groupsOf[other], named.Name)
@@ -44,6 +41,14 @@ func naive(v VPC, f Flow) bool {
 	}
 	return groupsOf[f.Source] != nil && groupsOf[f.Destination] != nil &&
 		side(f.Source, f.Destination, Egress) && side(f.Destination, f.Source, Ingress)
+}
+
+func naivePort(r Rule, port uint16) bool {
+	found := len(r.Ports) == 0
+	for _, p := range r.Ports {
+		found = found || p.First <= port && port <= p.Last
+	}
+	return found
 }
 
 // world makes random VPCs in which rules, hosts and flows meet often.
