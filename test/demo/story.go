@@ -44,7 +44,7 @@ func (s *story) tell(t lab.TB) {
 	s.t = t
 	l := lab.New(t)
 	s.mesh(l)
-	s.tenants()
+	s.tenants(l)
 	s.talk()
 	s.apart()
 	s.rules()
@@ -93,7 +93,7 @@ var placement = []struct {
 	{"green", "db", "10.0.0.30", 1},
 }
 
-func (s *story) tenants() {
+func (s *story) tenants(l *lab.Lab) {
 	s.chapter("two tenants with the same prefix and the same addresses")
 	for i, vpc := range []string{"blue", "green"} {
 		// One is made at the authority, the other by way of an edge node.
@@ -107,6 +107,13 @@ func (s *story) tenants() {
 		c.Attach(p.vpc, p.ip, "app")
 		s.containers = append(s.containers, c)
 	}
+	s.await("edge-3 knows all six endpoints", func() error {
+		endpoints, err := s.hosts[3].Endpoints()
+		if err == nil && len(endpoints) != len(placement) {
+			err = fmt.Errorf("it knows %d", len(endpoints))
+		}
+		return err
+	}, l)
 	s.ctl(s.hosts[3], "vpc", "list")
 	s.ctl(s.hosts[3], "endpoint", "list")
 	s.ctl(s.hosts[3], "group", "show", "app", "--vpc", "green")
