@@ -42,5 +42,6 @@ func (m *Mesh) Init(ctx context.Context) error {
 	if err := m.enter(stored, nil, func(tx *bbolt.Tx) error { return putMember(tx, c) }); err != nil {
 		return fmt.Errorf("make mesh: %w", err)
 	}
+	m.awaitSession(ctx)
 	return nil
 }

@@ -41,6 +41,7 @@ func (m *Mesh) Join(ctx context.Context, text string) error {
 	if err := m.enter(stored, records, nil); err != nil {
 		return fmt.Errorf("join mesh: %w", err)
 	}
+	m.awaitSession(ctx)
 	return nil
 }
 

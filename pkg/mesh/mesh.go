@@ -9,12 +9,16 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
 )
 
 // nodeKeyFile is the name of the node's private key in the state directory.
 const nodeKeyFile = "node.key"
+
+// sessionTimeout is how long Init and Join wait for Run to serve the mesh.
+const sessionTimeout = 5 * time.Second
 
 // Mesh is this node's part in a mesh. Its methods may be called by several
 // goroutines.
@@ -28,6 +32,8 @@ type Mesh struct {
 
 	// change lets Init, Join and Leave happen one at a time.
 	change sync.Mutex
+	// signing lets the node's own record be made by one at a time.
+	signing sync.Mutex
 
 	mu sync.RWMutex
 	// member is nil while in no mesh.
@@ -38,6 +44,8 @@ type Mesh struct {
 	announcement []byte
 	announced    bool
 	leaving      bool
+	// active is true while Run is at work.
+	active bool
 
 	// joined is poked when member comes to be. Its capacity is 1.
 	joined    chan struct{}
@@ -224,6 +232,8 @@ func (m *Mesh) Run(ctx context.Context) error {
 	defer cancel()
 	stop := make(chan struct{})
 	defer close(stop)
+	m.setActive(true)
+	defer m.setActive(false)
 	go func() {
 		select {
 		case <-m.closing:
@@ -244,6 +254,36 @@ func (m *Mesh) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-m.joined:
+		}
+	}
+}
+
+// setActive notes whether Run is at work.
+func (m *Mesh) setActive(active bool) {
+	m.mu.Lock()
+	m.active = active
+	m.mu.Unlock()
+	m.pokes.poke()
+}
+
+// awaitSession waits until Run, if it is at work, serves the mesh: whoever has
+// made a mesh wants the next node to find it. It gives up when ctx ends.
+func (m *Mesh) awaitSession(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
+	defer cancel()
+	changed, done := m.pokes.subscribe()
+	defer done()
+	for {
+		m.mu.RLock()
+		waiting := m.active && m.session == nil
+		m.mu.RUnlock()
+		if !waiting {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -22,6 +22,9 @@ func (m *Mesh) SetAnnouncement(announcement []byte) error {
 
 // ensureSelf signs this node's record anew if it does not say what is true.
 func (m *Mesh) ensureSelf() error {
+	// What was read first must not be written last.
+	m.signing.Lock()
+	defer m.signing.Unlock()
 	m.mu.RLock()
 	in, leaving := m.member, m.leaving
 	announcement, announced := m.announcement, m.announced

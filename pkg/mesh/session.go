@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -77,15 +78,19 @@ func (m *Mesh) runSession(ctx context.Context, in *member) (err error) {
 	}
 	defer m.end()
 	m.readyOnce.Do(func() { close(m.ready) })
+	return s.run(ctx, listeners)
+}
 
+// run does the session's work until ctx ends.
+func (s *session) run(ctx context.Context, listeners []net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
-	m.serve(ctx, group, listeners)
+	s.m.serve(ctx, group, listeners)
 	group.Go(func() error { return s.runInbox(ctx) })
 	group.Go(func() error { return s.syncer.run(ctx) })
 	group.Go(func() error { return s.runAntiEntropy(ctx) })
 	group.Go(func() error { return s.runRejoin(ctx) })
 	group.Go(func() error { return s.runCollect(ctx) })
-	group.Go(func() error { return m.replica.runFlush(ctx) })
+	group.Go(func() error { return s.m.replica.runFlush(ctx) })
 	return group.Wait()
 }
 
@@ -97,6 +102,7 @@ func (m *Mesh) begin(s *session) bool {
 		return false
 	}
 	m.session = s
+	m.pokes.poke()
 	return true
 }
 

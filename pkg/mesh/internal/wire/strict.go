@@ -24,7 +24,8 @@ func Marshal(m proto.Message) ([]byte, error) {
 // Unmarshal decodes b into m and refuses every form but the one that Marshal
 // makes, so that two different byte strings never mean the same.
 func Unmarshal(b []byte, m proto.Message) error {
-	if err := proto.Unmarshal(b, m); err != nil {
+	// What is unknown is dropped, and so missing from what is made again.
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, m); err != nil {
 		return fmt.Errorf("decode message: %w", err)
 	}
 	again, err := Marshal(m)
