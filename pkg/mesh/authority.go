@@ -76,7 +76,7 @@ func openAuthority(dir string, anchor *trustAnchor) (*authority, error) {
 	path := filepath.Join(dir, authorityKeyFile)
 	key, err := readKey(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil //nolint:nilnil // Most nodes are no authority.
+		return nil, nil // Most nodes are no authority.
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open authority: %w", err)

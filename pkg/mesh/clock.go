@@ -20,12 +20,12 @@ func versionAt(t time.Time) Version {
 	if ms < 0 {
 		return 0
 	}
-	return Version(ms) << 16 //nolint:gosec // Not negative.
+	return Version(ms) << 16 // Not negative.
 }
 
 // Time returns the instant that the version carries, in milliseconds.
 func (v Version) Time() time.Time {
-	return time.UnixMilli(int64(v >> 16)) //nolint:gosec // 48 bits.
+	return time.UnixMilli(int64(v >> 16)) // 48 bits.
 }
 
 // hlc is a hybrid logical clock.

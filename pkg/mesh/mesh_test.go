@@ -24,7 +24,7 @@ var nextHost atomic.Uint32
 // loopback returns an address of 127.0.0.0/8 that no other test of any process
 // uses.
 func loopback() netip.Addr {
-	n, pid := nextHost.Add(1), uint32(os.Getpid()) //nolint:gosec // A pid is not negative.
+	n, pid := nextHost.Add(1), uint32(os.Getpid()) // A pid is not negative.
 	return netip.AddrFrom4([4]byte{127, byte(64 + pid>>8&63), byte(pid), byte(1 + n%250)})
 }
 

@@ -120,7 +120,7 @@ func TestAMemberWithoutItsKeysDoesNotStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(os.Remove(path)); err != nil {
+		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
 		if content != nil {
@@ -216,10 +216,10 @@ func TestADamagedRecordIsSaidToBe(t *testing.T) {
 }
 
 // smallDisk mounts a file system with a little room.
-func smallDisk(t *testing.T, bytes int) string {
+func smallDisk(t *testing.T, size int) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		t.Skipf("mounting a tmpfs is not permitted: %v", err)
 	}
 	t.Cleanup(func() {

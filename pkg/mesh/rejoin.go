@@ -61,11 +61,11 @@ func (s *session) look(ctx context.Context, missing []Node) bool {
 		}
 	}
 	if len(addrs) > 0 {
-		if n, err := s.list.Join(addrs); n > 0 {
+		n, err := s.list.Join(addrs)
+		if n > 0 {
 			return true
-		} else if err != nil {
-			s.log.Debug("look for nodes", "err", err)
 		}
+		s.log.Debug("look for nodes", "err", err)
 	}
 	if !s.lost() {
 		return false

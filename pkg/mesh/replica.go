@@ -189,7 +189,7 @@ func (r *replica) admit(env *wire.Envelope) (*entry, error) {
 	}
 	// Before the costly part: most of what gossip brings is known already.
 	if !e.newer(r.table.get(e.ref())) || r.outlived(e) {
-		return nil, nil //nolint:nilnil // No news is no error.
+		return nil, nil // No news is no error.
 	}
 	if r.clock.tooFarAhead(e.Version) {
 		return nil, refuse(refusedFuture, "%s is ahead of this node's clock", e.Version.Time().UTC())

@@ -29,7 +29,7 @@ type privateKey struct {
 func (k privateKey) present() bool { return len(k.key) == ed25519.PrivateKeySize }
 
 func (k privateKey) public() ed25519.PublicKey {
-	return k.key.Public().(ed25519.PublicKey) //nolint:errcheck,forcetypeassert // Public says so.
+	return k.key.Public().(ed25519.PublicKey) // Public says so.
 }
 
 // secret is a symmetric key or a token's secret. It does not print.

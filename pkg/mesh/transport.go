@@ -13,7 +13,7 @@ import (
 // what it is waiting for.
 type gossipTransport struct {
 	*memberlist.NetTransport
-	ctx context.Context //nolint:containedctx // memberlist's interface has none.
+	ctx context.Context // memberlist's interface has none.
 }
 
 var _ memberlist.NodeAwareTransport = gossipTransport{}

@@ -1,0 +1,172 @@
+package mesh
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
+)
+
+// memoryReplica is a replica of a test's mesh that has no disk.
+func memoryReplica(a *trustAnchor) *replica {
+	r := &replica{
+		log: slog.New(slog.DiscardHandler), table: newTable(), clock: &hlc{wall: time.Now}, now: time.Now,
+		dirty: make(map[ref]struct{}), flush: make(chan struct{}, 1),
+	}
+	r.setTrust(a)
+	return r
+}
+
+// However records are spread over replicas, one comparison makes each pair
+// equal, and what wins does not depend on the order.
+func TestComparisonMakesReplicasEqual(t *testing.T) {
+	w := newWorld(t)
+	authors := []*node{w.admit(w.ca, "a", RoleAuthority), w.admit(w.ca, "b", RoleAuthority)}
+	replicas := []*replica{memoryReplica(w.ca.trustAnchor), memoryReplica(w.ca.trustAnchor), memoryReplica(w.ca.trustAnchor)}
+	newest := map[ref]*entry{}
+	offer := func(env *wire.Envelope) {
+		e, err := newEntry(env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.newer(newest[e.ref()]) {
+			newest[e.ref()] = e
+		}
+		for _, r := range replicas {
+			if rand.IntN(2) == 0 {
+				r.apply([]*wire.Envelope{env})
+			}
+		}
+	}
+	for _, a := range authors {
+		env := w.signed(a, w.record(a))
+		offer(env)
+		for _, r := range replicas {
+			r.apply([]*wire.Envelope{env})
+		}
+	}
+	for range 2000 {
+		rec := Record{
+			Kind: KindVPC, Key: fmt.Sprintf("v%d", rand.IntN(300)), Deleted: rand.IntN(4) == 0,
+			Version: versionAt(w.now) + Version(rand.IntN(5)),
+		}
+		if !rec.Deleted {
+			rec.Payload = fmt.Append(nil, rand.IntN(3))
+		}
+		offer(w.signed(authors[rand.IntN(2)], rec))
+	}
+	meet := func(a, b *replica) {
+		push, want, err := a.compare(b.summarize(a.table.digest()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.apply(envelopesOf(push))
+		var got []*entry
+		for _, k := range want {
+			got = append(got, b.table.get(k))
+		}
+		a.apply(envelopesOf(got))
+		if !slices.Equal(a.table.digest(), b.table.digest()) {
+			t.Fatal("the digests differ after a comparison")
+		}
+	}
+	meet(replicas[0], replicas[1])
+	meet(replicas[1], replicas[2])
+	meet(replicas[2], replicas[0])
+	for _, r := range replicas {
+		all := r.table.entries(func(*entry) bool { return true })
+		if len(all) > len(newest) {
+			t.Fatalf("%d records, at most %d were made", len(all), len(newest))
+		}
+		for _, e := range all {
+			if r.table.get(e.ref()) != e {
+				t.Fatal("a record is not where it belongs")
+			}
+		}
+	}
+	checkTable(t, replicas[0].table)
+}
+
+// checkTable compares what a table keeps up by steps with what follows from its
+// contents.
+func checkTable(t *testing.T, tab *table) {
+	t.Helper()
+	var digests [buckets]uint64
+	authored := map[NodeID]int{}
+	live := 0
+	for _, e := range tab.entries(func(*entry) bool { return true }) {
+		digests[bucketOf(e.ref())] ^= e.digest()
+		authored[e.Node]++
+		if e.Kind == KindVPC && !e.Deleted {
+			live++
+		}
+	}
+	if !slices.Equal(digests[:], tab.digest()) {
+		t.Error("the digest is not that of the contents")
+	}
+	for id, n := range authored {
+		if tab.authoredBy(id) != n {
+			t.Errorf("%s has signed %d, the table says %d", id, n, tab.authoredBy(id))
+		}
+	}
+	if got := len(tab.list(KindVPC)); got != live {
+		t.Errorf("%d live records are listed, there are %d", got, live)
+	}
+}
+
+// A remote record in memory that is not on disk yet must not overwrite there
+// what was put after it.
+func TestFlushWritesWhatIsNewest(t *testing.T) {
+	w := newWorld(t)
+	auth := w.admit(w.ca, "auth", RoleAuthority)
+	w.told(w.signed(auth, w.record(auth)), w.signed(auth, Record{Kind: KindVPC, Key: "v", Payload: []byte("remote")}))
+	if _, err := w.m.Put(t.Context(), KindVPC, "v", []byte("local")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.m.replica.flushAll(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, records, err := w.m.replica.db.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range records {
+		if e.Kind == KindVPC && string(e.Payload) != "local" {
+			t.Errorf("on disk is %q", e.Payload)
+		}
+	}
+}
+
+// Put is as quick as one write to disk, also beside many records.
+func BenchmarkPut(b *testing.B) {
+	m, err := Open(Config{StateDir: b.TempDir(), Name: "here", Links: []Link{{Addr: loopback()}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	if err := m.Init(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	payload := make([]byte, 200)
+	var recs []Record
+	for i := range 10000 {
+		recs = append(recs, Record{Kind: KindEndpoint, Key: endpointKey(m.id, fmt.Sprintf("e%d", i)), Payload: payload})
+	}
+	if _, err := m.replica.putAll(recs, m.current().self, m.key); err != nil {
+		b.Fatal(err)
+	}
+	var took []time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		if _, err := m.Put(b.Context(), KindEndpoint, endpointKey(m.id, fmt.Sprintf("e%d", rand.IntN(10000))), payload); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+}
