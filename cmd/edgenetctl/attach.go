@@ -50,7 +50,7 @@ func attachEndpoint(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.endpoints.AttachEndpoint, request)
 	if err != nil {
-		return fmt.Errorf("attach endpoint %s: %w", request.GetName(), err)
+		return failed("attach endpoint "+request.GetName(), err)
 	}
 	p := answer.GetEndpoint()
 	return s.printAnswer(p, printable(fmt.Sprintf("endpoint %s attached to VPC %s: %s, MAC %s, device %s, %s",

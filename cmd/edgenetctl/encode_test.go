@@ -21,7 +21,7 @@ func TestJSONOfAList(t *testing.T) {
 	const want = `[
   {
     "name": "edge-1",
-    "id": "bb00000002",
+    "id": "bb000000020123456789abcdef0123456789abcd",
     "roles": [
       "edge"
     ],

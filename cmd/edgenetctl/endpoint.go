@@ -55,7 +55,7 @@ func detachEndpoint(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.endpoints.DetachEndpoint, &edgenetv1.DetachEndpointRequest{Name: name, Vpc: vpc})
 	if err != nil {
-		return fmt.Errorf("detach endpoint %s: %w", name, err)
+		return failed("detach endpoint "+name, err)
 	}
 	return s.printAnswer(answer, fmt.Sprintf("endpoint %s of VPC %s detached", name, vpc))
 }
@@ -66,7 +66,7 @@ func listEndpoints(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.endpoints.ListEndpoints, &edgenetv1.ListEndpointsRequest{Vpc: s.flags.String("vpc")})
 	if err != nil {
-		return fmt.Errorf("list endpoints: %w", err)
+		return failed("list endpoints", err)
 	}
 	return printList(s, "endpoints", answer.GetEndpoints(), []column[*edgenetv1.Endpoint]{
 		{"NAME", (*edgenetv1.Endpoint).GetName},
@@ -88,7 +88,7 @@ func showEndpoint(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.endpoints.GetEndpoint, &edgenetv1.GetEndpointRequest{Name: name, Vpc: vpc})
 	if err != nil {
-		return fmt.Errorf("show endpoint %s: %w", name, err)
+		return failed("show endpoint "+name, err)
 	}
 	return s.printAnswer(answer.GetEndpoint(), s.endpointText(answer.GetEndpoint()))
 }

@@ -101,6 +101,11 @@ func (f *fake) ListNodes(_ context.Context, r *edgenetv1.ListNodesRequest) (*edg
 
 func (f *fake) GetNode(_ context.Context, r *edgenetv1.GetNodeRequest) (*edgenetv1.GetNodeResponse, error) {
 	node, err := find(f.nodes, r.GetName())
+	for _, n := range f.nodes {
+		if n.GetId() == r.GetName() {
+			node, err = n, nil
+		}
+	}
 	return &edgenetv1.GetNodeResponse{Node: node}, errors.Join(f.ask(r), err)
 }
 
@@ -250,6 +255,9 @@ func tool(ctx context.Context, socket, stdin string, args ...string) result {
 	return result{stdout: stdout.String(), stderr: stderr.String(), code: code}
 }
 
+// edge1 is the whole id of a node.
+const edge1 = "bb000000020123456789abcdef0123456789abcd"
+
 // mesh is a fake with a bit of everything.
 func mesh() *fake {
 	return &fake{
@@ -263,7 +271,7 @@ func mesh() *fake {
 				Links:  []*edgenetv1.Link{{Address: "198.18.0.1"}},
 				Prefix: "fdbe:efaa:0:1::/64", Address: "fdbe:efaa:0:1::1", Version: "v1",
 			}, {
-				Name: "edge-1", Id: "bb00000002", Roles: []string{"edge"}, State: "alive",
+				Name: "edge-1", Id: edge1, Roles: []string{"edge"}, State: "alive",
 				Links:              []*edgenetv1.Link{{Address: "198.18.0.2", Carrier: "telecom"}, {Address: "198.18.1.2", Carrier: "mobile"}},
 				Prefix:             "fdbe:efbb:0:2::/64",
 				Address:            "fdbe:efbb:0:2::1",

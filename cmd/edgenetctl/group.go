@@ -61,7 +61,7 @@ func createGroup(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.groups.CreateGroup, &edgenetv1.CreateGroupRequest{Name: name, Vpc: vpc})
 	if err != nil {
-		return fmt.Errorf("create group %s: %w", name, err)
+		return failed("create group "+name, err)
 	}
 	return s.printAnswer(answer.GetGroup(), fmt.Sprintf("group %s created in VPC %s", name, vpc))
 }
@@ -72,7 +72,7 @@ func listGroups(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.groups.ListGroups, &edgenetv1.ListGroupsRequest{Vpc: s.flags.String("vpc")})
 	if err != nil {
-		return fmt.Errorf("list groups: %w", err)
+		return failed("list groups", err)
 	}
 	return printList(s, "groups", answer.GetGroups(), []column[*edgenetv1.Group]{
 		{"NAME", (*edgenetv1.Group).GetName},
@@ -90,7 +90,7 @@ func showGroup(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.groups.GetGroup, &edgenetv1.GetGroupRequest{Name: name, Vpc: vpc})
 	if err != nil {
-		return fmt.Errorf("show group %s: %w", name, err)
+		return failed("show group "+name, err)
 	}
 	return s.printAnswer(answer.GetGroup(), s.groupText(answer.GetGroup()))
 }
@@ -102,7 +102,7 @@ func deleteGroup(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.groups.DeleteGroup, &edgenetv1.DeleteGroupRequest{Name: name, Vpc: vpc})
 	if err != nil {
-		return fmt.Errorf("delete group %s: %w", name, err)
+		return failed("delete group "+name, err)
 	}
 	return s.printAnswer(answer, fmt.Sprintf("group %s of VPC %s deleted", name, vpc))
 }

@@ -25,7 +25,7 @@ func (e *env) initCommand() *cli.Command {
 			}
 			answer, err := call(ctx, s.mesh.Init, &edgenetv1.InitRequest{})
 			if err != nil {
-				return fmt.Errorf("make mesh: %w", err)
+				return failed("make mesh", err)
 			}
 			return s.printAnswer(answer, printable(fmt.Sprintf("mesh %s made; node %s (%s) is its authority, address %s",
 				answer.GetMeshId(), answer.GetNode().GetName(), answer.GetNode().GetId(), answer.GetNode().GetAddress())))
@@ -53,7 +53,7 @@ func (e *env) joinCommand() *cli.Command {
 			}
 			answer, err := call(ctx, s.mesh.Join, &edgenetv1.JoinRequest{Token: token})
 			if err != nil {
-				return fmt.Errorf("join mesh: %w", err)
+				return failed("join mesh", err)
 			}
 			return s.printAnswer(answer, printable(fmt.Sprintf("node %s (%s) joined mesh %s as %s, address %s",
 				answer.GetNode().GetName(), answer.GetNode().GetId(), answer.GetMeshId(),
@@ -85,7 +85,7 @@ func (e *env) leaveCommand() *cli.Command {
 			}
 			answer, err := call(ctx, s.mesh.Leave, &edgenetv1.LeaveRequest{})
 			if err != nil {
-				return fmt.Errorf("leave mesh: %w", err)
+				return failed("leave", err)
 			}
 			return s.printAnswer(answer, "left the mesh")
 		}),
@@ -103,7 +103,7 @@ func (e *env) statusCommand() *cli.Command {
 			}
 			answer, err := call(ctx, s.mesh.GetStatus, &edgenetv1.GetStatusRequest{})
 			if err != nil {
-				return fmt.Errorf("get status: %w", err)
+				return failed("get status", err)
 			}
 			return s.printAnswer(answer, s.statusText(answer))
 		}),

@@ -9,6 +9,10 @@ import (
 	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
 )
 
+// shortIDLength is 40 bits in hexadecimal digits: no two nodes of a mesh have
+// them in common, since their addresses come from them.
+const shortIDLength = 10
+
 func (e *env) nodeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "node",
@@ -37,11 +41,11 @@ func listNodes(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.nodes.ListNodes, &edgenetv1.ListNodesRequest{})
 	if err != nil {
-		return fmt.Errorf("list nodes: %w", err)
+		return failed("list nodes", err)
 	}
 	return printList(s, "nodes", answer.GetNodes(), []column[*edgenetv1.Node]{
 		{"NAME", (*edgenetv1.Node).GetName},
-		{"ID", (*edgenetv1.Node).GetId},
+		{"ID", func(n *edgenetv1.Node) string { return shortID(n.GetId()) }},
 		{"ROLES", func(n *edgenetv1.Node) string { return list(n.GetRoles()) }},
 		{"STATE", (*edgenetv1.Node).GetState},
 		{"LINKS", links},
@@ -58,9 +62,13 @@ func showNode(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	answer, err := call(ctx, s.nodes.GetNode, &edgenetv1.GetNodeRequest{Name: args[0]})
+	name, err := s.longID(ctx, args[0])
 	if err != nil {
-		return fmt.Errorf("show node %s: %w", args[0], err)
+		return failed("show node "+args[0], err)
+	}
+	answer, err := call(ctx, s.nodes.GetNode, &edgenetv1.GetNodeRequest{Name: name})
+	if err != nil {
+		return failed("show node "+args[0], err)
 	}
 	return s.printAnswer(answer.GetNode(), s.nodeText(answer.GetNode()))
 }
@@ -92,6 +100,32 @@ func (s *session) nodeText(n *edgenetv1.Node) string {
 		detail{"Received", received(n)},
 		detail{"Sent", sent(n)},
 	))
+}
+
+// shortID is enough of a node's id to tell nodes apart: the part that its
+// addresses and the names of its tunnels have, too.
+func shortID(id string) string { return id[:min(len(id), shortIDLength)] }
+
+// longID turns what lists show of an id into the whole of it. Everything else
+// stays as it is, also a name that happens to look like an id.
+func (s *session) longID(ctx context.Context, name string) (string, error) {
+	if len(name) != shortIDLength {
+		return name, nil
+	}
+	answer, err := call(ctx, s.nodes.ListNodes, &edgenetv1.ListNodesRequest{})
+	if err != nil {
+		return "", err
+	}
+	found := name
+	for _, n := range answer.GetNodes() {
+		if n.GetName() == name {
+			return name, nil
+		}
+		if shortID(n.GetId()) == name {
+			found = n.GetId()
+		}
+	}
+	return found, nil
 }
 
 // links are the underlay addresses, with their carriers.

@@ -64,7 +64,7 @@ func addRule(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.groups.AddRule, &edgenetv1.AddRuleRequest{Group: group, Vpc: vpc, Rule: fromRule(rule)})
 	if err != nil {
-		return fmt.Errorf("add rule to group %s: %w", group, err)
+		return failed("add rule to group "+group, err)
 	}
 	return s.printAnswer(answer.GetGroup(), fmt.Sprintf("group %s: rule %s added: %s", group, rule.ID(), rule))
 }
@@ -80,7 +80,7 @@ func removeRule(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.groups.RemoveRule, &edgenetv1.RemoveRuleRequest{Group: group, Vpc: vpc, Rule: wanted})
 	if err != nil {
-		return fmt.Errorf("remove rule from group %s: %w", group, err)
+		return failed("remove rule from group "+group, err)
 	}
 	return s.printAnswer(answer.GetGroup(), fmt.Sprintf("group %s: rule %s removed", group, text))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"time"
 
@@ -55,7 +54,7 @@ func createToken(ctx context.Context, s *session) error {
 		Roles:      roles,
 	})
 	if err != nil {
-		return fmt.Errorf("create token: %w", err)
+		return failed("create token", err)
 	}
 	return s.printAnswer(answer, answer.GetToken())
 }

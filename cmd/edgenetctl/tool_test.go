@@ -44,7 +44,7 @@ edge-2   cc00000003  edge             dead   -                                  
 `},
 		{"node show edge-1", `
 Name:         edge-1
-ID:           bb00000002
+ID:           bb000000020123456789abcdef0123456789abcd
 Roles:        edge
 State:        alive
 Links:        198.18.0.2(telecom),198.18.1.2(mobile)
@@ -131,6 +131,29 @@ Dropped:    9 spoofed-mac, 7 fragment, 7 no-ingress-rule
 	}
 }
 
+func TestANodeIsFoundByWhatListsShowOfItsID(t *testing.T) {
+	f := mesh()
+	f.nodes[2].Name = "0123456789" // a name that looks like an id
+	socket := f.serve(t)
+	for asked, want := range map[string]string{"bb00000002": "edge-1", edge1: "edge-1", "0123456789": "0123456789"} {
+		if got := tool(t.Context(), socket, "", "node", "show", asked); !strings.HasPrefix(got.stdout, "Name:         "+want+"\n") &&
+			!strings.HasPrefix(got.stdout, "Name:       "+want+"\n") {
+			t.Errorf("node show %s: %+v", asked, got)
+		}
+	}
+	if got := tool(t.Context(), socket, "", "node", "show", "bb00000003"); got.code != exitError {
+		t.Errorf("an unknown id: %+v", got)
+	}
+}
+
+func TestWhatFailedIsSaidOnce(t *testing.T) {
+	f := &fake{err: connect.NewError(connect.CodeInternal, errors.New("create vpc blue: disk is full"))}
+	got := tool(t.Context(), f.serve(t), "", "vpc", "create", "blue", "--cidr", "10.0.0.0/24")
+	if want := "edgenetctl: create vpc blue: disk is full\n"; got.stderr != want {
+		t.Errorf("got %q, want %q", got.stderr, want)
+	}
+}
+
 func TestStatusOutsideOfAMeshAndWithProblems(t *testing.T) {
 	f := &fake{status: &edgenetv1.GetStatusResponse{Name: "edge-1", Problems: []string{"disk is full", "clock is off"}}}
 	got := tool(t.Context(), f.serve(t), "", "status")
@@ -170,8 +193,8 @@ func TestVerbs(t *testing.T) {
 			"token create --ttl 15m --uses 20 --role edge --role relay,gateway",
 			`CreateToken {"ttlSeconds":"900","uses":20,"roles":["edge","relay","gateway"]}`, "edgenet1.c2VjcmV0\n",
 		},
-		{"join abc", `Join {"token":"abc"}`, "node edge-1 (bb00000002) joined mesh beef as edge, address fdbe:efbb:0:2::1\n"},
-		{"join -", `Join {"token":"from-stdin"}`, "node edge-1 (bb00000002) joined mesh beef as edge, address fdbe:efbb:0:2::1\n"},
+		{"join abc", `Join {"token":"abc"}`, "node edge-1 (bb000000020123456789abcdef0123456789abcd) joined mesh beef as edge, address fdbe:efbb:0:2::1\n"},
+		{"join -", `Join {"token":"from-stdin"}`, "node edge-1 (bb000000020123456789abcdef0123456789abcd) joined mesh beef as edge, address fdbe:efbb:0:2::1\n"},
 		{"leave", `Leave {}`, "left the mesh\n"},
 		{
 			"vpc create blue --cidr 10.0.0.0/24 --cidr 10.1.0.0/24,10.2.0.0/24",
@@ -331,7 +354,7 @@ func TestErrorsAreOneLineWithoutNoise(t *testing.T) {
 		{"nobody listens", silent, "status", "edgenetctl: get status: nothing listens at " + silent + ": start edgenetd, or name another socket with --socket or EDGENET_SOCKET\n"},
 		{"edgenetd refuses", refusing.serve(t), "endpoint attach web-1 --vpc blue --ip 10.0.0.7 --tap a", "edgenetctl: attach endpoint web-1: this node is in no mesh:; join one\n"},
 		{"a stranger listens", stranger, "init", "edgenetctl: make mesh: edgenetd does not know this call: it is older than this tool, or something else listens at the socket\n"},
-		{"edgenetd breaks off", breaking, "leave", "edgenetctl: leave mesh: edgenetd broke off: "},
+		{"edgenetd breaks off", breaking, "leave", "edgenetctl: leave: edgenetd broke off: "},
 		{"a watch finds nobody", silent, "watch", "edgenetctl: watch: nothing listens at "},
 		{"a watch is refused", refusing.serve(t), "watch", "edgenetctl: watch: this node is in no mesh:; join one\n"},
 	}

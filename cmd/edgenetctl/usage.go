@@ -34,3 +34,12 @@ func isUsage(err error) bool {
 func onUsageError(_ *cli.Context, err error, _ bool) error {
 	return usagef("%s", strings.Replace(err.Error(), "for flag -", "for flag --", 1))
 }
+
+// failed says what could not be done. edgenetd often says it too; then once is
+// enough.
+func failed(what string, err error) error {
+	if said := err.Error(); len(said) > len(what) && strings.EqualFold(said[:len(what)], what) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

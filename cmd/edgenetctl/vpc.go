@@ -69,7 +69,7 @@ func createVPC(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.vpcs.CreateVPC, &edgenetv1.CreateVPCRequest{Name: name, Cidrs: cidrs})
 	if err != nil {
-		return fmt.Errorf("create VPC %s: %w", name, err)
+		return failed("create VPC "+name, err)
 	}
 	vpc := answer.GetVpc()
 	return s.printAnswer(vpc, printable(fmt.Sprintf("VPC %s created: VNI %d, CIDRs %s, gateways %s",
@@ -82,7 +82,7 @@ func listVPCs(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.vpcs.ListVPCs, &edgenetv1.ListVPCsRequest{})
 	if err != nil {
-		return fmt.Errorf("list VPCs: %w", err)
+		return failed("list VPCs", err)
 	}
 	return printList(s, "VPCs", answer.GetVpcs(), []column[*edgenetv1.VPC]{
 		{"NAME", (*edgenetv1.VPC).GetName},
@@ -101,7 +101,7 @@ func showVPC(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.vpcs.GetVPC, &edgenetv1.GetVPCRequest{Name: name})
 	if err != nil {
-		return fmt.Errorf("show VPC %s: %w", name, err)
+		return failed("show VPC "+name, err)
 	}
 	vpc := answer.GetVpc()
 	return s.printAnswer(vpc, details([]detail{
@@ -121,7 +121,7 @@ func deleteVPC(ctx context.Context, s *session) error {
 	}
 	answer, err := call(ctx, s.vpcs.DeleteVPC, &edgenetv1.DeleteVPCRequest{Name: name})
 	if err != nil {
-		return fmt.Errorf("delete VPC %s: %w", name, err)
+		return failed("delete VPC "+name, err)
 	}
 	return s.printAnswer(answer, fmt.Sprintf("VPC %s deleted", name))
 }
