@@ -58,16 +58,34 @@ func (c Config) Socket() string { return filepath.Join(c.RunDir, "edgenetd.sock"
 // settings are the values as text, under the names that flags, environment
 // (EDGENET_NAME, ...) and file share.
 type settings struct {
-	Name          string   `yaml:"name"`
-	Underlay      []string `yaml:"underlay"`
-	StateDir      string   `yaml:"state-dir"`
-	RunDir        string   `yaml:"run-dir"`
-	LogLevel      string   `yaml:"log-level"`
-	LogFormat     string   `yaml:"log-format"`
-	WireGuardPort int      `yaml:"wireguard-port"`
-	GossipPort    int      `yaml:"gossip-port"`
-	PeerPort      int      `yaml:"peer-port"`
-	ForwardFrom   []string `yaml:"forward-from"`
+	Name          string `yaml:"name"`
+	Underlay      list   `yaml:"underlay"`
+	StateDir      string `yaml:"state-dir"`
+	RunDir        string `yaml:"run-dir"`
+	LogLevel      string `yaml:"log-level"`
+	LogFormat     string `yaml:"log-format"`
+	WireGuardPort int    `yaml:"wireguard-port"`
+	GossipPort    int    `yaml:"gossip-port"`
+	PeerPort      int    `yaml:"peer-port"`
+	ForwardFrom   list   `yaml:"forward-from"`
+}
+
+// list is a YAML sequence, or a text with commas as the flags have it.
+type list []string
+
+// UnmarshalYAML implements yaml.InterfaceUnmarshaler.
+func (l *list) UnmarshalYAML(unmarshal func(any) error) error {
+	var text string
+	if unmarshal(&text) == nil {
+		*l = strings.Split(text, ",")
+		return nil
+	}
+	var texts []string
+	if err := unmarshal(&texts); err != nil {
+		return errors.New("want a list of texts")
+	}
+	*l = texts
+	return nil
 }
 
 func defaults() settings {

@@ -61,6 +61,8 @@ func TestFlagsBeatEnvironmentBeatsFile(t *testing.T) {
 func TestUnderlayIsAListInEveryForm(t *testing.T) {
 	for sentence, args := range map[string][]string{
 		"commas":   {"--underlay", "198.18.0.2,198.18.0.3"},
+		"file":     {"--config", writeFile(t, "underlay: [198.18.0.2, 198.18.0.3]\n")},
+		"text":     {"--config", writeFile(t, "underlay: 198.18.0.2,198.18.0.3\n")},
 		"repeated": {"--underlay", "198.18.0.2", "--underlay", "198.18.0.3"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -88,6 +90,9 @@ func TestBadSettingsAreNamed(t *testing.T) {
 	for want, args := range map[string][]string{
 		`underlays`:                     {"--config", writeFile(t, "underlays: [127.0.0.1]\n")},
 		`[1:7] `:                        {"--config", writeFile(t, "name: [\n")},
+		`[1:7] name: want a text`:       {"--config", writeFile(t, "name: [a, b]\n")},
+		`gossip-port: want a number`:    {"--config", writeFile(t, "gossip-port: many\n")},
+		`underlay: want a list`:         {"--config", writeFile(t, "underlay: 7\n")},
 		`no such file`:                  {"--config", "/nowhere/edgenetd.yaml"},
 		`underlay: none given`:          {"--name", "edge-1"},
 		`name: `:                        {"--name", "Edge 1", "--underlay", "127.0.0.1"},

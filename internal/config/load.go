@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"reflect"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
@@ -88,7 +90,7 @@ func load(ctx *cli.Context) (settings, error) {
 			*to = ctx.Int(key)
 		}
 	}
-	for key, to := range map[string]*[]string{"underlay": &s.Underlay, "forward-from": &s.ForwardFrom} {
+	for key, to := range map[string]*list{"underlay": &s.Underlay, "forward-from": &s.ForwardFrom} {
 		if ctx.IsSet(key) {
 			*to = ctx.StringSlice(key)
 		}
@@ -117,8 +119,32 @@ func (s *settings) parse(b []byte) error {
 	if err := yaml.Unmarshal(b, &anything); err == nil && anything == nil {
 		return nil // an empty document would make every setting empty
 	}
-	if err := yaml.UnmarshalWithOptions(b, s, yaml.Strict()); err != nil {
+	err := yaml.UnmarshalWithOptions(b, s, yaml.Strict())
+	var mismatch *yaml.TypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &mismatch) && mismatch.StructFieldName != nil:
+		at := mismatch.Token.Position
+		return fmt.Errorf("[%d:%d] %s: want %s", at.Line, at.Column, key(*mismatch.StructFieldName), shape(mismatch.DstType))
+	default:
 		return errors.New(yaml.FormatError(err, false, false))
 	}
-	return nil
+}
+
+// key is the name in the file of a field, which is given as settings.Field.
+func key(field string) string {
+	_, field, _ = strings.Cut(field, ".")
+	if f, ok := reflect.TypeFor[settings]().FieldByName(field); ok {
+		return f.Tag.Get("yaml")
+	}
+	return field
+}
+
+// shape says in words what a setting's value looks like.
+func shape(t reflect.Type) string {
+	if t.Kind() == reflect.Int {
+		return "a number"
+	}
+	return "a text"
 }

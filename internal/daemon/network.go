@@ -43,7 +43,7 @@ func (n *network) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
-		if err := n.reconcile(ctx); err != nil && ctx.Err() == nil {
+		if err := n.reconcile(ctx); err != nil {
 			n.log.Warn("datapath is not as wanted; trying again", "err", err)
 		}
 		select {
@@ -93,7 +93,9 @@ func (n *network) apply(ctx context.Context, pending *endpoint) (*snapshot, erro
 	}
 	s := n.reader.read(pending)
 	state, problem := derive(s, []string{t.device.Name}, t.reaches(), t.device.MTU)
-	err := n.datapath.Apply(ctx, state)
+	// A round is not stopped halfway: an endpoint that was not got round to
+	// would count as one that does not work.
+	err := n.datapath.Apply(context.WithoutCancel(ctx), state)
 	var failed *isolation.ApplyError
 	if errors.As(err, &failed) {
 		n.problems = failed.Endpoints

@@ -93,7 +93,7 @@ func (t *tunnels) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
-		if err := t.reconcile(ctx); err != nil && ctx.Err() == nil {
+		if err := t.reconcile(ctx); err != nil {
 			t.log.Warn("tunnels are not as wanted; trying again", "err", err)
 		}
 		select {
@@ -112,10 +112,13 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 	if _, in := t.mesh.MeshID(); !in {
 		return nil
 	}
-	next, err := t.converge(ctx)
+	// A round is not stopped halfway: its calls are bounded, and half a round
+	// would be acted upon.
+	next, err := t.converge(context.WithoutCancel(ctx))
 	next.problem = err
 	if !next.ready() {
-		next.device, next.driver = t.state.device, t.state.driver
+		// What was there is still in force as far as anyone knows.
+		next.device, next.driver, next.peers = t.state.device, t.state.driver, t.state.peers
 	}
 	t.mu.Lock()
 	before := t.state
@@ -154,11 +157,14 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	var probed []netip.Addr
 	for id, peer := range want {
 		keys[peer.PublicKey] = true
+		status, known := have[peer.PublicKey]
 		if err := t.driver.Put(ctx, peer); err != nil {
 			problems = append(problems, fmt.Errorf("set tunnel peer %s: %w", id, err))
+			if known {
+				state.peers[id] = status
+			}
 			continue
 		}
-		status, known := have[peer.PublicKey]
 		if !known {
 			status = tunnel.PeerStatus{Peer: peer}
 			t.log.Info("tunnel peer added", "node", id, "endpoint", peer.Endpoint)
