@@ -82,7 +82,7 @@ func (l *list) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	var texts []string
 	if err := unmarshal(&texts); err != nil {
-		return errors.New("want a list of texts")
+		return errors.New("underlay, forward-from: want a list of texts, or one text with commas")
 	}
 	*l = texts
 	return nil

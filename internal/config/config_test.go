@@ -92,7 +92,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		`[1:7] `:                        {"--config", writeFile(t, "name: [\n")},
 		`[1:7] name: want a text`:       {"--config", writeFile(t, "name: [a, b]\n")},
 		`gossip-port: want a number`:    {"--config", writeFile(t, "gossip-port: many\n")},
-		`underlay: want a list`:         {"--config", writeFile(t, "underlay: 7\n")},
+		`underlay, forward-from: want a list`: {"--config", writeFile(t, "underlay: {a: 1}
+")},
 		`no such file`:                  {"--config", "/nowhere/edgenetd.yaml"},
 		`underlay: none given`:          {"--name", "edge-1"},
 		`name: `:                        {"--name", "Edge 1", "--underlay", "127.0.0.1"},
