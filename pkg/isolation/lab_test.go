@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -196,6 +197,12 @@ func (h *host) endpoint(vni uint32, name, address string, c *space) Endpoint {
 		e.Netns, e.Ifname = c.path, "eth0"
 	}
 	h.put(e)
+	// Runs before the container goes, and its endpoint with it.
+	h.t.Cleanup(func() {
+		if h.t.Failed() {
+			h.report()
+		}
+	})
 	return e
 }
 
@@ -220,4 +227,17 @@ func mustMAC(s string) net.HardwareAddr {
 		panic(err)
 	}
 	return mac
+}
+
+// report says what the datapath counted, for failures.
+func (h *host) report() {
+	if h.dp == nil {
+		return
+	}
+	h.do(func() {
+		all, err := h.dp.Status(context.Background())
+		h.t.Logf("%v: %v %v", h.prefix, all, err)
+		drops, err := h.dp.GlobalDrops()
+		h.t.Logf("%v: nobody's %v %v", h.prefix, drops, err)
+	})
 }

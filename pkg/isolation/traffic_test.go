@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	answerWithin = 2 * time.Second
+	answerWithin = 5 * time.Second
 	silentFor    = 150 * time.Millisecond
 )
 
@@ -125,7 +125,7 @@ func (s *space) isRefusedSilently(address string) {
 func echoes(t testing.TB, c net.Conn, size int) {
 	t.Helper()
 	sent := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	wrote := make(chan error, 1)
@@ -179,7 +179,7 @@ func (s *space) asks(address string, content []byte, wait time.Duration) error {
 // eventually asks again until there is no error.
 func eventually(t testing.TB, f func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for {
 		err := f()
