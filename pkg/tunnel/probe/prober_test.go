@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,11 +75,9 @@ func start(t *testing.T, listen func() (net.PacketConn, error)) *Prober {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
+	go func() { ended <- p.Run(t.Context()) }()
+	t.Cleanup(func() { // t.Context is done by now
 		if err := <-ended; err != nil {
 			t.Errorf("run: %v", err)
 		}

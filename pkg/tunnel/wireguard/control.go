@@ -45,8 +45,9 @@ func (d *driver) ensureCrypto(ctx context.Context, want tunnel.Device) error {
 func (d *driver) read(ctx context.Context) (*snapshot, error) {
 	d.seen = nil
 	var dev *wgtypes.Device
+	name := d.name // a call may outlast this one
 	err := d.call(ctx, func(c *wgctrl.Client) (err error) {
-		dev, err = c.Device(d.name)
+		dev, err = c.Device(name)
 		return err
 	})
 	if err != nil {
@@ -66,7 +67,8 @@ func (d *driver) recent(ctx context.Context) (*snapshot, error) {
 
 // configure changes the device. After an error nothing is known of it.
 func (d *driver) configure(ctx context.Context, cfg wgtypes.Config) error {
-	err := d.call(ctx, func(c *wgctrl.Client) error { return c.ConfigureDevice(d.name, cfg) })
+	name := d.name // a call may outlast this one
+	err := d.call(ctx, func(c *wgctrl.Client) error { return c.ConfigureDevice(name, cfg) })
 	if err != nil {
 		d.seen = nil
 	}

@@ -140,7 +140,7 @@ func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device) (netlink.
 	}
 	link, err = findLink(want.Name)
 	if err == nil && link == nil {
-		err = fmt.Errorf("find device: it was deleted meanwhile")
+		err = errors.New("find device: it was deleted meanwhile")
 	}
 	return link, err
 }

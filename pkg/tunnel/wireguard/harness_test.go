@@ -219,6 +219,20 @@ func udpInodes(port uint16) []string {
 	return inodes
 }
 
+// lives says whether the process of the device is there, or has ended and was
+// not reaped although it was this one's child.
+func lives(pid int, device string) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return false
+	}
+	if len(args) > 0 {
+		return strings.Contains(string(args), device)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid()))
+}
+
 func (h *harness) Leftovers(t *testing.T, side tunneltest.Side) []string {
 	t.Helper()
 	var left []string
@@ -233,8 +247,7 @@ func (h *harness) Leftovers(t *testing.T, side tunneltest.Side) []string {
 		return err
 	})
 	for pid := range h.pids {
-		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil &&
-			(len(stat) == 0 || strings.Contains(string(stat), h.names[side])) {
+		if lives(pid, h.names[side]) {
 			left = append(left, fmt.Sprintf("process %d", pid))
 		}
 	}

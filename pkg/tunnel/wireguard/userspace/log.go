@@ -17,10 +17,10 @@ const logLimit = 256 << 10
 func logger(log *slog.Logger) *device.Logger {
 	return &device.Logger{
 		Verbosef: func(format string, args ...any) {
-			log.Debug("wireguard-go", "msg", fmt.Sprintf(format, args...))
+			log.Debug("wireguard-go", "text", fmt.Sprintf(format, args...))
 		},
 		Errorf: func(format string, args ...any) {
-			log.Warn("wireguard-go", "msg", fmt.Sprintf(format, args...))
+			log.Warn("wireguard-go", "text", fmt.Sprintf(format, args...))
 		},
 	}
 }

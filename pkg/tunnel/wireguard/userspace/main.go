@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,7 @@ func (o Options) Args() []string {
 	return []string{
 		Command,
 		"--device", o.Device,
-		"--mtu", fmt.Sprint(o.MTU),
+		"--mtu", strconv.Itoa(o.MTU),
 		"--ready-fd", fmt.Sprint(o.ReadyFD),
 		"--log-level", o.LogLevel.String(),
 	}
