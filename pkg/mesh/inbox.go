@@ -48,11 +48,11 @@ func decodeGossip(b []byte) (*wire.Envelope, *hint, error) {
 }
 
 // runInbox verifies and relays what gossip brings, until ctx ends.
-func (s *session) runInbox(ctx context.Context) error {
+func (s *session) runInbox(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case b := <-s.inbox:
 			s.receive(s.gather(b))
 		}

@@ -32,7 +32,8 @@ var (
 	_ memberlist.PingDelegate  = (*members)(nil)
 )
 
-// state returns the state of another node that has not left.
+// state returns the state of another node that has not left. One that was never
+// a member is dead.
 func (ms *members) state(id NodeID) State {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()

@@ -15,7 +15,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A probe of memberlist that is under way at its shutdown ends by its own
+// timeout, a second later at most.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
+		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode.func3"))
+}
 
 // nextHost numbers the loopback addresses that tests use: every node of a test
 // has an address, and so all ports, of its own.
@@ -62,7 +68,7 @@ func (h *host) start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(h.t.Context())
 	h.Mesh, h.cancel, h.done = m, cancel, make(chan error, 1)
 	go func() { h.done <- m.Run(ctx) }()
 	select {

@@ -19,7 +19,7 @@ const (
 )
 
 // runRejoin looks for known nodes that are not alive, for ever, until ctx ends.
-func (s *session) runRejoin(ctx context.Context) error {
+func (s *session) runRejoin(ctx context.Context) {
 	wait := rejoinFirst
 	for ctx.Err() == nil {
 		missing := s.peers(StateDead)
@@ -42,7 +42,6 @@ func (s *session) runRejoin(ctx context.Context) error {
 		}
 		t.Stop()
 	}
-	return nil
 }
 
 // lost tells whether the node knows nobody that is alive, but seeds.

@@ -85,11 +85,14 @@ func (m *Mesh) runSession(ctx context.Context, in *member) (err error) {
 func (s *session) run(ctx context.Context, listeners []net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	s.m.serve(ctx, group, listeners)
-	group.Go(func() error { return s.runInbox(ctx) })
-	group.Go(func() error { return s.syncer.run(ctx) })
-	group.Go(func() error { return s.runAntiEntropy(ctx) })
-	group.Go(func() error { return s.runRejoin(ctx) })
-	group.Go(func() error { return s.runCollect(ctx) })
+	for _, work := range []func(context.Context){
+		s.runInbox, s.syncer.run, s.runAntiEntropy, s.runRejoin, s.runCollect,
+	} {
+		group.Go(func() error {
+			work(ctx)
+			return nil
+		})
+	}
 	group.Go(func() error { return s.m.replica.runFlush(ctx) })
 	return group.Wait()
 }
@@ -176,11 +179,10 @@ func (s *session) gossipConfig() *memberlist.Config {
 }
 
 // runAntiEntropy compares with a random peer from time to time.
-func (s *session) runAntiEntropy(ctx context.Context) error {
+func (s *session) runAntiEntropy(ctx context.Context) {
 	for pause(ctx, jitter(antiEntropyInterval)) {
 		s.requestAnySync()
 	}
-	return nil
 }
 
 // requestAnySync asks for a comparison with a random peer that is alive.
@@ -202,7 +204,7 @@ func (s *session) peers(want State) []Node {
 }
 
 // runCollect forgets old tombstones.
-func (s *session) runCollect(ctx context.Context) error {
+func (s *session) runCollect(ctx context.Context) {
 	for pause(ctx, jitter(collectInterval)) {
 		n, err := s.m.replica.collect()
 		if err != nil {
@@ -212,7 +214,6 @@ func (s *session) runCollect(ctx context.Context) error {
 			s.m.pokes.poke()
 		}
 	}
-	return nil
 }
 
 // jitter spreads what all nodes do: d by half more or less.

@@ -90,13 +90,13 @@ func (y *syncer) done(peer NodeID) {
 }
 
 // run does what is asked for until ctx ends.
-func (y *syncer) run(ctx context.Context) error {
+func (y *syncer) run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-y.wake:
 		}
 		for task := y.next(); task != nil; task = y.next() {

@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -96,7 +95,7 @@ func TestConcurrentJoinsNeverExceedTheUses(t *testing.T) {
 	for i := range 8 {
 		h := newHost(t, fmt.Sprintf("edge-%d", i))
 		all.Go(func() {
-			switch err := h.Join(context.Background(), tok); {
+			switch err := h.Join(t.Context(), tok); {
 			case err == nil:
 				joined.Add(1)
 			case errors.Is(err, ErrTokenUsedUp):
