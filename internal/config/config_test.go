@@ -88,24 +88,23 @@ func TestAnEmptyFileIsFine(t *testing.T) {
 func TestBadSettingsAreNamed(t *testing.T) {
 	ok := []string{"--name", "edge-1", "--underlay", "127.0.0.1"}
 	for want, args := range map[string][]string{
-		`underlays`:                     {"--config", writeFile(t, "underlays: [127.0.0.1]\n")},
-		`[1:7] `:                        {"--config", writeFile(t, "name: [\n")},
-		`[1:7] name: want a text`:       {"--config", writeFile(t, "name: [a, b]\n")},
-		`gossip-port: want a number`:    {"--config", writeFile(t, "gossip-port: many\n")},
-		`underlay, forward-from: want a list`: {"--config", writeFile(t, "underlay: {a: 1}
-")},
-		`no such file`:                  {"--config", "/nowhere/edgenetd.yaml"},
-		`underlay: none given`:          {"--name", "edge-1"},
-		`name: `:                        {"--name", "Edge 1", "--underlay", "127.0.0.1"},
-		`underlay: "nonsense"`:          append(ok, "--underlay", "nonsense"),
-		`is there twice`:                append(ok, "--underlay", "127.0.0.1"),
-		`log-level: "loud"`:             append(ok, "--log-level", "loud"),
-		`log-format: "xml"`:             append(ok, "--log-format", "xml"),
-		`gossip-port: 70000`:            append(ok, "--gossip-port", "70000"),
-		`is the gossip port too`:        append(ok, "--peer-port", "7946"),
-		`run-dir: `:                     append(ok, "--run-dir", "/"+strings.Repeat("x", 120)),
-		`forward-from: "king"`:          append(ok, "--forward-from", "king"),
-		`flag provided but not defined`: append(ok, "--colour", "red"),
+		`underlays`:                           {"--config", writeFile(t, "underlays: [127.0.0.1]\n")},
+		`[1:7] `:                              {"--config", writeFile(t, "name: [\n")},
+		`[1:7] name: want a text`:             {"--config", writeFile(t, "name: [a, b]\n")},
+		`gossip-port: want a number`:          {"--config", writeFile(t, "gossip-port: many\n")},
+		`underlay, forward-from: want a list`: {"--config", writeFile(t, "underlay: {a: 1}\n")},
+		`no such file`:                        {"--config", "/nowhere/edgenetd.yaml"},
+		`underlay: none given`:                {"--name", "edge-1"},
+		`name: `:                              {"--name", "Edge 1", "--underlay", "127.0.0.1"},
+		`underlay: "nonsense"`:                append(ok, "--underlay", "nonsense"),
+		`is there twice`:                      append(ok, "--underlay", "127.0.0.1"),
+		`log-level: "loud"`:                   append(ok, "--log-level", "loud"),
+		`log-format: "xml"`:                   append(ok, "--log-format", "xml"),
+		`gossip-port: 70000`:                  append(ok, "--gossip-port", "70000"),
+		`is the gossip port too`:              append(ok, "--peer-port", "7946"),
+		`run-dir: `:                           append(ok, "--run-dir", "/"+strings.Repeat("x", 120)),
+		`forward-from: "king"`:                append(ok, "--forward-from", "king"),
+		`flag provided but not defined`:       append(ok, "--colour", "red"),
 	} {
 		t.Run(want, func(t *testing.T) {
 			_, err := loadArgs(t, args...)
