@@ -24,11 +24,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## a mesh of four hosts and two tenants in namespaces (KEEP=1 leaves it running)
+demo: ## a mesh of four hosts and two tenants in namespaces (KEEP=1 leaves it running, STOP=1 ends that)
 	scripts/deps.sh demo
 	$(MAKE) build
 	go build -o bin/demo ./test/demo
-	EDGENET_BIN=$(CURDIR)/bin bin/demo $(if $(KEEP),-keep)
+	EDGENET_BIN=$(CURDIR)/bin bin/demo $(if $(KEEP),-keep) $(if $(STOP),-stop)
 
 .PHONY: build
 build: ## the programs, static, into bin/
