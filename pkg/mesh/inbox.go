@@ -119,6 +119,9 @@ func (m *Mesh) learned(news []*entry) {
 	m.mu.RUnlock()
 	if s != nil {
 		s.relay(news)
+		for _, id := range m.replica.strangers.introduced(news) {
+			s.syncer.request(id, nil) // It has what was refused before.
+		}
 	}
 	m.pokes.poke()
 	for _, e := range news {

@@ -219,6 +219,27 @@ func TestReplayChangesNothing(t *testing.T) {
 	}
 }
 
+// A record that comes before its author's node record is asked for when that
+// comes.
+func TestStrangersAreRemembered(t *testing.T) {
+	w := newWorld(t)
+	edge := w.admit(w.ca, "edge", RoleEdge)
+	early := w.signed(edge, Record{Kind: KindEndpoint, Key: endpointKey(edge.cred.id, "e")})
+	if _, why := w.told(early); !slices.Equal(why, []string{refusedUnknownAuthor}) {
+		t.Fatalf("refusals %v", why)
+	}
+	news, _ := w.m.replica.apply([]*wire.Envelope{w.signed(edge, w.record(edge))})
+	if got := w.m.replica.strangers.introduced(news); !slices.Equal(got, []NodeID{edge.cred.id}) {
+		t.Errorf("introduced are %v", got)
+	}
+	if got := w.m.replica.strangers.introduced(news); len(got) != 0 {
+		t.Errorf("introduced again are %v", got)
+	}
+	if n, why := w.told(early); n != 1 {
+		t.Errorf("refused again: %v", why)
+	}
+}
+
 // Of two states with one version all nodes choose the same, in whatever order
 // they hear of them.
 func TestEqualVersionsAreDecided(t *testing.T) {

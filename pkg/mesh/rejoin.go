@@ -12,7 +12,7 @@ import (
 // How a node looks for the others.
 const (
 	rejoinFirst = 250 * time.Millisecond
-	rejoinLast  = 30 * time.Second
+	rejoinLast  = 10 * time.Second
 	// rejoinAtOnce is how many are tried in one round: each that does not
 	// answer takes up to streamTimeout.
 	rejoinAtOnce = 5

@@ -26,6 +26,8 @@ type replica struct {
 	now      func() time.Time
 	validate func(Record) error
 	refusals refusals
+	// strangers are the authors that were unknown when they were needed.
+	strangers strangers
 
 	// commit orders what is written to disk with what is in memory: a local
 	// write holds it from its version to the table, a batch of remote ones
@@ -224,6 +226,7 @@ func (r *replica) author(anchor *trustAnchor, e *entry) (*credential, error) {
 	if e.Kind != KindNode {
 		known := r.table.get(ref{KindNode, string(e.Node)})
 		if known == nil {
+			r.strangers.add(e.Node)
 			return nil, refuse(refusedUnknownAuthor, "%s", e.Node)
 		}
 		if now := r.now(); !known.credential.validAt(now) {
