@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -35,7 +36,8 @@ func MTU(underlayMTU int, remote netip.Addr) int {
 // local address.
 func UnderlayMTU(local netip.Addr) (int, error) {
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
+	// A list that changed while it was read may still have the address.
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return 0, fmt.Errorf("list addresses: %w", err)
 	}
 	for _, a := range addrs {

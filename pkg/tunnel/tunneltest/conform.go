@@ -10,30 +10,40 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
-// Conform runs the suite: each of its cases on a harness of its own.
+// cases is the suite.
+var cases = []struct {
+	name string
+	run  func(t *testing.T, h Harness)
+}{
+	{"up twice is a no-op", upTwice},
+	{"put twice is a no-op", putTwice},
+	{"packets flow both ways", packetsFlow},
+	{"a source outside of the peer's prefix is dropped", allowedIPsHold},
+	{"delete of an absent peer is no error", deleteAbsent},
+	{"a deleted peer is gone", deletePresent},
+	{"a prefix moves to a new key put first", rekeyPutFirst},
+	{"a prefix moves to a new key put last", rekeyDeleteFirst},
+	{"a wanted endpoint that changes is taken at once", endpointChanges},
+	{"a new driver adopts and loses no packet", adoption},
+	{"down without up and down twice are no errors", downTwice},
+	{"up after down starts anew", upAfterDown},
+	{"a crash is repaired by up and put", crash},
+	{"a changed device is made so", deviceChanges},
+}
+
+// Conform runs the suite: each of its cases on a harness of its own, and side
+// by side, for most of their time is spent waiting for handshakes. All have
+// ended when it returns.
 func Conform(t *testing.T, newHarness func(t *testing.T) Harness) {
 	t.Helper()
-	for _, c := range []struct {
-		name string
-		run  func(t *testing.T, h Harness)
-	}{
-		{"up twice is a no-op", upTwice},
-		{"put twice is a no-op", putTwice},
-		{"packets flow both ways", packetsFlow},
-		{"a source outside of the peer's prefix is dropped", allowedIPsHold},
-		{"delete of an absent peer is no error", deleteAbsent},
-		{"a deleted peer is gone", deletePresent},
-		{"a prefix moves to a new key put first", rekeyPutFirst},
-		{"a prefix moves to a new key put last", rekeyDeleteFirst},
-		{"a wanted endpoint that changes is taken at once", endpointChanges},
-		{"a new driver adopts and loses no packet", adoption},
-		{"down without up and down twice are no errors", downTwice},
-		{"up after down starts anew", upAfterDown},
-		{"a crash is repaired by up and put", crash},
-		{"a changed device is made so", deviceChanges},
-	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, newHarness(t)) })
-	}
+	t.Run("conforms", func(t *testing.T) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, newHarness(t))
+			})
+		}
+	})
 }
 
 // pair is both sides up, each with the other as its peer.

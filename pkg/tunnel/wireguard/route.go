@@ -26,7 +26,7 @@ const (
 // device is edgenet's, so another is from an earlier mesh. Link-local ones are
 // the kernel's.
 func ensureAddress(link netlink.Link, want netip.Addr) error {
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	have, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -141,12 +141,29 @@ func routedMesh(link netlink.Link) netip.Prefix {
 // ownRoutes lists the IPv6 routes of the main table that carry RouteProtocol.
 func ownRoutes() ([]netlink.Route, error) {
 	filter := &netlink.Route{Protocol: RouteProtocol, Table: unix.RT_TABLE_MAIN}
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, filter,
-		netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	routes, err := dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V6, filter,
+			netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
 	return routes, nil
+}
+
+// dump lists again when the kernel says that what it lists changed meanwhile,
+// which on a host that attaches endpoints all the time is no failure.
+func dump[T any](list func() ([]T, error)) ([]T, error) {
+	const tries = 5
+	var out []T
+	var err error
+	for range tries {
+		out, err = list()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return out, err
 }
 
 func deviceRoute(link netlink.Link, mesh netip.Prefix) *netlink.Route {

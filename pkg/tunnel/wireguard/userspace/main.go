@@ -43,7 +43,7 @@ func (o Options) Args() []string {
 		Command,
 		"--device", o.Device,
 		"--mtu", strconv.Itoa(o.MTU),
-		"--ready-fd", fmt.Sprint(o.ReadyFD),
+		"--ready-fd", strconv.Itoa(o.ReadyFD),
 		"--log-level", o.LogLevel.String(),
 	}
 }
