@@ -128,19 +128,48 @@ func (w *world) told(envs ...*wire.Envelope) (int, []string) {
 
 func TestRecordsThatAreRefused(t *testing.T) {
 	w := newWorld(t)
-	edge, other := w.admit(w.ca, "edge", RoleEdge), w.admit(w.ca, "other", RoleEdge)
+	edge := w.admit(w.ca, "edge", RoleEdge)
+	if n, why := w.told(w.signed(edge, w.record(edge))); n != 1 {
+		t.Fatalf("a node was refused: %v", why)
+	}
+	endpoint := Record{Kind: KindEndpoint, Key: endpointKey(edge.cred.id, "e"), Payload: []byte("p")}
+	for name, c := range w.refused(edge, endpoint) {
+		t.Run(name, func(t *testing.T) {
+			if n, why := w.told(c.env); n != 0 || !slices.Equal(why, []string{c.want}) {
+				t.Errorf("got %d news, refusals %v, want %s", n, why, c.want)
+			}
+		})
+	}
+	if n, why := w.told(w.signed(edge, endpoint)); n != 1 {
+		t.Errorf("the good one was refused: %v", why)
+	}
+	w.now = w.now.Add(2 * certificateLifetime)
+	endpoint.Key += "2"
+	if n, why := w.told(w.signed(edge, endpoint)); n != 0 || !slices.Equal(why, []string{refusedCertificate}) {
+		t.Errorf("a node whose certificate has expired: %d news, %v", n, why)
+	}
+}
+
+// refusedCase is a record that is not to be believed, and why not.
+type refusedCase struct {
+	env  *wire.Envelope
+	want string
+}
+
+// refused makes records that are all but the good one of a node.
+func (w *world) refused(edge *node, endpoint Record) map[string]refusedCase {
+	t := w.t
+	t.Helper()
+	other := w.admit(w.ca, "other", RoleEdge)
 	foreignCA, err := newAuthority(t.TempDir(), w.now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	foreign := w.admit(foreignCA, "foreign", RoleAuthority)
 	stranger := w.admit(w.ca, "stranger", RoleEdge)
-	for _, n := range []*node{edge, other} {
-		if n, why := w.told(w.signed(n, w.record(n))); n != 1 {
-			t.Fatalf("a node was refused: %v", why)
-		}
+	if n, why := w.told(w.signed(other, w.record(other))); n != 1 {
+		t.Fatalf("a node was refused: %v", why)
 	}
-	endpoint := Record{Kind: KindEndpoint, Key: endpointKey(edge.cred.id, "e"), Payload: []byte("p")}
 	with := func(change func(*Record)) Record {
 		r := endpoint
 		change(&r)
@@ -158,10 +187,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		Version: versionAt(w.now.Add(time.Second)), Payload: w.record(edge).Payload,
 	})
 
-	for name, c := range map[string]struct {
-		env  *wire.Envelope
-		want string
-	}{
+	return map[string]refusedCase{
 		"a forged signature":           {forged, refusedSignature},
 		"signed by another's key":      {w.signed(other, with(func(r *Record) { r.Node = edge.cred.id })), refusedSignature},
 		"another's endpoint":           {w.signed(other, endpoint), refusedAuthor},
@@ -182,19 +208,6 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		"an unknown kind":              {w.signed(edge, with(func(r *Record) { r.Kind = "x" })), refusedKind},
 		"a bad key":                    {w.signed(edge, with(func(r *Record) { r.Key += "/x" })), refusedKey},
 		"a long key":                   {w.signed(edge, with(func(r *Record) { r.Key += string(make([]byte, MaxKey)) })), refusedKey},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if n, why := w.told(c.env); n != 0 || !slices.Equal(why, []string{c.want}) {
-				t.Errorf("got %d news, refusals %v, want %s", n, why, c.want)
-			}
-		})
-	}
-	if n, why := w.told(w.signed(edge, endpoint)); n != 1 {
-		t.Errorf("the good one was refused: %v", why)
-	}
-	w.now = w.now.Add(2 * certificateLifetime)
-	if n, why := w.told(w.signed(edge, with(func(r *Record) { r.Key += "2" }))); n != 0 || !slices.Equal(why, []string{refusedCertificate}) {
-		t.Errorf("a node whose certificate has expired: %d news, %v", n, why)
 	}
 }
 

@@ -59,24 +59,9 @@ func TestComparisonMakesReplicasEqual(t *testing.T) {
 		}
 		offer(w.signed(authors[rand.IntN(2)], rec))
 	}
-	meet := func(a, b *replica) {
-		push, want, err := a.compare(b.summarize(a.table.digest()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.apply(envelopesOf(push))
-		var got []*entry
-		for _, k := range want {
-			got = append(got, b.table.get(k))
-		}
-		a.apply(envelopesOf(got))
-		if !slices.Equal(a.table.digest(), b.table.digest()) {
-			t.Fatal("the digests differ after a comparison")
-		}
-	}
-	meet(replicas[0], replicas[1])
-	meet(replicas[1], replicas[2])
-	meet(replicas[2], replicas[0])
+	meet(t, replicas[0], replicas[1])
+	meet(t, replicas[1], replicas[2])
+	meet(t, replicas[2], replicas[0])
 	for _, r := range replicas {
 		all := r.table.entries(func(*entry) bool { return true })
 		if len(all) > len(newest) {
@@ -89,6 +74,24 @@ func TestComparisonMakesReplicasEqual(t *testing.T) {
 		}
 	}
 	checkTable(t, replicas[0].table)
+}
+
+// meet lets two replicas compare and exchange what differs.
+func meet(t *testing.T, a, b *replica) {
+	t.Helper()
+	push, want, err := a.compare(b.summarize(a.table.digest()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.apply(envelopesOf(push))
+	var got []*entry
+	for _, k := range want {
+		got = append(got, b.table.get(k))
+	}
+	a.apply(envelopesOf(got))
+	if !slices.Equal(a.table.digest(), b.table.digest()) {
+		t.Fatal("the digests differ after a comparison")
+	}
 }
 
 // checkTable compares what a table keeps up by steps with what follows from its
