@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -25,7 +26,8 @@ func run(args []string) int {
 	app := newApp()
 	if err := app.RunContext(context.Background(), args); err != nil {
 		fmt.Fprintf(os.Stderr, "edgenetd: %v\n", err)
-		if _, usage := err.(usageError); usage {
+		var usage usageError
+		if errors.As(err, &usage) {
 			return 2
 		}
 		return 1

@@ -25,7 +25,6 @@ type network struct {
 	tunnels *tunnels
 	log     *slog.Logger
 	dirty   chan struct{}
-	changed func()
 
 	// mu serializes rounds: the loop's, and those of attach and detach, which
 	// answer only when the kernel is as asked.
