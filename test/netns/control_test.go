@@ -19,7 +19,9 @@ func TestCurlDrivesTheControlSocket(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
 	host := l.Mesh("edge-1")[0]
-	var nodes struct{ Nodes []struct{ Name, State string } }
+	var nodes struct {
+		Nodes []struct{ Name, State string }
+	}
 	curl(t, host, "NodeService/ListNodes", `{}`, &nodes)
 	if len(nodes.Nodes) != 1 || nodes.Nodes[0].Name != "edge-1" || nodes.Nodes[0].State != "alive" {
 		t.Errorf("ListNodes gave %+v", nodes)
@@ -96,12 +98,14 @@ func TestAWatchShowsEveryChange(t *testing.T) {
 		return seen.has("added node edge-1", "added node edge-2", "added vpc old", "synced")
 	})
 	hosts[0].VPC("blue", "10.0.0.0/24")
-	hosts[0].Group("blue", "all", open)
+	hosts[0].Group("blue", "all")
 	web := hosts[0].Container("web")
 	web.Attach("blue", "10.0.0.2", "all")
 	l.Await("the watch tells of what was made", func() error {
-		return seen.has("added vpc blue", "added group all", "modified group all", "added endpoint web")
+		return seen.has("added vpc blue", "added group all", "added endpoint web")
 	})
+	hosts[0].AddRule("blue", "all", open)
+	l.Await("the watch tells of the new rule", func() error { return seen.has("modified group all") })
 	web.Detach()
 	hosts[0].MustCtl("group", "delete", "all", "--vpc", "blue")
 	hosts[0].MustCtl("vpc", "delete", "blue")

@@ -124,7 +124,7 @@ func TestEveryNodeAnswersForTheWholeMesh(t *testing.T) {
 	edge1.CtlFails([]string{"blue"}, "vpc", "delete", "blue")
 
 	web.Detach()
-	hosts[0].MustCtl("vpc", "delete", "blue")
+	l.Await("the VPC can be deleted", func() error { return shows(hosts[0], "vpc", "delete", "blue") })
 	for _, host := range hosts {
 		l.Await(host.Name+" has forgotten the VPC", func() error {
 			var vpcs, groups []struct{ Name string }

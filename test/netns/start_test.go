@@ -80,7 +80,7 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 // refused expects that the daemon does not start, and names the word.
 func refused(t *testing.T, host *lab.Host, word string) {
 	t.Helper()
-	if said := host.StartFails(); !strings.Contains(said, word) {
+	if said := host.StartFails(); !strings.Contains(strings.ToLower(said), strings.ToLower(word)) {
 		t.Errorf("want %q in what edgenetd said:\n%s", word, said)
 	}
 }

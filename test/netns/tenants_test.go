@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"fmt"
 	"testing"
 
 	"edgenet.dev/edgenet/test/netns/lab"
@@ -37,6 +38,15 @@ func twoTenants(l *lab.Lab) (hosts []*lab.Host, blue, red tenant) {
 	red = tenant{
 		web: attach(edge1, "red-web", "red", "10.0.0.2"),
 		db:  attach(edge2, "red-db", "red", "10.0.0.3"),
+	}
+	for _, host := range hosts {
+		l.Await(host.Name+" knows all five endpoints", func() error {
+			endpoints, err := host.Endpoints()
+			if err == nil && len(endpoints) != 5 {
+				err = fmt.Errorf("endpoints %v", endpoints)
+			}
+			return err
+		})
 	}
 	return hosts, blue, red
 }
