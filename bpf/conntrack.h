@@ -210,6 +210,7 @@ static __noinline enum reason track(struct __sk_buff *skb, const struct packet *
 	fresh.generation = pkt->generation;
 	fresh.seen = now;
 	fresh.origin = direction;
+	advance(&fresh, pkt, direction);
 	bpf_map_update_elem(&flows, &key, &fresh, BPF_ANY);
 	return REASON_NONE;
 }
