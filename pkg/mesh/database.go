@@ -45,10 +45,12 @@ type database struct {
 // read and written.
 func openDatabase(dir string) (db *database, err error) {
 	path := filepath.Join(dir, databaseFile)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverCorruption(path, &err)
-	b, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: databaseTimeout, FreelistType: bbolt.FreelistMapType,
-	})
+	if err := ensureDatabase(path); err != nil {
+		return nil, err
+	}
+	b, err := bbolt.Open(path, 0o600, databaseOptions())
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("open database %s: another process has it open: stop the other edgenetd or give this one its own state directory", path)
@@ -56,6 +58,9 @@ func openDatabase(dir string) (db *database, err error) {
 		return nil, corruptDatabase(path, err)
 	case err != nil:
 		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	if err := checkLength(b); err != nil {
+		return nil, errors.Join(corruptDatabase(path, err), b.Close())
 	}
 	db = &database{DB: b}
 	err = b.Update(func(tx *bbolt.Tx) error {
@@ -70,6 +75,51 @@ func openDatabase(dir string) (db *database, err error) {
 		return nil, errors.Join(fmt.Errorf("write database %s: %w", path, err), b.Close())
 	}
 	return db, nil
+}
+
+func databaseOptions() *bbolt.Options {
+	return &bbolt.Options{Timeout: databaseTimeout, FreelistType: bbolt.FreelistMapType}
+}
+
+// ensureDatabase makes an empty database where there is no file. It appears
+// whole: an empty file, which bbolt would take for a new database, is damage.
+func ensureDatabase(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.Size() == 0:
+		return corruptDatabase(path, errors.New("it is empty"))
+	case err == nil:
+		return nil
+	case !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("open database: %w", err)
+	}
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("make database %s: %w", path, err)
+	}
+	b, err := bbolt.Open(fresh, 0o600, databaseOptions())
+	if err != nil {
+		return fmt.Errorf("make database %s: %w", path, err)
+	}
+	if err := errors.Join(b.Sync(), b.Close(), os.Rename(fresh, path)); err != nil {
+		return fmt.Errorf("make database %s: %w", path, err)
+	}
+	return nil
+}
+
+// checkLength finds a file that was cut short. bbolt would only find out when it
+// reads what is gone, or write over it.
+func checkLength(b *bbolt.DB) error {
+	info, err := os.Stat(b.Path())
+	if err != nil {
+		return err
+	}
+	return b.View(func(tx *bbolt.Tx) error {
+		if tx.Size() > info.Size() {
+			return fmt.Errorf("it is cut short: %d bytes of %d", info.Size(), tx.Size())
+		}
+		return nil
+	})
 }
 
 // isCorrupt tells whether bbolt found a file that is not its own.

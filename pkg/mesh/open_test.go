@@ -173,7 +173,9 @@ func TestADamagedDatabaseIsSaidToBe(t *testing.T) {
 	}
 	for name, damage := range map[string]func([]byte) []byte{
 		"rubbish":       func([]byte) []byte { return bytes.Repeat([]byte("rubbish!"), 4096) },
+		"empty":         func([]byte) []byte { return nil },
 		"short":         func(b []byte) []byte { return b[:100] },
+		"two pages":     func(b []byte) []byte { return b[:2*os.Getpagesize()] },
 		"cut off":       func(b []byte) []byte { return b[:5*os.Getpagesize()] },
 		"pages erased":  func(b []byte) []byte { clear(b[2*os.Getpagesize():]); return b },
 		"pages garbled": func(b []byte) []byte { copy(b[2*os.Getpagesize():], bytes.Repeat([]byte{0xff}, len(b))); return b },
