@@ -99,6 +99,8 @@ int from_endpoint(struct __sk_buff *skb)
 		return drop(ep->slot, REASON_SUPERSEDED);
 	if (skb->vlan_present)
 		return drop(ep->slot, REASON_UNSUPPORTED_PROTOCOL);
+	if (skb->mark == TRANSLATED && skb->protocol == bpf_htons(ETH_P_IPV6))
+		return forward_again(skb, ep);
 	if (skb->protocol == bpf_htons(ETH_P_ARP))
 		return handle_arp(skb, ep);
 	if (skb->protocol != bpf_htons(ETH_P_IP))

@@ -9,6 +9,9 @@
 
 #include <linux/if_packet.h>
 
+/* Marks a packet that is on its way from this program to this program. */
+#define TRANSLATED 0x656e7470
+
 static __always_inline __u64 current_generation(void)
 {
 	__u32 zero = 0;
@@ -99,12 +102,34 @@ static __always_inline int forward(struct __sk_buff *skb, struct iphdr *ip,
 		return drop(from->slot, REASON_NO_TUNNEL);
 	if (wire_length(skb, pkt) > node->mtu)
 		return drop(from->slot, REASON_PACKET_TOO_BIG);
-	if (is_udp_gso(skb, pkt) && !(node->flags & NODE_UDP_GSO))
-		return drop(from->slot, REASON_UNSUPPORTED_OFFLOAD);
 	ifindex = node->ifindex;
 	reason = translate_out(skb, ip, pkt, node_prefix, prefix);
 	if (reason)
 		return drop(from->slot, reason);
 	count_tx(skb, from->slot, ETH_HLEN + pkt->length);
-	return bpf_redirect(ifindex, 0);
+	if (!is_udp_gso(skb, pkt))
+		return bpf_redirect(ifindex, 0);
+	skb->mark = TRANSLATED;
+	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+/*
+ * A large UDP packet comes in once more after its translation: the kernel would not change
+ * skb->protocol with it, but asks the Ethernet header when a packet enters a device. An endpoint
+ * cannot set a mark: it does not leave a namespace, a guest or a wire.
+ */
+static __always_inline int forward_again(struct __sk_buff *skb, const struct endpoint *from)
+{
+	struct overlay_header h;
+	struct node *node;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &h, IPV6_HEADER))
+		return drop(from->slot, REASON_MALFORMED);
+	if (h.source.prefix != node_prefix || h.source.address != from->address)
+		return drop(from->slot, REASON_SPOOFED_SOURCE);
+	node = bpf_map_lookup_elem(&nodes, &h.destination.prefix);
+	if (!node)
+		return drop(from->slot, REASON_NO_TUNNEL);
+	skb->mark = 0;
+	return bpf_redirect(node->ifindex, 0);
 }

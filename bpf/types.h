@@ -24,10 +24,6 @@ enum endpoint_flag {
 	ENDPOINT_SUPERSEDED = 1, /* answers for nothing, and nothing passes */
 };
 
-enum node_flag {
-	NODE_UDP_GSO = 1, /* the tunnel device takes UDP GSO whatever skb->protocol says */
-};
-
 /*
  * Why a packet was dropped. The names that people see are these, in lower case with dashes,
  * without the prefix. Append only: counters are kept by number across upgrades.
@@ -50,7 +46,6 @@ enum reason {
 	REASON_NO_ROUTE, /* the VPC has no such address */
 	REASON_NO_TUNNEL, /* no tunnel leads to the node that has the address */
 	REASON_PACKET_TOO_BIG,
-	REASON_UNSUPPORTED_OFFLOAD, /* a segmentation offload that cannot be translated */
 	REASON_TRANSLATION, /* the kernel refused to rewrite the packet */
 	REASON_UNKNOWN_MAC, /* the endpoint's MAC has not been learned yet */
 	REASON_NOT_OWNER, /* the node that sent it does not own its source address */
@@ -105,7 +100,6 @@ struct address {
 struct node {
 	__u32 ifindex; /* of the tunnel */
 	__u32 mtu; /* of the tunnel, bytes */
-	enum node_flag flags;
 };
 
 struct verdict_key {

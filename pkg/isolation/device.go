@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
-	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -128,15 +126,4 @@ func createTap(name string) (err error) {
 		return fmt.Errorf("make tap %s persistent: %w", name, err)
 	}
 	return nil
-}
-
-// hasFeature asks for one offload of a device. What cannot be asked has none.
-func hasFeature(device, feature string) bool {
-	tool, err := ethtool.NewEthtool()
-	if err != nil {
-		return false
-	}
-	defer tool.Close()
-	features, err := tool.Features(device)
-	return err == nil && features[strings.TrimSpace(feature)]
 }

@@ -98,14 +98,7 @@ type edgenetNode struct {
 	_       structs.HostLayout
 	Ifindex uint32
 	Mtu     uint32
-	Flags   edgenetNodeFlag
 }
-
-type edgenetNodeFlag uint32
-
-const (
-	edgenetNodeFlagNODE_UDP_GSO edgenetNodeFlag = 1
-)
 
 type edgenetReason uint32
 
@@ -127,13 +120,12 @@ const (
 	edgenetReasonREASON_NO_ROUTE             edgenetReason = 14
 	edgenetReasonREASON_NO_TUNNEL            edgenetReason = 15
 	edgenetReasonREASON_PACKET_TOO_BIG       edgenetReason = 16
-	edgenetReasonREASON_UNSUPPORTED_OFFLOAD  edgenetReason = 17
-	edgenetReasonREASON_TRANSLATION          edgenetReason = 18
-	edgenetReasonREASON_UNKNOWN_MAC          edgenetReason = 19
-	edgenetReasonREASON_NOT_OWNER            edgenetReason = 20
-	edgenetReasonREASON_FOREIGN_DESTINATION  edgenetReason = 21
-	edgenetReasonREASON_HOST_SERVICE         edgenetReason = 22
-	edgenetReasonREASON_MAX                  edgenetReason = 23
+	edgenetReasonREASON_TRANSLATION          edgenetReason = 17
+	edgenetReasonREASON_UNKNOWN_MAC          edgenetReason = 18
+	edgenetReasonREASON_NOT_OWNER            edgenetReason = 19
+	edgenetReasonREASON_FOREIGN_DESTINATION  edgenetReason = 20
+	edgenetReasonREASON_HOST_SERVICE         edgenetReason = 21
+	edgenetReasonREASON_MAX                  edgenetReason = 22
 )
 
 type edgenetState struct {

@@ -3,8 +3,6 @@ package isolation
 import (
 	"fmt"
 
-	"github.com/vishvananda/netlink"
-
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
@@ -143,19 +141,13 @@ func kernelEndpoint(key Key, e *Endpoint, w wired) edgenetEndpoint {
 // planNodes says which devices lead to which nodes.
 func (d *Datapath) planNodes(want *State, links linkTable, failed *ApplyError) map[uint64]edgenetNode {
 	planned := make(map[uint64]edgenetNode, len(want.Nodes))
-	flags := make(map[string]edgenetNodeFlag)
 	for prefix, n := range want.Nodes {
 		link := links.byName[n.Device]
 		if link == nil {
 			failed.other(fmt.Errorf("tunnel device %s to %v does not exist", n.Device, prefix))
 			continue
 		}
-		if _, ok := flags[n.Device]; !ok {
-			flags[n.Device] = nodeFlags(link)
-		}
-		planned[prefixWord(n.Prefix)] = edgenetNode{
-			Ifindex: uint32(link.Attrs().Index), Mtu: uint32(n.MTU), Flags: flags[n.Device],
-		}
+		planned[prefixWord(n.Prefix)] = edgenetNode{Ifindex: uint32(link.Attrs().Index), Mtu: uint32(n.MTU)}
 	}
 	return planned
 }
@@ -178,14 +170,4 @@ func planAddresses(want *State, endpoints map[uint32]edgenetEndpoint) map[edgene
 		planned[edgenetAddressKey{Vni: address.VNI, Address: address.Addr.As16()}] = value
 	}
 	return planned
-}
-
-// nodeFlags says what a tunnel device can take.
-func nodeFlags(link netlink.Link) edgenetNodeFlag {
-	// A TUN hands a large UDP packet to its process as it is; the kernel's own
-	// tunnels look at a protocol that is no longer true.
-	if link.Type() == "tuntap" && hasFeature(link.Attrs().Name, "tx-udp-segmentation") {
-		return edgenetNodeFlagNODE_UDP_GSO
-	}
-	return 0
 }

@@ -1,0 +1,199 @@
+package isolation
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// vnetHeader is the length of struct virtio_net_hdr before each frame of a tap.
+const vnetHeader = 10
+
+// vm is the guest's side of a tap.
+type vm struct {
+	t   testing.TB
+	tap *os.File
+}
+
+func (h *host) boot(device string) *vm {
+	h.t.Helper()
+	tap := in(h.space, func() (*os.File, error) {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		request, err := unix.NewIfreq(device)
+		if err != nil {
+			return nil, err
+		}
+		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+		if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+			return nil, errors.Join(err, unix.Close(fd))
+		}
+		return os.NewFile(uintptr(fd), device), nil
+	})
+	h.t.Cleanup(func() { _ = tap.Close() })
+	return &vm{h.t, tap}
+}
+
+func (v *vm) send(header, frame []byte) {
+	v.t.Helper()
+	if header == nil {
+		header = make([]byte, vnetHeader)
+	}
+	if _, err := v.tap.Write(append(header, frame...)); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// hears waits for a frame that is as wanted.
+func (v *vm) hears(wanted func(frame []byte) bool) {
+	v.t.Helper()
+	if err := v.tap.SetReadDeadline(time.Now().Add(answerWithin)); err != nil {
+		v.t.Fatal(err)
+	}
+	for buf := make([]byte, 70000); ; {
+		n, err := v.tap.Read(buf)
+		if err != nil {
+			v.t.Fatalf("guest hears nothing: %v", err)
+		}
+		if n > vnetHeader && wanted(buf[vnetHeader:n]) {
+			return
+		}
+	}
+}
+
+// tapEndpoint is web behind a tap, with its MAC to be learned.
+func tapEndpoint() Endpoint {
+	return Endpoint{
+		Key: webKey, Kind: KindTap, Device: "vm0", MTU: 1400, Address: webAddr,
+		Prefixes: []netip.Prefix{vpc}, Gateway: gateway, Ingress: allowAll, Egress: allowAll,
+	}
+}
+
+// A guest speaks, is spoken to, and sends large datagrams in one piece.
+//
+//	guest 10.0.0.2 on a, db 10.0.0.3 on a, far 10.0.0.4 on b
+func TestGuest(t *testing.T) {
+	a, b := newPair(t, AttachAuto)
+	db, far := newSpace(t), newSpace(t)
+	a.endpoint(testVNI, "db", "10.0.0.3", db)
+	a.put(tapEndpoint())
+	a.knows(testVNI, "10.0.0.4", nodeB)
+	b.endpoint(testVNI, "far", "10.0.0.4", far)
+	b.knows(testVNI, "10.0.0.2", nodeA)
+	a.apply()
+	b.apply()
+	guest := a.boot("vm0")
+
+	guest.send(nil, arpFrame(1, webMAC, webMAC, webAddr, gateway))
+	guest.hears(func(f []byte) bool {
+		return bytes.Equal(f[12:14], []byte{8, 6}) && bytes.Equal(f[:6], webMAC) && bytes.Equal(f[22:28], gatewayMAC)
+	})
+	if got := a.status(webKey).MAC; !bytes.Equal(got, webMAC) {
+		t.Errorf("learned %v", got)
+	}
+	db.serveUDP("10.0.0.3:53")
+	far.serveUDP("10.0.0.4:53")
+	for _, to := range []netip.Addr{dbAddr, farAddr} {
+		guest.send(nil, udp4(to, 5000, 53))
+		guest.hears(func(f []byte) bool {
+			return bytes.Equal(f[26:30], to.AsSlice()) && bytes.Equal(f[42:47], []byte("hello"))
+		})
+	}
+
+	// Three datagrams in one piece, as a guest with segmentation offload sends.
+	const segment = 1000
+	large := udpOf(3*segment, farAddr)
+	binary.BigEndian.PutUint16(large[36:], 53)
+	seed := uint16(sum(pseudo(webAddr.AsSlice(), farAddr.AsSlice(), 17, 8+3*segment), nil))
+	binary.BigEndian.PutUint16(large[40:], seed)
+	header := []byte{1, 5, 42, 0, 0, 0, 34, 0, 6, 0} // NEEDS_CSUM, GSO_UDP_L4, hdr_len, gso_size, csum_start, csum_offset
+	binary.NativeEndian.PutUint16(header[4:], segment)
+	guest.send(header, large)
+	for range 3 {
+		guest.hears(func(f []byte) bool {
+			return bytes.Equal(f[26:30], farAddr.AsSlice()) && f[23] == 17 && len(f) >= 42+segment
+		})
+	}
+}
+
+// A tap that was there before is used and left; one that was not goes.
+func TestTapsAreLeftAsTheyWere(t *testing.T) {
+	h := newHost(t, nodeA, AttachAuto)
+	in(h.space, func() (any, error) { return nil, createTap("vm0") })
+	h.put(tapEndpoint())
+	other := tapEndpoint()
+	other.Key, other.Device, other.Address = Key{otherVNI, "vm"}, "vm1", dbAddr
+	h.put(other)
+	h.apply()
+	if now := h.devices(); now != "lo vm0 vm1" {
+		t.Fatalf("devices: %s", now)
+	}
+	h.onlyProgram("vm0")
+	clear(h.state.Endpoints)
+	clear(h.state.Addresses)
+	h.apply()
+	if now := h.devices(); now != "lo vm0" {
+		t.Fatalf("devices: %s", now)
+	}
+	h.do(func() {
+		link, err := netlink.LinkByName("vm0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if own, err := h.dp.hasOwnProgram(link.Attrs().Index); own || err != nil {
+			t.Errorf("the datapath is still on vm0: %v", err)
+		}
+	})
+}
+
+// A bare-metal server that never speaks first, behind a device of the host's.
+//
+//	server 10.0.0.2 ── nic ── host, db 10.0.0.3
+func TestASilentServerIsFound(t *testing.T) {
+	h := newHost(t, nodeA, AttachAuto)
+	server, db := newSpace(t), newSpace(t)
+	in(h.space, func() (any, error) {
+		ns, err := openNamespace(server.path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = ns.close() }()
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "nic"
+		return nil, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: webMAC, PeerNamespace: netlink.NsFd(ns.fd())})
+	})
+	server.address("eth0", "10.0.0.2/24")
+	h.endpoint(testVNI, "db", "10.0.0.3", db)
+	e := tapEndpoint()
+	e.Kind, e.Device = KindDevice, "nic"
+	h.put(e)
+	h.apply()
+	eventually(t, func() error {
+		if h.status(webKey).MAC == nil {
+			h.apply()
+			return errors.New("no MAC")
+		}
+		return nil
+	})
+	db.reaches("10.0.0.2")
+	server.reaches("10.0.0.3")
+	link := in(h.space, func() (netlink.Link, error) { return netlink.LinkByName("nic") })
+	if link.Attrs().Promisc == 0 {
+		t.Error("the device takes only what is for its own MAC")
+	}
+	in(h.space, func() (any, error) { return nil, h.dp.Remove(t.Context()) })
+	link = in(h.space, func() (netlink.Link, error) { return netlink.LinkByName("nic") })
+	if link.Attrs().Promisc != 0 {
+		t.Error("the device is still promiscuous")
+	}
+}

@@ -1,0 +1,84 @@
+package isolation
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// control calls f with a connection's descriptor.
+func control(t testing.TB, c syscall.Conn, f func(fd int) error) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inner error
+	if err := errors.Join(raw.Control(func(fd uintptr) { inner = f(int(fd)) }), inner); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Large UDP sends are cut by the sender's stack, coalesced by the tunnel on
+// arrival, translated in one piece, and whole at the receiver.
+func TestUDPSegmentationAcrossHosts(t *testing.T) {
+	a, b := newPair(t, AttachAuto)
+	web, db := newSpace(t), newSpace(t)
+	a.endpoint(testVNI, "web", "10.0.0.2", web)
+	a.knows(testVNI, "10.0.0.3", nodeB)
+	b.endpoint(testVNI, "db", "10.0.0.3", db)
+	b.knows(testVNI, "10.0.0.2", nodeA)
+	a.apply()
+	b.apply()
+	web.reaches("10.0.0.3")
+
+	server := in(db, func() (net.PacketConn, error) { return net.ListenPacket("udp4", "10.0.0.3:53") }).(*net.UDPConn)
+	defer func() { _ = server.Close() }()
+	control(t, server, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) })
+	client := in(web, func() (net.Conn, error) { return net.Dial("udp4", "10.0.0.3:53") }).(*net.UDPConn)
+	defer func() { _ = client.Close() }()
+	const segment, count = 1000, 40
+	control(t, client, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, segment) })
+
+	// What one send brings may be coalesced or not; many are enough for both.
+	largest := 0
+	for round := range 50 {
+		sent := bytes.Repeat([]byte{byte(round), 1, 2, 3, 4, 5, 6, 7}, segment*count/8)
+		if _, err := client.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		got := receive(t, server, len(sent), &largest)
+		if !bytes.Equal(got, sent) {
+			t.Fatalf("round %d: %d bytes of %d, or others", round, len(got), len(sent))
+		}
+	}
+	if largest <= segment {
+		t.Error("no two datagrams arrived in one piece: the offload was not tested")
+	}
+}
+
+func receive(t testing.TB, c *net.UDPConn, size int, largest *int) []byte {
+	t.Helper()
+	var got []byte
+	for buf := make([]byte, 70000); len(got) < size; {
+		if err := c.SetReadDeadline(time.Now().Add(answerWithin)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := c.Read(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return got
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		*largest = max(*largest, n)
+		got = append(got, buf[:n]...)
+	}
+	return got
+}
