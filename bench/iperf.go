@@ -1,32 +1,106 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net/netip"
-
-	"edgenet.dev/edgenet/test/netns/lab"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
 )
 
-// stream sends over one TCP connection for some seconds and returns Gbit/s as
-// the receiver counted. The first second is left out.
-func stream(t lab.TB, from *lab.Container, to netip.Addr, seconds int) float64 {
-	t.Helper()
-	result := from.Runs("iperf3", "-c", to.String(), "-O", "1", "-t", fmt.Sprint(seconds), "-J")
-	var report struct {
-		Error string
-		End   struct {
-			SumReceived struct {
-				BitsPerSecond float64 `json:"bits_per_second"`
-			} `json:"sum_received"`
+// throughput returns how much one TCP stream carries over the way, in Mbit/s, as
+// the receiver counts it.
+func (y way) throughput(ctx context.Context, seconds int) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience+time.Duration(seconds)*time.Second)
+	defer cancel()
+	stop, err := y.serve(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("serve iperf3 on way %s: %w", y.name, err)
+	}
+	report, err := output(ctx, y.from, "iperf3", "--json", "--client", y.addr.String(), "--time", strconv.Itoa(seconds))
+	if err := errors.Join(err, stop()); err != nil {
+		return 0, fmt.Errorf("measure throughput of way %s: %w", y.name, err)
+	}
+	rate, err := receivedRate(report)
+	if err != nil {
+		return 0, fmt.Errorf("measure throughput of way %s: %w", y.name, err)
+	}
+	return rate / 1e6, nil
+}
+
+// serve starts a server for one client and returns when it listens, with the
+// function that ends it. Should this program be killed in between, the server
+// ends with its client.
+func (y way) serve(ctx context.Context) (stop func() error, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, "iperf3", "--server", "--one-off", "--forceflush")
+	cmd.WaitDelay = time.Second
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = within(y.to, cmd.Start)
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	drained := make(chan struct{})
+	listening := awaitLine(stdout, "listening", drained)
+	stop = func() error {
+		cancel()
+		<-drained
+		var ended *exec.ExitError
+		if err := cmd.Wait(); !errors.As(err, &ended) && !errors.Is(err, context.Canceled) {
+			return err
 		}
+		return nil // however it ended; the client has the figures
 	}
-	if err := json.Unmarshal([]byte(result.Stdout), &report); err != nil {
-		t.Fatalf("iperf3 to %s: exit %d: %v: %s", to, result.Code, err, result.Stderr)
+	if !<-listening {
+		return nil, errors.Join(errors.New("it does not listen"), stop())
 	}
-	rate := report.End.SumReceived.BitsPerSecond
-	if result.Code != 0 || rate <= 0 {
-		t.Fatalf("iperf3 to %s: exit %d: %s", to, result.Code, report.Error)
+	return stop, nil
+}
+
+// awaitLine tells whether a line with the word came, and reads on until the end.
+func awaitLine(from io.Reader, word string, drained chan<- struct{}) <-chan bool {
+	found := make(chan bool, 1)
+	go func() {
+		defer close(drained)
+		lines := bufio.NewScanner(from)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), word) {
+				found <- true
+				_, _ = io.Copy(io.Discard, from)
+				return
+			}
+		}
+		found <- false
+	}()
+	return found
+}
+
+// receivedRate reads iperf3's report: bits per second at the receiver.
+func receivedRate(report string) (float64, error) {
+	var parsed struct {
+		Error string `json:"error"`
+		End   struct {
+			Received struct {
+				Rate float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		} `json:"end"`
 	}
-	return rate / 1e9
+	if err := json.Unmarshal([]byte(report), &parsed); err != nil {
+		return 0, fmt.Errorf("read iperf3's report: %w", err)
+	}
+	if parsed.Error != "" {
+		return 0, fmt.Errorf("iperf3: %s", parsed.Error)
+	}
+	if parsed.End.Received.Rate <= 0 {
+		return 0, errors.New("iperf3: nothing was received")
+	}
+	return parsed.End.Received.Rate, nil
 }

@@ -1,110 +1,88 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
 	"regexp"
+	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/test/netns/lab"
 	"edgenet.dev/edgenet/test/netns/lab/agent"
 )
 
-// benchmark measures one or more named values in one setting.
-type benchmark struct {
-	// names of the results, in their order.
-	names []string
-	// measure is handed the names that are asked for.
-	measure func(t lab.TB, run options) []result
-}
-
-// all is every benchmark.
-var all = []benchmark{
-	{names: []string{"attach/p50", "attach/p99"}, measure: attachTime},
-	{names: []string{"overlay/rtt-added", "overlay/rtt-ratio"}, measure: roundTrip},
-	{
-		names:   []string{"overlay/tcp-vs-tunnel", "overlay/tcp-vs-vxlan", "overlay/tcp"},
-		measure: throughput,
-	},
-}
-
-// options say how to measure.
-type options struct {
-	// rounds of interleaved measurements.
-	rounds int
-	// seconds of each throughput measurement.
-	seconds int
-	// attaches are how many endpoints are attached.
-	attaches int
-}
-
 func main() {
 	agent.RunIfAsked()
-	if err := run(); err != nil {
+	only := flag.String("only", "", "measure only what this regular `expression` matches")
+	out := flag.String("out", "bench/results.json", "`file` for the results")
+	effort := effort{}
+	flag.IntVar(&effort.rounds, "rounds", 7, "interleaved `rounds` of each comparison, at least 5")
+	flag.IntVar(&effort.seconds, "seconds", 2, "`length` of a throughput sample in seconds")
+	flag.Parse()
+	chosen, err := regexp.Compile(*only)
+	if err != nil || flag.NArg() > 0 || effort.rounds < leastRounds || effort.seconds < 1 {
+		fmt.Fprintf(os.Stderr, "bench: wrong usage; err=%v args=%q rounds=%d seconds=%d\n",
+			err, flag.Args(), effort.rounds, effort.seconds)
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	if err := run(ctx, chosen, effort, *out); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
-		os.Exit(1)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
 	}
 }
 
-func run() error {
-	only := flag.String("only", "", "measure what matches this `REGEXP`")
-	out := flag.String("out", "bench/results.json", "write the results to `FILE`")
-	var how options
-	flag.IntVar(&how.rounds, "rounds", 5, "rounds of interleaved measurements")
-	flag.IntVar(&how.seconds, "seconds", 3, "seconds of each throughput measurement")
-	flag.IntVar(&how.attaches, "attaches", 200, "endpoints to attach")
-	flag.Parse()
-	wanted, err := regexp.Compile(*only)
+// run measures, prints the table and writes the file. Nothing is written unless
+// all that was chosen was measured: a part could pass for the whole.
+func run(ctx context.Context, chosen *regexp.Regexp, effort effort, file string) error {
+	results, err := measure(ctx, chosen, effort, os.Stderr)
 	if err != nil {
-		return fmt.Errorf("parse -only: %w", err)
+		return err
 	}
-	if how.rounds < 1 || how.seconds < 1 || how.attaches < 1 {
-		return errors.New("-rounds, -seconds and -attaches must be above zero")
+	if err := printTable(os.Stdout, results); err != nil {
+		return fmt.Errorf("print table: %w", err)
+	}
+	return writeResults(file, results)
+}
+
+// measure runs the benchmarks that give a chosen row, in a lab that is taken
+// down and checked for leftovers afterwards.
+func measure(ctx context.Context, chosen *regexp.Regexp, effort effort, log io.Writer) ([]result, error) {
+	picked := pick(chosen)
+	if len(picked) == 0 {
+		return nil, fmt.Errorf("choose what to measure: %q matches nothing", chosen)
 	}
 	lab.Sweep()
 	remove, err := lab.Build()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer remove()
-	results, err := measureAll(wanted, how)
-	if len(results) == 0 && err == nil {
-		return fmt.Errorf("no benchmark matches %q", wanted)
-	}
-	printTable(os.Stdout, results)
-	return errors.Join(err, write(*out, results))
-}
-
-// measureAll runs the benchmarks that have a wanted name, each in a lab of its
-// own. One that could not measure stops no other.
-func measureAll(wanted *regexp.Regexp, how options) ([]result, error) {
 	var results []result
-	var problems []error
-	for _, each := range all {
-		if !anyMatches(wanted, each.names) {
-			continue
-		}
-		fmt.Fprintf(os.Stderr, "bench: measuring %v\n", each.names)
-		err := lab.Run(each.names[0], os.Stderr, func(t lab.TB) {
-			for _, one := range each.measure(t, how) {
-				if wanted.MatchString(one.Name) {
-					results = append(results, one)
-				}
+	err = lab.Run("bench", log, func(t lab.TB) {
+		w := newWorld(ctx, t, effort)
+		for _, b := range picked {
+			found, err := b.run(w)
+			if err != nil {
+				t.Fatalf("measure %v: %v", b.rows, err)
 			}
-		})
-		if err != nil {
-			problems = append(problems, fmt.Errorf("measure %s: %w", each.names[0], err))
+			results = append(results, found...)
 		}
+	})
+	if ctx.Err() != nil {
+		return nil, errors.Join(errors.New("interrupted"), err)
 	}
-	return results, errors.Join(problems...)
-}
-
-func anyMatches(wanted *regexp.Regexp, names []string) bool {
-	for _, name := range names {
-		if wanted.MatchString(name) {
-			return true
-		}
+	if err != nil {
+		return nil, err
 	}
-	return false
+	return slices.DeleteFunc(results, func(r result) bool { return !chosen.MatchString(r.Name) }), nil
 }

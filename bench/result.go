@@ -3,86 +3,66 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"math"
 	"os"
-	"slices"
-	"text/tabwriter"
+	"path/filepath"
 )
 
-// result is one measured value, as bench/results.json has it.
+// result is one row, as it is written to the file.
 type result struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	// Unit of the value and of the samples; "ratio" has none.
-	Unit string `json:"unit"`
-	// Target is the promise, such as ">= 0.95"; empty if it is only reported.
-	Target string `json:"target"`
-	// Pass is true when the target is met or there is none.
-	Pass bool `json:"pass"`
-	// Samples are the single measurements, in their order.
+	Unit  string  `json:"unit"`
+	// Target is nil for a row that is only information.
+	Target *float64 `json:"target"`
+	Pass   bool     `json:"pass"`
+	// Samples are what Value was computed of, in the order they were taken.
 	Samples []float64 `json:"samples"`
+
+	sign string
 }
 
-// atLeast is a result with a lower bound.
-func atLeast(bound float64, name string, value float64, unit string, samples []float64) result {
-	return result{name, value, unit, fmt.Sprintf(">= %g", bound), value >= bound, samples}
+// medianOf makes the row whose value is the median of the samples.
+func medianOf(name, unit string, samples []float64) result {
+	return rowOf(name, unit, samples, median)
 }
 
-// atMost is a result with an upper bound.
-func atMost(bound float64, name string, value float64, unit string, samples []float64) result {
-	return result{name, value, unit, fmt.Sprintf("<= %g", bound), value <= bound, samples}
-}
-
-// reported is a result without a bound.
-func reported(name string, value float64, unit string, samples []float64) result {
-	return result{name, value, unit, "", true, samples}
-}
-
-// percentile is the nearest-rank percentile of at least one sample.
-func percentile(samples []float64, percent float64) float64 {
-	sorted := slices.Sorted(slices.Values(samples))
-	rank := int(math.Ceil(percent / 100 * float64(len(sorted))))
-	return sorted[max(rank, 1)-1]
-}
-
-func median(samples []float64) float64 {
-	sorted := slices.Sorted(slices.Values(samples))
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
+// rowOf makes a row without a target.
+func rowOf(name, unit string, samples []float64, summarize func([]float64) float64) result {
+	rounded := make([]float64, len(samples))
+	for i, sample := range samples {
+		rounded[i] = round4(sample)
 	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	return result{Name: name, Unit: unit, Value: round4(summarize(rounded)), Pass: true, Samples: rounded}
 }
 
-// printTable shows the results to a person.
-func printTable(to io.Writer, results []result) {
-	table := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "NAME\tVALUE\tUNIT\tTARGET\tPASS\tSAMPLES (MIN..MAX)")
-	for _, r := range results {
-		target, pass := r.Target, "yes"
-		if target == "" {
-			target, pass = "-", "-"
-		} else if !r.Pass {
-			pass = "NO"
-		}
-		_, _ = fmt.Fprintf(table, "%s\t%.3f\t%s\t%s\t%s\t%d (%.3f..%.3f)\n", r.Name, r.Value, r.Unit, target, pass,
-			len(r.Samples), slices.Min(r.Samples), slices.Max(r.Samples))
-	}
-	_ = table.Flush()
+// atLeast gives the row a target that its value must not be below.
+func (r result) atLeast(target float64) result {
+	r.Target, r.sign, r.Pass = &target, ">=", r.Value >= target
+	return r
 }
 
-// write puts the results into a file, for programs.
-func write(path string, results []result) error {
-	if results == nil {
-		results = []result{}
-	}
-	bytes, err := json.MarshalIndent(results, "", "  ")
+// atMost gives the row a target that its value must not exceed.
+func (r result) atMost(target float64) result {
+	r.Target, r.sign, r.Pass = &target, "<=", r.Value <= target
+	return r
+}
+
+// writeResults writes the rows as a JSON list. A reader sees the old file or
+// the new one, never a part.
+func writeResults(path string, results []result) error {
+	text, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode results: %w", err)
 	}
-	if err := os.WriteFile(path, append(bytes, '\n'), 0o644); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("make directory of results: %w", err)
+	}
+	partial := path + ".partial"
+	if err := os.WriteFile(partial, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("write results: %w", err)
+	}
+	if err := os.Rename(partial, path); err != nil {
+		return fmt.Errorf("put results in place: %w", err)
 	}
 	return nil
 }

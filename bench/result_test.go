@@ -1,33 +1,100 @@
 package main
 
-import "testing"
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
 
-func TestPercentileIsTheNearestRank(t *testing.T) {
-	var samples []float64
-	for i := 200; i >= 1; i-- {
-		samples = append(samples, float64(i))
-	}
-	for percent, want := range map[float64]float64{50: 100, 99: 198, 100: 200, 0: 1} {
-		if got := percentile(samples, percent); got != want {
-			t.Errorf("percentile %g is %g, want %g", percent, got, want)
+func TestTargetsDecideThePass(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		row  result
+		pass bool
+	}{
+		{"no target", medianOf("x", "us", []float64{99}), true},
+		{"below a lower bound", medianOf("x", "ratio", []float64{0.94}).atLeast(0.95), false},
+		{"at a lower bound", medianOf("x", "ratio", []float64{0.95}).atLeast(0.95), true},
+		{"at an upper bound", medianOf("x", "ms", []float64{10}).atMost(10), true},
+		{"above an upper bound", medianOf("x", "ms", []float64{10.01}).atMost(10), false},
+	} {
+		if test.row.Pass != test.pass {
+			t.Errorf("%s: pass is %t", test.name, test.row.Pass)
 		}
 	}
 }
 
-func TestMedianOfEvenAndOddCounts(t *testing.T) {
-	if got := median([]float64{3, 1, 2}); got != 2 {
-		t.Errorf("median of three is %g, want 2", got)
-	}
-	if got := median([]float64{4, 1, 2, 3}); got != 2.5 {
-		t.Errorf("median of four is %g, want 2.5", got)
+func TestValueIsThatOfTheSamplesAsWritten(t *testing.T) {
+	row := medianOf("x", "ratio", []float64{0.949961, 0.9, 2})
+	if row.Value != 0.95 || !slices.Contains(row.Samples, row.Value) {
+		t.Errorf("value %g of samples %v", row.Value, row.Samples)
 	}
 }
 
-func TestBoundsDecideThePass(t *testing.T) {
-	if atLeast(0.95, "x", 0.94, "ratio", nil).Pass || !atLeast(0.95, "x", 0.95, "ratio", nil).Pass {
-		t.Error("a lower bound is wrong at its edge")
+func TestResultsAreAListOfSixFields(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "results.json")
+	rows := []result{
+		medianOf("overlay/x", "ratio", []float64{0.5, 0.7, 0.6}).atLeast(0.95),
+		medianOf("overlay/y", "us", []float64{3}),
 	}
-	if atMost(10, "x", 10.1, "ms", nil).Pass || !atMost(10, "x", 10, "ms", nil).Pass {
-		t.Error("an upper bound is wrong at its edge")
+	for range 2 { // the second replaces the first
+		if err := writeResults(path, rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read []map[string]any
+	if err := json.Unmarshal(text, &read); err != nil {
+		t.Fatal(err)
+	}
+	if len(read) != 2 {
+		t.Fatalf("%d rows, want 2:\n%s", len(read), text)
+	}
+	for _, field := range []string{"name", "value", "unit", "target", "pass", "samples"} {
+		for _, row := range read {
+			if _, ok := row[field]; !ok || len(row) != 6 {
+				t.Errorf("want six fields with %s: %v", field, row)
+			}
+		}
+	}
+	if read[0]["value"] != 0.6 || read[0]["target"] != 0.95 || read[0]["pass"] != false {
+		t.Errorf("a missed target is written as %v", read[0])
+	}
+	if read[1]["target"] != nil || read[1]["pass"] != true {
+		t.Errorf("a row without a target is written as %v", read[1])
+	}
+	if left, _ := filepath.Glob(filepath.Dir(path) + "/*"); len(left) != 1 {
+		t.Errorf("files left: %v", left)
+	}
+}
+
+func TestTableSaysWhatWasMissed(t *testing.T) {
+	var out strings.Builder
+	err := printTable(&out, []result{
+		medianOf("overlay/good", "ratio", []float64{1, 2, 3}).atLeast(0.95),
+		medianOf("overlay/bad", "ms", []float64{11}).atMost(10),
+		medianOf("overlay/known", "us", []float64{5}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	for i, words := range [][]string{
+		{"NAME", "TARGET"},
+		{"overlay/good", ">= 0.95", "ok", "3, 1 to 3"},
+		{"overlay/bad", "<= 10", "MISSED"},
+		{"overlay/known", "-"},
+	} {
+		for _, word := range words {
+			if !strings.Contains(lines[i], word) {
+				t.Errorf("line %d: want %q in %q", i, word, lines[i])
+			}
+		}
 	}
 }
