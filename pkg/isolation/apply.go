@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 )
@@ -87,7 +88,7 @@ func (d *Datapath) Apply(ctx context.Context, want State) error {
 	wires := d.wire(ctx, &want, links, failed)
 	failed.other(d.attachTunnels(&want, links))
 	d.fill(&want, links, wires, failed)
-	d.raise(wires, failed)
+	d.raise(&want, wires, failed)
 	d.ask(&want, wires)
 	return failed.orNil()
 }
@@ -141,7 +142,7 @@ func (d *Datapath) wireOne(e *Endpoint, links linkTable) (w wired, err error) {
 	if err != nil {
 		return w, err
 	}
-	return w, d.ensureAttached(int(w.ifindex), d.fromEndpoint)
+	return w, d.attachEndpoint(e.Kind, w)
 }
 
 // attachTunnels puts the datapath on the tunnels that are there, and takes it
@@ -154,7 +155,7 @@ func (d *Datapath) attachTunnels(want *State, links linkTable) error {
 			errs = append(errs, fmt.Errorf("tunnel device %s does not exist", name))
 			continue
 		}
-		if err := d.ensureAttached(link.Attrs().Index, d.fromTunnel); err != nil {
+		if err := d.ensureAttached(d.hook, link.Attrs().Index, d.fromTunnel); err != nil {
 			errs = append(errs, fmt.Errorf("attach to tunnel device %s: %w", name, err))
 		}
 	}
@@ -162,7 +163,7 @@ func (d *Datapath) attachTunnels(want *State, links linkTable) error {
 }
 
 // raise brings the devices up, now that the datapath guards them.
-func (d *Datapath) raise(wires map[Key]wired, failed *ApplyError) {
+func (d *Datapath) raise(want *State, wires map[Key]wired, failed *ApplyError) {
 	for key, w := range wires {
 		if w.up {
 			continue
@@ -174,6 +175,12 @@ func (d *Datapath) raise(wires map[Key]wired, failed *ApplyError) {
 		}
 		if err := d.nl.LinkSetUp(link); err != nil {
 			failed.endpoint(key, fmt.Errorf("bring up %s: %w", w.name, err))
+			continue
+		}
+		link.Attrs().Flags |= net.FlagUp
+		if e := want.Endpoints[key]; w.inode != 0 {
+			e.Key = key
+			d.markChecked(&e, link, w.inode)
 		}
 	}
 }

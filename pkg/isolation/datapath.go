@@ -45,10 +45,14 @@ type Datapath struct {
 	log  *slog.Logger
 	now  func() time.Time
 	nl   *netlink.Handle
-	hook hook
 	maps *edgenetMaps
+	// hook is for tunnels, taps and devices.
+	hook, vethHook hook
+	// inode is of the network namespace that all of this is in.
+	inode uint64
 
 	fromEndpoint, fromTunnel *ebpf.Program
+	programIDs               map[*ebpf.Program]ebpf.ProgramID
 
 	mu     sync.Mutex
 	tables *tables
@@ -83,12 +87,17 @@ func Open(ctx context.Context, cfg Config) (*Datapath, error) {
 }
 
 func (d *Datapath) open() error {
-	hook, err := newHook(d.nl, d.cfg.Attach)
-	if err != nil {
+	var err error
+	if d.inode, err = hostInode(); err != nil {
 		return err
 	}
-	d.hook = hook
+	if err := d.chooseHooks(); err != nil {
+		return err
+	}
 	if err := d.load(); err != nil {
+		return err
+	}
+	if err := d.readIDs(); err != nil {
 		return err
 	}
 	tables, err := openTables(d.maps)
@@ -96,6 +105,19 @@ func (d *Datapath) open() error {
 		return err
 	}
 	d.tables = tables
+	return nil
+}
+
+// readIDs asks for the programs' ids once: they are compared often.
+func (d *Datapath) readIDs() error {
+	d.programIDs = make(map[*ebpf.Program]ebpf.ProgramID)
+	for _, p := range []*ebpf.Program{d.fromEndpoint, d.fromTunnel} {
+		info, err := p.Info()
+		if err != nil {
+			return fmt.Errorf("read program: %w", err)
+		}
+		d.programIDs[p], _ = info.ID()
+	}
 	return nil
 }
 

@@ -13,7 +13,10 @@ type Mode uint8
 
 // The ways to attach a program.
 const (
-	// AttachAuto is tcx where the kernel has it (6.6 and later), else clsact.
+	// AttachAuto is tcx where the kernel has it (6.6 and later), else clsact;
+	// but a new veth gets its program by clsact in any case. Attaching by tcx
+	// waits for an RCU grace period, 11 to 18 ms where it was measured, with the
+	// kernel's network configuration locked: more than a whole attach may take.
 	AttachAuto Mode = iota
 	// AttachTCX is BPF_PROG_ATTACH.
 	AttachTCX
@@ -33,25 +36,25 @@ type hook interface {
 	detach(ifindex int, program *ebpf.Program) error
 }
 
-// newHook chooses the hook for a mode.
-func newHook(nl *netlink.Handle, mode Mode) (hook, error) {
-	switch mode {
+// chooseHooks sets the hooks for a mode.
+func (d *Datapath) chooseHooks() error {
+	switch d.cfg.Attach {
 	case AttachTCX:
-		return tcx{}, nil
+		d.hook, d.vethHook = tcx{}, tcx{}
 	case AttachClsact:
-		return clsact{nl}, nil
+		d.hook, d.vethHook = clsact{d.nl}, clsact{d.nl}
 	case AttachAuto:
+		d.hook, d.vethHook = tcx{}, clsact{d.nl}
 		_, err := tcx{}.query(loopback)
 		if errors.Is(err, ebpf.ErrNotSupported) {
-			return clsact{nl}, nil
+			d.hook = clsact{d.nl}
+		} else if err != nil {
+			return fmt.Errorf("look for tcx: %w", err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("look for tcx: %w", err)
-		}
-		return tcx{}, nil
 	default:
-		return nil, fmt.Errorf("attach mode %d is unknown", mode)
+		return fmt.Errorf("attach mode %d is unknown", d.cfg.Attach)
 	}
+	return nil
 }
 
 // loopback is the first device of every network namespace.
@@ -64,18 +67,13 @@ func allHooks(nl *netlink.Handle) []hook {
 
 // ensureAttached makes the program, and no other one of edgenet's, run on the
 // device. It touches nothing if that is so.
-func (d *Datapath) ensureAttached(ifindex int, program *ebpf.Program) error {
-	info, err := program.Info()
-	if err != nil {
-		return fmt.Errorf("read program: %w", err)
-	}
-	id, _ := info.ID()
-	old, present, err := d.ownProgram(d.hook, ifindex, id)
+func (d *Datapath) ensureAttached(h hook, ifindex int, program *ebpf.Program) error {
+	old, present, err := d.ownProgram(h, ifindex, d.programIDs[program])
 	if err != nil {
 		return err
 	}
 	if !present {
-		err := d.hook.attach(ifindex, program, old)
+		err := h.attach(ifindex, program, old)
 		if old != nil {
 			err = errors.Join(err, old.Close())
 		}
@@ -84,7 +82,7 @@ func (d *Datapath) ensureAttached(ifindex int, program *ebpf.Program) error {
 		}
 	}
 	if d.attached[ifindex] {
-		if err := d.detachOthers(ifindex); err != nil {
+		if err := d.detachOthers(h, ifindex); err != nil {
 			return err
 		}
 	}
@@ -92,11 +90,28 @@ func (d *Datapath) ensureAttached(ifindex int, program *ebpf.Program) error {
 	return nil
 }
 
-// detachOthers takes edgenet's programs from the hooks that are not in use:
+// attachEndpoint puts the datapath on an endpoint's device.
+func (d *Datapath) attachEndpoint(kind Kind, w wired) error {
+	if kind != KindNetns {
+		return d.ensureAttached(d.hook, int(w.ifindex), d.fromEndpoint)
+	}
+	// What asks for a dump of filters is looked at as often as the rest is.
+	if _, slow := d.vethHook.(clsact); slow && w.checked {
+		return nil
+	}
+	err := d.ensureAttached(d.vethHook, int(w.ifindex), d.fromEndpoint)
+	if errors.Is(err, errNoClsact) && d.cfg.Attach == AttachAuto {
+		d.vethHook = d.hook
+		return d.ensureAttached(d.vethHook, int(w.ifindex), d.fromEndpoint)
+	}
+	return err
+}
+
+// detachOthers takes edgenet's programs from the hooks but the one in use:
 // another process may have chosen otherwise.
-func (d *Datapath) detachOthers(ifindex int) error {
+func (d *Datapath) detachOthers(use hook, ifindex int) error {
 	for _, h := range allHooks(d.nl) {
-		if h == d.hook {
+		if h == use {
 			continue
 		}
 		if err := d.detachFrom(h, ifindex); err != nil {
@@ -145,8 +160,11 @@ func (d *Datapath) ownProgram(h hook, ifindex int, want ebpf.ProgramID) (*ebpf.P
 			return nil, false, fmt.Errorf("open program: %w", err)
 		}
 		own, err := isOwn(p)
-		if err != nil || own {
-			return p, false, err
+		if err != nil {
+			return nil, false, errors.Join(err, p.Close())
+		}
+		if own {
+			return p, false, nil
 		}
 		if err := p.Close(); err != nil {
 			return nil, false, err

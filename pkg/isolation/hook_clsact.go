@@ -12,6 +12,9 @@ import (
 // clsact attaches by a direct-action filter: the way of kernels before 6.6.
 type clsact struct{ nl *netlink.Handle }
 
+// errNoClsact says what is missing.
+var errNoClsact = errors.New("clsact is not supported by this kernel: needs CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF")
+
 // The place of the filter: first, under a handle of its own, so that a
 // replacement replaces it and nothing else.
 const (
@@ -41,7 +44,11 @@ func (c clsact) attach(ifindex int, program, _ *ebpf.Program) error {
 	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 		LinkIndex: ifindex, Parent: netlink.HANDLE_CLSACT, Handle: netlink.MakeHandle(0xffff, 0),
 	}}
-	if err := c.nl.QdiscAdd(qdisc); err != nil && !errors.Is(err, unix.EEXIST) {
+	err := c.nl.QdiscAdd(qdisc)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return errNoClsact
+	}
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add clsact qdisc: %w", err)
 	}
 	filter := c.filter(ifindex)

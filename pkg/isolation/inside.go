@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -42,28 +41,6 @@ func configureInside(nl *netlink.Handle, e *Endpoint, link netlink.Link, mac net
 		return err
 	}
 	return setRoutes(nl, e, link)
-}
-
-// segmentUDPEarly has the container's own stack cut large UDP packets into
-// segments: the kernel cannot translate them to another IP version.
-func segmentUDPEarly(ifname string) error {
-	const feature = "tx-udp-segmentation"
-	tool, err := ethtool.NewEthtool()
-	if err != nil {
-		return fmt.Errorf("open ethtool: %w", err)
-	}
-	defer tool.Close()
-	features, err := tool.Features(ifname)
-	if err != nil {
-		return fmt.Errorf("read features of %s: %w", ifname, err)
-	}
-	if !features[feature] {
-		return nil
-	}
-	if err := tool.Change(ifname, map[string]bool{feature: false}); err != nil {
-		return fmt.Errorf("turn off %s of %s: %w", feature, ifname, err)
-	}
-	return nil
 }
 
 // ownPrefix is the VPC's prefix that the endpoint's address is in, else the

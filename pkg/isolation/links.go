@@ -55,16 +55,18 @@ func wantedWiring(e *Endpoint) string {
 
 func seenWiring(link netlink.Link) string {
 	a := link.Attrs()
-	return fmt.Sprint(a.Index, a.ParentIndex, a.NetNsID, a.Alias, a.MTU, a.HardwareAddr, isUp(link), a.OperState)
+	return fmt.Sprint(a.Index, a.ParentIndex, a.NetNsID, a.Alias, a.MTU, a.HardwareAddr, isUp(link))
 }
 
 func (d *Datapath) isChecked(e *Endpoint, link netlink.Link, inode uint64) bool {
 	c, ok := d.checked[e.Key]
-	return ok && c.inode == inode && c.wanted == wantedWiring(e) && c.host == seenWiring(link) && d.now().Before(c.expires)
+	// The other end is down or gone: somebody has been there.
+	broken := link.Attrs().OperState == netlink.OperLowerLayerDown
+	return ok && !broken && c.inode == inode && c.wanted == wantedWiring(e) && c.host == seenWiring(link) && d.now().Before(c.expires)
 }
 
-// markChecked is called with a look at the device that may be outdated; then
-// the next round checks again.
+// markChecked remembers that an endpoint's wiring is right. If the look at the
+// device is outdated, the next round checks again.
 func (d *Datapath) markChecked(e *Endpoint, link netlink.Link, inode uint64) {
 	d.checked[e.Key] = checked{
 		wanted: wantedWiring(e), host: seenWiring(link), inode: inode, expires: d.now().Add(recheckAfter),

@@ -28,29 +28,23 @@ func openNamespace(path string) (*namespace, error) {
 	if err != nil || kind != unix.CLONE_NEWNET {
 		return nil, errors.Join(fmt.Errorf("%s is not a network namespace", path), file.Close())
 	}
-	inode, err := inodeOf(file)
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return &namespace{file: file, inode: inode}, nil
-}
-
-func inodeOf(file *os.File) (uint64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
-		return 0, fmt.Errorf("stat %s: %w", file.Name(), err)
+		return nil, errors.Join(fmt.Errorf("stat %s: %w", path, err), file.Close())
+	}
+	return &namespace{file: file, inode: st.Ino}, nil
+}
+
+func inodeAt(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("stat network namespace: %w", err)
 	}
 	return st.Ino, nil
 }
 
-// hostInode is the inode of the calling thread's namespace.
-func hostInode() (uint64, error) {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
-		return 0, fmt.Errorf("stat own network namespace: %w", err)
-	}
-	return st.Ino, nil
-}
+// hostInode is of the calling thread's namespace.
+func hostInode() (uint64, error) { return inodeAt("/proc/thread-self/ns/net") }
 
 func (n *namespace) fd() int { return int(n.file.Fd()) }
 

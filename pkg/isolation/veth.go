@@ -18,22 +18,23 @@ func (d *Datapath) wireNetns(e *Endpoint, links linkTable) (wired, error) {
 		mac = givenMAC(e.Key)
 	}
 	w := wired{name: vethName(e.Key), mac: mac, delivery: edgenetDeliveryDELIVER_PEER}
+	link := links.byName[w.name]
+	if link != nil {
+		w.ifindex, w.up = uint32(link.Attrs().Index), isUp(link)
+		if inode, err := inodeAt(e.Netns); err == nil && d.isChecked(e, link, inode) {
+			w.checked = true
+			return w, nil
+		}
+	}
 	ns, err := openNamespace(e.Netns)
 	if err != nil {
 		return w, err
 	}
 	defer func() { _ = ns.close() }()
-	if host, err := hostInode(); err != nil {
-		return w, err
-	} else if host == ns.inode {
+	if ns.inode == d.inode {
 		return w, fmt.Errorf("%s is the host's own network namespace", e.Netns)
 	}
-	link := links.byName[w.name]
 	if link != nil {
-		w.ifindex, w.up = uint32(link.Attrs().Index), isUp(link)
-		if d.isChecked(e, link, ns.inode) {
-			return w, nil
-		}
 		if link, err = d.checkVeth(e, ns, link, mac); err != nil {
 			return w, err
 		}
@@ -45,8 +46,10 @@ func (d *Datapath) wireNetns(e *Endpoint, links linkTable) (wired, error) {
 		}
 		d.log.Info("endpoint's veth made", "vni", e.VNI, "endpoint", e.Name, "device", w.name)
 	}
-	w.ifindex = uint32(link.Attrs().Index)
-	d.markChecked(e, link, ns.inode)
+	w.ifindex, w.inode = uint32(link.Attrs().Index), ns.inode
+	if w.up {
+		d.markChecked(e, link, ns.inode)
+	}
 	return w, nil
 }
 

@@ -29,6 +29,8 @@ type wired struct {
 	mac      net.HardwareAddr // nil if it is to be learned
 	delivery edgenetDelivery
 	up       bool
+	checked  bool   // it was seen to be as it was when it was right
+	inode    uint64 // of the container's namespace
 }
 
 // hostDevice is the name of the host's device of an endpoint.
