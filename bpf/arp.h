@@ -7,9 +7,9 @@
 #include "parse.h"
 
 /* linux/if_arp.h brings in the C library. */
-#define ARPHRD_ETHER 1
+#define ARPHRD_ETHER  1
 #define ARPOP_REQUEST 1
-#define ARPOP_REPLY 2
+#define ARPOP_REPLY   2
 
 struct arp {
 	__u16 reserved; /* aligns the addresses, which stand at odd offsets otherwise */

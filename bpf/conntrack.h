@@ -46,9 +46,9 @@ static __always_inline __u64 lifetime(const struct flow_key *key, const struct f
 
 static __always_inline int is_icmp_error(const struct packet *pkt)
 {
-	return pkt->protocol == IPPROTO_ICMP && (pkt->icmp_type == ICMP_UNREACHABLE ||
-						 pkt->icmp_type == ICMP_TIME_EXCEEDED ||
-						 pkt->icmp_type == ICMP_PARAMETER_PROBLEM);
+	return pkt->protocol == IPPROTO_ICMP &&
+	       (pkt->icmp_type == ICMP_UNREACHABLE || pkt->icmp_type == ICMP_TIME_EXCEEDED ||
+		pkt->icmp_type == ICMP_PARAMETER_PROBLEM);
 }
 
 static __always_inline int is_echo(__u8 type)
@@ -114,7 +114,7 @@ static __always_inline void advance(struct flow *flow, const struct packet *pkt,
 static __always_inline int related(struct __sk_buff *skb, const struct packet *pkt,
 				   const struct endpoint *ep, __u32 direction, __u64 now)
 {
-	struct flow_key key = { .endpoint = ep->id };
+	struct flow_key key = {.endpoint = ep->id};
 	struct flow *flow;
 	struct iphdr inner;
 	__u8 ports[8];

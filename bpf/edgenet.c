@@ -154,8 +154,8 @@ static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_h
 	if (!ep || ep->vni != pkt.vni || ep->address != pkt.destination)
 		return drop(NOBODY, REASON_NO_ROUTE);
 	/* The tunnel proved which node sent it: that node must own the source, in this VPC. */
-	if (h->source.kind_vni != h->destination.kind_vni ||
-	    locate(&from, pkt.vni, pkt.source) || from.ifindex || from.node != h->source.prefix)
+	if (h->source.kind_vni != h->destination.kind_vni || locate(&from, pkt.vni, pkt.source) ||
+	    from.ifindex || from.node != h->source.prefix)
 		return drop(ep->slot, REASON_NOT_OWNER);
 	pkt.generation = current_generation();
 	pkt.source_identity = from.identity[pkt.generation & 1];

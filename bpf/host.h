@@ -5,10 +5,10 @@
 #include "counters.h"
 #include "parse.h"
 
-#define ICMPV6 58
-#define ICMPV6_LAST_ERROR 4
+#define ICMPV6		    58
+#define ICMPV6_LAST_ERROR   4
 #define ICMPV6_ECHO_REQUEST 128
-#define ICMPV6_ECHO_REPLY 129
+#define ICMPV6_ECHO_REPLY   129
 
 /* A packet between two nodes' own addresses. */
 static __always_inline int handle_host(struct __sk_buff *skb, const struct overlay_header *h)

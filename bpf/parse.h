@@ -10,20 +10,20 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 
-#define IP_DF 0x4000
-#define IP_MF 0x2000
+#define IP_DF	    0x4000
+#define IP_MF	    0x2000
 #define IP_RESERVED 0x8000
-#define IP_OFFSET 0x1fff
+#define IP_OFFSET   0x1fff
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
-#define ICMP_ECHO_REPLY 0
-#define ICMP_UNREACHABLE 3
-#define ICMP_ECHO_REQUEST 8
-#define ICMP_TIME_EXCEEDED 11
+#define ICMP_ECHO_REPLY	       0
+#define ICMP_UNREACHABLE       3
+#define ICMP_ECHO_REQUEST      8
+#define ICMP_TIME_EXCEEDED     11
 #define ICMP_PARAMETER_PROBLEM 12
 
 #define IPV4_HEADER 20

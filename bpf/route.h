@@ -26,7 +26,7 @@ static __always_inline __u64 current_generation(void)
  */
 static __always_inline int locate(struct address *to, __u32 vni, __be32 ipv4)
 {
-	struct address_key key = { .vni = vni, .address = { [10] = 0xff, [11] = 0xff } };
+	struct address_key key = {.vni = vni, .address = {[10] = 0xff, [11] = 0xff}};
 	struct address *found;
 
 	__builtin_memcpy(&key.address[12], &ipv4, 4);
@@ -65,7 +65,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct packet *p
 				   const struct endpoint *to, int stale)
 {
 	__u64 mac = endpoint_mac(to);
-	struct ethhdr eth = { .h_proto = bpf_htons(ETH_P_IP) };
+	struct ethhdr eth = {.h_proto = bpf_htons(ETH_P_IP)};
 
 	for (int i = 0; i < ETH_ALEN; i++)
 		eth.h_dest[i] = mac >> (40 - 8 * i);

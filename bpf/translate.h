@@ -12,7 +12,7 @@
 
 /* The flow label of a packet that may be fragmented carries its identification. */
 #define LABEL_MAY_FRAGMENT 0x40000
-#define LABEL_MASK 0xfffff
+#define LABEL_MASK	   0xfffff
 
 /* Since 6.3; older kernels leave skb->protocol as it was. */
 #define ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
@@ -98,7 +98,7 @@ static __always_inline int translate_out(struct __sk_buff *skb, struct iphdr *ip
 		__u8 reserved[6];
 		__be16 protocol;
 		struct overlay_header header;
-	} out = { .protocol = bpf_htons(ETH_P_IPV6) };
+	} out = {.protocol = bpf_htons(ETH_P_IPV6)};
 	__s64 difference;
 	int error;
 
@@ -122,7 +122,7 @@ static __always_inline int translate_out(struct __sk_buff *skb, struct iphdr *ip
 static __always_inline int translate_in(struct __sk_buff *skb, struct overlay_header *h,
 					const struct packet *pkt, int *stale)
 {
-	struct frame out = { .eth.h_proto = bpf_htons(ETH_P_IP) };
+	struct frame out = {.eth.h_proto = bpf_htons(ETH_P_IP)};
 	__s64 difference;
 	int error;
 

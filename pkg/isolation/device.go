@@ -80,16 +80,23 @@ func (d *Datapath) takeOver(link netlink.Link) error {
 // release gives a device back to the host.
 func (d *Datapath) release(link netlink.Link) error {
 	name := link.Attrs().Name
+	program, err := d.findOwn(link.Attrs().Index)
+	if err != nil {
+		return err
+	}
 	if err := d.detachAll(link.Attrs().Index); err != nil {
 		return fmt.Errorf("detach from %s: %w", name, err)
 	}
 	d.log.Info("datapath detached", "device", name)
+	if program != edgenetProgFromEndpoint {
+		return nil
+	}
 	if link.Attrs().Promisc != 0 {
 		if err := d.nl.SetPromiscOff(link); err != nil && !errors.Is(err, unix.ENODEV) {
 			return fmt.Errorf("end promiscuity of %s: %w", name, err)
 		}
 	}
-	return nil
+	return d.unmuteIPv6(link)
 }
 
 // makeTap makes a persistent tap with one queue, as QEMU and Firecracker open

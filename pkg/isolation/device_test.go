@@ -150,7 +150,7 @@ func TestTapsAreLeftAsTheyWere(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if own, err := h.dp.hasOwnProgram(link.Attrs().Index); own || err != nil {
+		if own, err := h.dp.findOwn(link.Attrs().Index); own != "" || err != nil {
 			t.Errorf("the datapath is still on vm0: %v", err)
 		}
 	})
@@ -195,5 +195,9 @@ func TestASilentServerIsFound(t *testing.T) {
 	link = in(h.space, func() (netlink.Link, error) { return netlink.LinkByName("nic") })
 	if link.Attrs().Promisc != 0 {
 		t.Error("the device is still promiscuous")
+	}
+	muted := in(h.space, func() ([]byte, error) { return os.ReadFile("/proc/sys/net/ipv6/conf/nic/disable_ipv6") })
+	if string(muted) != "0\n" {
+		t.Errorf("disable_ipv6 is %q", muted)
 	}
 }

@@ -2,7 +2,11 @@ package isolation
 
 import (
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // modes are the ways to attach, all of which every kernel of the tests has.
 var modes = map[string]Mode{"tcx": AttachTCX, "clsact": AttachClsact}
@@ -38,5 +42,43 @@ func TestTenantsOnOneHost(t *testing.T) {
 			web.doesNotReach("10.0.0.1")
 			web.doesNotReach("10.0.0.9")
 		})
+	}
+}
+
+// The names are part of the API: they are written down once more, on purpose.
+func TestReasonsHaveNames(t *testing.T) {
+	names, err := reasonNames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for reason, want := range map[edgenetReason]string{
+		edgenetReasonREASON_UNKNOWN_ENDPOINT:     "unknown-endpoint",
+		edgenetReasonREASON_SUPERSEDED:           "superseded",
+		edgenetReasonREASON_MALFORMED:            "malformed",
+		edgenetReasonREASON_UNSUPPORTED_PROTOCOL: "unsupported-protocol",
+		edgenetReasonREASON_SPOOFED_MAC:          "spoofed-mac",
+		edgenetReasonREASON_SPOOFED_SOURCE:       "spoofed-source",
+		edgenetReasonREASON_NOT_GATEWAY:          "not-gateway",
+		edgenetReasonREASON_MULTICAST:            "multicast",
+		edgenetReasonREASON_IP_OPTIONS:           "ip-options",
+		edgenetReasonREASON_FRAGMENT:             "fragment",
+		edgenetReasonREASON_NO_EGRESS_RULE:       "no-egress-rule",
+		edgenetReasonREASON_NO_INGRESS_RULE:      "no-ingress-rule",
+		edgenetReasonREASON_NO_FLOW:              "no-flow",
+		edgenetReasonREASON_NO_ROUTE:             "no-route",
+		edgenetReasonREASON_NO_TUNNEL:            "no-tunnel",
+		edgenetReasonREASON_PACKET_TOO_BIG:       "packet-too-big",
+		edgenetReasonREASON_TRANSLATION:          "translation",
+		edgenetReasonREASON_UNKNOWN_MAC:          "unknown-mac",
+		edgenetReasonREASON_NOT_OWNER:            "not-owner",
+		edgenetReasonREASON_FOREIGN_DESTINATION:  "foreign-destination",
+		edgenetReasonREASON_HOST_SERVICE:         "host-service",
+	} {
+		if names[reason] != want {
+			t.Errorf("reason %d is %q, want %q", reason, names[reason], want)
+		}
+	}
+	if want := int(edgenetReasonREASON_MAX) + 1; len(names) != want {
+		t.Errorf("%d names, want %d", len(names), want)
 	}
 }

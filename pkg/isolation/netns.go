@@ -56,7 +56,7 @@ func (n *namespace) do(f func(*netlink.Handle) error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		err, restored := n.enter(f)
+		restored, err := n.enter(f)
 		if restored {
 			runtime.UnlockOSThread()
 		}
@@ -65,20 +65,21 @@ func (n *namespace) do(f func(*netlink.Handle) error) error {
 	return <-done
 }
 
-func (n *namespace) enter(f func(*netlink.Handle) error) (err error, restored bool) { //nolint:revive,staticcheck // The error is the result; the rest is about the thread.
+// enter says whether the thread is back, whatever f returned.
+func (n *namespace) enter(f func(*netlink.Handle) error) (restored bool, err error) {
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
-		return fmt.Errorf("open own network namespace: %w", err), true
+		return true, fmt.Errorf("open own network namespace: %w", err)
 	}
 	defer func() { err = errors.Join(err, home.Close()) }()
 	if err := unix.Setns(n.fd(), unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter network namespace: %w", err), true
+		return true, fmt.Errorf("enter network namespace: %w", err)
 	}
 	defer func() { restored = unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil }()
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return fmt.Errorf("open netlink: %w", err), true
+		return true, fmt.Errorf("open netlink: %w", err)
 	}
 	defer nl.Close()
-	return f(nl), true
+	return true, f(nl)
 }

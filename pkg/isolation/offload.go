@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -96,6 +97,7 @@ func setFeature(fd int, ifname string, f feature) error {
 	copy(request.name[:unix.IFNAMSIZ-1], ifname)
 	// The kernel returns which bits changed otherwise than asked for.
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(request)))
+	runtime.KeepAlive(request)
 	if errno != 0 {
 		return errno
 	}

@@ -51,24 +51,31 @@ func RemoveAll(ctx context.Context, logger *slog.Logger) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("remove datapath: %w", err)
 		}
-		own, err := d.hasOwnProgram(ifindex)
+		own, err := d.findOwn(ifindex)
 		errs = append(errs, err)
-		if own {
+		if own != "" {
 			d.attached[ifindex] = true
 		}
 	}
 	return errors.Join(append(errs, d.removeDevices(&State{}, links))...)
 }
 
-func (d *Datapath) hasOwnProgram(ifindex int) (bool, error) {
+// findOwn returns the name of edgenet's program on a device, empty if there is
+// none.
+func (d *Datapath) findOwn(ifindex int) (string, error) {
 	for _, h := range allHooks(d.nl) {
 		p, _, err := d.ownProgram(h, ifindex, 0)
 		if err != nil {
-			return false, err
+			return "", err
 		}
-		if p != nil {
-			return true, p.Close()
+		if p == nil {
+			continue
 		}
+		info, err := p.Info()
+		if err != nil {
+			return "", errors.Join(fmt.Errorf("read program: %w", err), p.Close())
+		}
+		return info.Name, p.Close()
 	}
-	return false, nil
+	return "", nil
 }

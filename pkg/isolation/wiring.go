@@ -22,6 +22,12 @@ const aliasPrefix = "edgenet:endpoint:"
 // maxName is the length of an endpoint's name in the kernel, less its end.
 const maxName = 127
 
+// The MTUs of an interface with IPv4 (RFC 791).
+const (
+	minMTU = 68
+	maxMTU = 65535
+)
+
 // wired is an endpoint's device on the host, ready to be brought up.
 type wired struct {
 	ifindex  uint32
@@ -81,6 +87,8 @@ func (e *Endpoint) check() error {
 		return fmt.Errorf("address %v is not IPv4", e.Address)
 	case len(e.MAC) != 0 && (len(e.MAC) != 6 || e.MAC[0]&1 != 0):
 		return fmt.Errorf("MAC %v is not a unicast address", e.MAC)
+	case e.Kind == KindNetns && (e.MTU < minMTU || e.MTU > maxMTU):
+		return fmt.Errorf("MTU %d is not %d to %d bytes", e.MTU, minMTU, maxMTU)
 	}
 	return nil
 }
@@ -93,6 +101,22 @@ func (d *Datapath) muteIPv6(link netlink.Link) error {
 		d.log.Debug("IPv6 address generation not turned off", "device", link.Attrs().Name, "err", err)
 	}
 	return setIPv6(link.Attrs().Name, "1")
+}
+
+// unmuteIPv6 gives a device of the host's the settings of a new one.
+func (d *Datapath) unmuteIPv6(link netlink.Link) error {
+	const eui64 = 0 // IN6_ADDR_GEN_MODE_EUI64
+	if err := d.nl.LinkSetIP6AddrGenMode(link, eui64); err != nil {
+		d.log.Debug("IPv6 address generation not turned on", "device", link.Attrs().Name, "err", err)
+	}
+	standard, err := os.ReadFile("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read IPv6 setting: %w", err)
+	}
+	return setIPv6(link.Attrs().Name, strings.TrimSpace(string(standard)))
 }
 
 // setIPv6 sets disable_ipv6. Where there is no IPv6 there is nothing to do, and
