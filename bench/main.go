@@ -22,8 +22,8 @@ func main() {
 	only := flag.String("only", "", "measure only what this regular `expression` matches")
 	out := flag.String("out", "bench/results.json", "`file` for the results")
 	effort := effort{}
-	flag.IntVar(&effort.rounds, "rounds", 7, "interleaved `rounds` of each comparison, at least 5")
-	flag.IntVar(&effort.seconds, "seconds", 2, "`length` of a throughput sample in seconds")
+	flag.IntVar(&effort.rounds, "rounds", 15, "interleaved `rounds` of each comparison, at least 5")
+	flag.IntVar(&effort.seconds, "seconds", 1, "`length` of a throughput sample in seconds")
 	flag.Parse()
 	chosen, err := regexp.Compile(*only)
 	if err != nil || flag.NArg() > 0 || effort.rounds < leastRounds || effort.seconds < 1 {

@@ -9,17 +9,13 @@ var rtt = benchmark{
 // mostOfTunnelRTT is what docs/benchmarks.md gives the reason for.
 const mostOfTunnelRTT = 1.1
 
-// rttRounds is how many rounds are made for each that is asked for: a sample is
-// short, and noisier than one of throughput.
-const rttRounds = 3
-
 func measureRTT(w *world) ([]result, error) {
 	all, err := w.ways()
 	if err != nil {
 		return nil, err
 	}
 	compared := []way{all.overlay, all.tunnel}
-	samples, err := interleave(rttRounds*w.effort.rounds, len(compared), func(i int) (float64, error) {
+	samples, err := interleave(w.effort.rounds, len(compared), func(i int) (float64, error) {
 		return compared[i].roundTrip(w.ctx)
 	})
 	if err != nil {
