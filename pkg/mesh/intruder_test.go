@@ -82,7 +82,7 @@ func TestTheGossipKeyAloneBuysNothing(t *testing.T) {
 	}
 	for _, h := range hosts {
 		eventually(t, 10*time.Second, h.Mesh, func() error {
-			if h.Mesh.session.members.state(NodeID(name)) != StateAlive {
+			if h.session.members.state(NodeID(name)) != StateAlive {
 				return fmt.Errorf("%s does not know the intruder in gossip", h.cfg.Name)
 			}
 			return nil

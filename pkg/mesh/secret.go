@@ -26,8 +26,6 @@ type privateKey struct {
 	key ed25519.PrivateKey
 }
 
-func (k privateKey) present() bool { return len(k.key) == ed25519.PrivateKeySize }
-
 func (k privateKey) public() ed25519.PublicKey {
 	return k.key.Public().(ed25519.PublicKey) // Public says so.
 }

@@ -150,8 +150,13 @@ func TestPrefixesAreUnique(t *testing.T) {
 func TestTokenRequestsAreChecked(t *testing.T) {
 	centre := newAuthorityHost(t)
 	for _, q := range []TokenRequest{
-		{TTL: time.Millisecond}, {TTL: -1}, {TTL: MaxTokenTTL + 1}, {Uses: -1}, {Uses: MaxTokenUses + 1},
-		{Roles: []Role{"king"}}, {Roles: []Role{RoleEdge, RoleEdge}},
+		{TTL: time.Millisecond},
+		{TTL: -1},
+		{TTL: MaxTokenTTL + 1},
+		{Uses: -1},
+		{Uses: MaxTokenUses + 1},
+		{Roles: []Role{"king"}},
+		{Roles: []Role{RoleEdge, RoleEdge}},
 	} {
 		_, _, err := centre.CreateToken(q)
 		wantText(t, err, "create token: check")
