@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -45,6 +46,11 @@ func (m *Mesh) Join(ctx context.Context, text string) error {
 	return nil
 }
 
+// finalAnswers are those that only the authority itself gives.
+var finalAnswers = []error{
+	ErrTokenUnknown, ErrTokenExpired, ErrTokenUsedUp, ErrNameTaken, ErrNameInvalid, ErrPrefixTaken,
+}
+
 // askAdmission tries the token's addresses until one gives a final answer.
 func (m *Mesh) askAdmission(ctx context.Context, t *token) (*wire.Membership, []*wire.Envelope, error) {
 	var errs []error
@@ -54,7 +60,7 @@ func (m *Mesh) askAdmission(ctx context.Context, t *token) (*wire.Membership, []
 			return m.accept(t, answer)
 		}
 		err = fmt.Errorf("ask authority at %s: %w", seed, err)
-		if codeOf(err) != "" && !errors.Is(err, errTooManyCalls) && !errors.Is(err, refusalCodes[codeUnavailable]) {
+		if slices.ContainsFunc(finalAnswers, func(final error) bool { return errors.Is(err, final) }) {
 			return nil, nil, err // Asking elsewhere would not change it.
 		}
 		errs = append(errs, err)
@@ -96,7 +102,7 @@ func (m *Mesh) askAt(ctx context.Context, t *token, seed netip.AddrPort) (*wire.
 	}
 	defer once.CloseIdleConnections()
 	var answer wire.JoinResponse
-	err = call(ctx, &http.Client{Transport: once}, "https://"+seed.String()+pathJoin, req, maxJoinAnswer, &answer)
+	err = call(ctx, &http.Client{Transport: once, CheckRedirect: stay}, "https://"+seed.String()+pathJoin, req, maxJoinAnswer, &answer)
 	return &answer, err
 }
 

@@ -26,12 +26,14 @@ func PeerURL(id NodeID) string { return "https://" + string(id) }
 // other side is that very node. Requests to elsewhere fail.
 func (m *Mesh) PeerClient(id NodeID) *http.Client {
 	return &http.Client{
-		Transport: onlyHost{host: string(id), next: m.peers},
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
+		Transport:     onlyHost{host: string(id), next: m.peers},
+		CheckRedirect: stay,
 	}
 }
+
+// stay follows no redirection: whoever answers does not say where our requests
+// go.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // onlyHost lets requests to one host through.
 type onlyHost struct {
