@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
 )
@@ -62,8 +65,8 @@ func decodeNodeInfo(b []byte) (*nodeInfo, error) {
 	if err := checkLinks(n.links); err != nil {
 		return nil, fmt.Errorf("decode node record: %w", err)
 	}
-	if len(n.version) > maxNodeVersion || len(n.announcement) > MaxAnnouncement {
-		return nil, errors.New("decode node record: its version or announcement is too long")
+	if len(n.version) > maxNodeVersion || !printable(n.version) || len(n.announcement) > MaxAnnouncement {
+		return nil, errors.New("decode node record: its version or announcement is too long, or does not print")
 	}
 	return n, nil
 }
@@ -81,9 +84,18 @@ func checkLinks(links []Link) error {
 		if len(l.Carrier) > maxCarrier {
 			return fmt.Errorf("check links: the carrier of %s is longer than %d bytes", a, maxCarrier)
 		}
+		if !printable(l.Carrier) {
+			return fmt.Errorf("check links: the carrier of %s does not print: %q", a, l.Carrier)
+		}
 		if slices.ContainsFunc(links[:i], func(o Link) bool { return o.Addr == a }) {
 			return fmt.Errorf("check links: %s is there twice", a)
 		}
 	}
 	return nil
+}
+
+// printable tells whether a text can be shown to people: no control characters
+// reach their terminals.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c == utf8.RuneError || !unicode.IsPrint(c) })
 }
