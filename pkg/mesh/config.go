@@ -43,6 +43,9 @@ type Config struct {
 
 	// now is the wall clock, time.Now if nil.
 	now func() time.Time
+	// strangerLife is how long a connection of a caller without a certificate
+	// lasts, the constant if 0.
+	strangerLife time.Duration
 }
 
 // complete fills in what was left out and checks the rest.
@@ -50,8 +53,8 @@ func (c *Config) complete() error {
 	if err := ValidateName(c.Name); err != nil {
 		return err
 	}
-	if len(c.Version) > maxNodeVersion {
-		return fmt.Errorf("check version %q: longer than %d bytes", c.Version, maxNodeVersion)
+	if len(c.Version) > maxNodeVersion || !printable(c.Version) {
+		return fmt.Errorf("check version %q: longer than %d bytes, or it does not print", c.Version, maxNodeVersion)
 	}
 	c.Links = slices.Clone(c.Links)
 	for i := range c.Links {
@@ -74,6 +77,9 @@ func (c *Config) complete() error {
 	}
 	if c.now == nil {
 		c.now = time.Now
+	}
+	if c.strangerLife == 0 {
+		c.strangerLife = strangerLife
 	}
 	return nil
 }

@@ -22,10 +22,18 @@ func channelBinding(state *tls.ConnectionState) ([]byte, error) {
 	return b, nil
 }
 
-// serveJoin is the handler of joins. Its callers are strangers.
-func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request) {
+// serveJoin is the handler of joins. Its callers are strangers. slots bounds
+// those that are answered at once: who is still speaking has none.
+func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request, slots chan struct{}) {
 	var req wire.JoinRequest
 	if !readMessage(w, r, maxJoinBody, &req) {
+		return
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	default:
+		writeRefusal(w, http.StatusTooManyRequests, "too_many_calls", errTooManyCalls)
 		return
 	}
 	answer, err := m.answerJoin(r.TLS, &req)

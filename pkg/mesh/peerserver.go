@@ -20,6 +20,12 @@ import (
 const (
 	// maxPeerConns bounds the connections of one link.
 	maxPeerConns = 1024
+	// maxSourceConns bounds those of one source: a site behind a NAT has them
+	// all, a stranger alone must not.
+	maxSourceConns = 256
+	// strangerLife is how long a connection of a caller without a certificate
+	// lasts: enough for a join.
+	strangerLife = 30 * time.Second
 	// maxPeerStreams bounds the calls of one connection.
 	maxPeerStreams = 64
 	// maxPeerBody bounds what is asked of the owner, in bytes.
@@ -52,7 +58,7 @@ func (m *Mesh) listen(ctx context.Context) ([]net.Listener, error) {
 			closeAll(out)
 			return nil, fmt.Errorf("listen for peers on %s: %w", addr, err)
 		}
-		out = append(out, netutil.LimitListener(ln, maxPeerConns))
+		out = append(out, netutil.LimitListener(limitSources(ln, maxSourceConns), maxPeerConns))
 	}
 	return out, nil
 }
@@ -97,7 +103,7 @@ func (m *Mesh) serve(ctx context.Context, group *errgroup.Group, listeners []net
 // serverTLS accepts callers with no certificate, who can only join, and with
 // one that is trusted.
 func (m *Mesh) serverTLS() *tls.Config {
-	return &tls.Config{
+	base := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{"h2", "http/1.1"},
 		ClientAuth:             tls.RequestClientCert,
@@ -110,14 +116,21 @@ func (m *Mesh) serverTLS() *tls.Config {
 			c := m.tlsCertificate(in)
 			return &c, nil
 		},
-		VerifyConnection: func(state tls.ConnectionState) error {
+	}
+	outer := base.Clone()
+	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		inner := base.Clone()
+		inner.VerifyConnection = func(state tls.ConnectionState) error {
 			if len(state.PeerCertificates) == 0 {
+				time.AfterFunc(m.cfg.strangerLife, func() { _ = hello.Conn.Close() })
 				return nil
 			}
 			_, err := m.caller(&state)
 			return err
-		},
+		}
+		return inner, nil
 	}
+	return outer
 }
 
 // caller returns the node at the other end of a connection.
@@ -136,15 +149,7 @@ func (m *Mesh) caller(state *tls.ConnectionState) (*credential, error) {
 func (m *Mesh) peerAPI() http.Handler {
 	joins := make(chan struct{}, maxJoins)
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+pathJoin, func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case joins <- struct{}{}:
-			defer func() { <-joins }()
-			m.serveJoin(w, r)
-		default:
-			writeRefusal(w, http.StatusTooManyRequests, "too_many_calls", errTooManyCalls)
-		}
-	})
+	mux.HandleFunc("POST "+pathJoin, func(w http.ResponseWriter, r *http.Request) { m.serveJoin(w, r, joins) })
 	mux.Handle("POST "+pathSync, m.mutual(http.HandlerFunc(m.serveSync)))
 	mux.Handle("/", m.mutual(http.MaxBytesHandler(m.ownerHandler(), maxPeerBody)))
 	return mux
