@@ -22,8 +22,7 @@ const (
 
 // ping sends one echo request, and waits for the answer.
 func (s *space) ping(to string, seq int, wait time.Duration) error {
-	var c *icmp.PacketConn
-	c = in(s, func() (*icmp.PacketConn, error) { return icmp.ListenPacket("ip4:icmp", "0.0.0.0") })
+	c := in(s, func() (*icmp.PacketConn, error) { return icmp.ListenPacket("ip4:icmp", "0.0.0.0") })
 	defer func() { _ = c.Close() }()
 	return pingOn(c, to, seq, wait)
 }
@@ -106,19 +105,6 @@ func (s *space) connects(address string) error {
 		return err
 	}
 	return c.Close()
-}
-
-func (s *space) isRefusedSilently(address string) {
-	s.t.Helper()
-	c, err := s.dial(address, silentFor)
-	if err == nil {
-		_ = c.Close()
-		s.t.Fatalf("%s accepted a connection", address)
-	}
-	var timeout net.Error
-	if !errors.As(err, &timeout) || !timeout.Timeout() {
-		s.t.Fatalf("dial %s: %v, want silence", address, err)
-	}
 }
 
 // echoes sends size bytes over a connection and wants them back.

@@ -52,7 +52,7 @@ type pair struct {
 	drivers [2]tunnel.Driver
 }
 
-func (p pair) driver(s Side) tunnel.Driver { return p.drivers[s] }
+func (p pair) left() tunnel.Driver { return p.drivers[Left] }
 
 func bringUp(t *testing.T, h Harness) pair {
 	t.Helper()
@@ -83,17 +83,17 @@ func takeDown(t *testing.T, h Harness, s Side) {
 func upTwice(t *testing.T, h Harness) {
 	p := bringUp(t, h)
 	before := h.Fingerprint(t, Left)
-	up(t, p.driver(Left), h.Device(Left))
+	up(t, p.left(), h.Device(Left))
 	same(t, before, h.Fingerprint(t, Left))
 }
 
 func putTwice(t *testing.T, h Harness) {
 	p := bringUp(t, h)
 	before := h.Fingerprint(t, Left)
-	put(t, p.driver(Left), h.Peer(Right))
+	put(t, p.left(), h.Peer(Right))
 	same(t, before, h.Fingerprint(t, Left))
 	want := h.Peer(Right)
-	if got := peers(t, p.driver(Left))[want.PublicKey].Peer; got != want {
+	if got := peers(t, p.left())[want.PublicKey].Peer; got != want {
 		t.Errorf("peer is %+v, want %+v", got, want)
 	}
 }
@@ -103,7 +103,7 @@ func packetsFlow(t *testing.T, h Harness) {
 	for _, from := range []Side{Left, Right} {
 		delivers(t, h, from)
 	}
-	got := peers(t, p.driver(Left))[h.Peer(Right).PublicKey]
+	got := peers(t, p.left())[h.Peer(Right).PublicKey]
 	if got.LastHandshake.IsZero() || time.Since(got.LastHandshake) > time.Minute {
 		t.Errorf("last handshake is %v, want now", got.LastHandshake)
 	}
@@ -126,39 +126,39 @@ func allowedIPsHold(t *testing.T, h Harness) {
 func deleteAbsent(t *testing.T, h Harness) {
 	p := bringUp(t, h)
 	before := h.Fingerprint(t, Left)
-	remove(t, p.driver(Left), h.Rekey(t, Right).PublicKey)
+	remove(t, p.left(), h.Rekey(t, Right).PublicKey)
 	same(t, before, h.Fingerprint(t, Left))
 }
 
 func deletePresent(t *testing.T, h Harness) {
 	p := bringUp(t, h)
-	remove(t, p.driver(Left), h.Peer(Right).PublicKey)
-	if got := peers(t, p.driver(Left)); len(got) != 0 {
+	remove(t, p.left(), h.Peer(Right).PublicKey)
+	if got := peers(t, p.left()); len(got) != 0 {
 		t.Errorf("peers are %v, want none", slices.Collect(maps.Keys(got)))
 	}
-	put(t, p.driver(Left), h.Peer(Right))
+	put(t, p.left(), h.Peer(Right))
 	delivers(t, h, Right)
 }
 
 func rekeyPutFirst(t *testing.T, h Harness) {
 	p := bringUp(t, h)
 	old, now := h.Rekey(t, Right), h.Peer(Right)
-	remove(t, p.driver(Left), now.PublicKey)
-	put(t, p.driver(Left), old)
-	put(t, p.driver(Left), now)
-	remove(t, p.driver(Left), old.PublicKey)
-	onlyPeer(t, p.driver(Left), now)
+	remove(t, p.left(), now.PublicKey)
+	put(t, p.left(), old)
+	put(t, p.left(), now)
+	remove(t, p.left(), old.PublicKey)
+	onlyPeer(t, p.left(), now)
 	delivers(t, h, Left)
 }
 
 func rekeyDeleteFirst(t *testing.T, h Harness) {
 	p := bringUp(t, h)
 	old, now := h.Rekey(t, Right), h.Peer(Right)
-	remove(t, p.driver(Left), now.PublicKey)
-	put(t, p.driver(Left), old)
-	remove(t, p.driver(Left), old.PublicKey)
-	put(t, p.driver(Left), now)
-	onlyPeer(t, p.driver(Left), now)
+	remove(t, p.left(), now.PublicKey)
+	put(t, p.left(), old)
+	remove(t, p.left(), old.PublicKey)
+	put(t, p.left(), now)
+	onlyPeer(t, p.left(), now)
 	delivers(t, h, Left)
 }
 
@@ -167,8 +167,8 @@ func endpointChanges(t *testing.T, h Harness) {
 	delivers(t, h, Left)
 	moved := h.Peer(Right)
 	moved.Endpoint = netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 9)
-	put(t, p.driver(Left), moved)
-	onlyPeer(t, p.driver(Left), moved)
+	put(t, p.left(), moved)
+	onlyPeer(t, p.left(), moved)
 }
 
 func adoption(t *testing.T, h Harness) {
@@ -202,9 +202,9 @@ func downTwice(t *testing.T, h Harness) {
 
 func upAfterDown(t *testing.T, h Harness) {
 	p := bringUp(t, h)
-	down(t, p.driver(Left))
-	up(t, p.driver(Left), h.Device(Left))
-	put(t, p.driver(Left), h.Peer(Right))
+	down(t, p.left())
+	up(t, p.left(), h.Device(Left))
+	put(t, p.left(), h.Peer(Right))
 	delivers(t, h, Left)
 }
 
@@ -214,8 +214,8 @@ func crash(t *testing.T, h Harness) {
 	if !h.Crash(t, Left) {
 		t.Skip("driver has no process of its own")
 	}
-	up(t, p.driver(Left), h.Device(Left))
-	put(t, p.driver(Left), h.Peer(Right))
+	up(t, p.left(), h.Device(Left))
+	put(t, p.left(), h.Peer(Right))
 	delivers(t, h, Left)
 }
 
@@ -224,9 +224,9 @@ func deviceChanges(t *testing.T, h Harness) {
 	want := h.Device(Left)
 	want.MTU -= 20
 	want.ListenPort++
-	up(t, p.driver(Left), want)
+	up(t, p.left(), want)
 	before := h.Fingerprint(t, Left)
-	up(t, p.driver(Left), want)
+	up(t, p.left(), want)
 	same(t, before, h.Fingerprint(t, Left))
 	delivers(t, h, Left) // the right side learns the new port by roaming
 }

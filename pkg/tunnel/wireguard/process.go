@@ -100,7 +100,7 @@ func (d *driver) end(ctx context.Context, p *process) error {
 				return err
 			}
 		}
-		ended, err := p.ended(ctx, endTimeout)
+		ended, err := p.ended(ctx)
 		if err != nil {
 			return err
 		}

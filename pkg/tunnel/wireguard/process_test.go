@@ -227,7 +227,7 @@ func TestProcessOutlivesTheDaemon(t *testing.T) {
 	if after.pid != p.pid || n.index(t) != before {
 		t.Errorf("process and device are %d and %d, want %d and %d", after.pid, n.index(t), p.pid, before)
 	}
-	if got := n.Driver.Name(); got != NameUserspace {
+	if got := n.Name(); got != NameUserspace {
 		t.Errorf("driver is %s, want %s", got, NameUserspace)
 	}
 }

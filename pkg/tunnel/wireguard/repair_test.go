@@ -105,7 +105,7 @@ func TestDeletedDeviceLeaksNothingAndIsMadeAnew(t *testing.T) {
 	if dev, err := n.route(t, someNode); err == nil {
 		t.Fatalf("without the device the mesh is routed to %q", dev)
 	}
-	if ended, err := p.ended(t.Context(), endTimeout); !ended || err != nil {
+	if ended, err := p.ended(t.Context()); !ended || err != nil {
 		t.Fatalf("the process of a deleted device does not end: %v", err)
 	}
 	n.up(t)
@@ -126,7 +126,7 @@ func TestDeviceOutlivesItsProcess(t *testing.T) {
 			if err := p.signal(sig); err != nil {
 				t.Fatal(err)
 			}
-			if ended, err := p.ended(t.Context(), endTimeout); !ended || err != nil {
+			if ended, err := p.ended(t.Context()); !ended || err != nil {
 				t.Fatalf("the process does not end: %v", err)
 			}
 			if dev, err := n.route(t, someNode); err != nil || dev != n.want.Name {
@@ -160,7 +160,7 @@ func TestRemovedSocketIsRepaired(t *testing.T) {
 	if err := os.Remove(socketPath(n.want.Name)); err != nil {
 		t.Fatal(err)
 	}
-	if ended, err := p.ended(t.Context(), endTimeout); !ended || err != nil {
+	if ended, err := p.ended(t.Context()); !ended || err != nil {
 		t.Fatalf("a process without a socket does not end: %v", err)
 	}
 	n.up(t)
@@ -253,7 +253,7 @@ func TestStrangersDeviceIsLeftAlone(t *testing.T) {
 func TestNameOfAnotherNamespaceIsRefused(t *testing.T) {
 	n := newNode(t)
 	n.up(t)
-	other := spaced{Driver: n.Driver.(spaced).Driver, space: n.harness.spaces[tunneltest.Right]}
+	other := spaced{Driver: n.Driver.(spaced).Driver, space: n.spaces[tunneltest.Right]}
 	err := other.Up(t.Context(), n.want)
 	if err == nil || !strings.Contains(err.Error(), "another network namespace") {
 		t.Errorf("error is %v, want one about another network namespace", err)

@@ -89,8 +89,8 @@ func (p *process) signal(s unix.Signal) error {
 }
 
 // ended waits until the process has ended, and says whether it did in time.
-func (p *process) ended(ctx context.Context, timeout time.Duration) (bool, error) {
-	deadline := time.Now().Add(timeout)
+func (p *process) ended(ctx context.Context) (bool, error) {
+	deadline := time.Now().Add(endTimeout)
 	for ctx.Err() == nil {
 		// In slices, for poll knows nothing of ctx.
 		left := min(time.Until(deadline), 100*time.Millisecond)
