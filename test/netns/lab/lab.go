@@ -35,11 +35,12 @@ type Lab struct {
 func New(t TB) *Lab {
 	t.Helper()
 	require(t)
-	dir, err := os.MkdirTemp("", "enl")
+	prefix := fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), labs.Add(1))
+	dir, err := os.MkdirTemp("", prefix)
 	if err != nil {
 		t.Fatalf("make lab directory: %v", err)
 	}
-	l := &Lab{t: t, dir: dir, prefix: fmt.Sprintf("%s%d-%d-", namespacePrefix, os.Getpid(), labs.Add(1))}
+	l := &Lab{t: t, dir: dir, prefix: prefix}
 	t.Cleanup(l.close)
 	if l.internet, err = newInternet(l.prefix + "internet"); err != nil {
 		t.Fatalf("make the internet: %v", err)

@@ -4,12 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/test/netns/lab/agent"
 )
@@ -93,26 +90,4 @@ func openFiles() int {
 		}
 	}
 	return count
-}
-
-// Sweep removes what labs of processes that are no more have left, for instance
-// after a test was killed.
-func Sweep() {
-	paths, _ := filepath.Glob(namespaceDir + "/" + namespacePrefix + "[0-9]*-*")
-	for _, path := range paths {
-		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), namespacePrefix), "-")
-		pid, err := strconv.Atoi(owner)
-		if err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			continue
-		}
-		var id string
-		err = inNamespace(path, func() (err error) {
-			id, err = os.Readlink("/proc/thread-self/ns/net")
-			return err
-		})
-		if err == nil {
-			killAll(id)
-		}
-		_ = command("ip", "netns", "delete", filepath.Base(path))
-	}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// namespacePrefix begins the name of every namespace of every lab; the process
-// id of its owner follows.
-const namespacePrefix = "enl"
+// namePrefix begins the name of every namespace and directory of every lab; the
+// process id of its owner follows.
+const namePrefix = "enl"
 
 // namespaceDir is where ip-netns keeps named namespaces.
 const namespaceDir = "/run/netns"
