@@ -48,7 +48,7 @@ func TestADatapathIsAdoptedWithoutLosingAPacket(t *testing.T) {
 	h.apply()
 	web.reaches("10.0.0.3")
 	db.serveTCP("10.0.0.3:80")
-	c, err := web.dial("10.0.0.3:80", answerWithin)
+	c, err := web.dial("10.0.0.3:80")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,18 +89,18 @@ func (s *space) serveTCP(address string) {
 	}()
 }
 
-func (s *space) dial(address string, wait time.Duration) (net.Conn, error) {
+func (s *space) dial(address string) (net.Conn, error) {
 	var (
 		c   net.Conn
 		err error
 	)
-	s.do(func() { c, err = net.DialTimeout("tcp4", address, wait) })
+	s.do(func() { c, err = net.DialTimeout("tcp4", address, answerWithin) })
 	return c, err
 }
 
 // connects dials, and closes again.
 func (s *space) connects(address string) error {
-	c, err := s.dial(address, answerWithin)
+	c, err := s.dial(address)
 	if err != nil {
 		return err
 	}
