@@ -3,6 +3,7 @@ package netns
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -183,7 +184,7 @@ func (w *watched) has(lines ...string) error {
 	defer w.mu.Unlock()
 	for _, line := range lines {
 		if !slices.Contains(w.lines, line) {
-			return fmt.Errorf("no %q in %q (%v)", line, w.lines, w.err)
+			return errors.Join(fmt.Errorf("no %q in %q", line, w.lines), w.err)
 		}
 	}
 	return nil
