@@ -150,7 +150,7 @@ func (m *Mesh) peerAPI() http.Handler {
 	joins := make(chan struct{}, maxJoins)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathJoin, func(w http.ResponseWriter, r *http.Request) { m.serveJoin(w, r, joins) })
-	mux.Handle("POST "+pathSync, m.mutual(http.HandlerFunc(m.serveSync)))
+	mux.Handle("POST "+pathSync, m.mutual(new(callers).limit(http.HandlerFunc(m.serveSync))))
 	mux.Handle("/", m.mutual(http.MaxBytesHandler(m.ownerHandler(), maxPeerBody)))
 	return mux
 }

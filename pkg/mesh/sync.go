@@ -46,8 +46,9 @@ func newSyncer(s *session) *syncer {
 }
 
 // request asks for some records of a peer, or, with none, for all that differs.
+// Who is no known node cannot be asked: gossip may bring any name.
 func (y *syncer) request(peer NodeID, refs []ref) {
-	if peer == y.s.m.id {
+	if peer == y.s.m.id || y.s.m.replica.table.get(ref{KindNode, string(peer)}) == nil {
 		return
 	}
 	y.mu.Lock()
@@ -59,7 +60,9 @@ func (y *syncer) request(peer NodeID, refs []ref) {
 	for _, r := range refs {
 		task.want[r] = struct{}{}
 	}
-	task.full = task.full || len(refs) == 0 || len(task.want) > syncRefs
+	if task.full = task.full || len(refs) == 0 || len(task.want) > syncRefs; task.full {
+		clear(task.want)
+	}
 	y.mu.Unlock()
 	poke(y.wake)
 }
