@@ -14,6 +14,10 @@ const (
 	MaxKey = 256
 	// MaxAnnouncement is the most that an announcement may have, in bytes.
 	MaxAnnouncement = 1 << 10
+	// maxOwned and maxOwnedBytes bound what one node may say of its own, the
+	// tombstones of a day included, so that none fills the memory of the others.
+	maxOwned      = 32 << 10
+	maxOwnedBytes = 16 << 20
 	// maxName is the most that a name within a key may have.
 	maxName = 128
 	// maxVNI is the highest network identifier.

@@ -18,6 +18,7 @@ const (
 	refusedCertificate   = "bad-certificate"
 	refusedSignature     = "bad-signature"
 	refusedPayload       = "bad-payload"
+	refusedQuota         = "too-much"
 )
 
 // refusal is why a record was not believed.

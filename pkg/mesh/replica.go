@@ -109,6 +109,9 @@ func (r *replica) putAll(recs []Record, author *credential, key privateKey) ([]*
 				return nil, err
 			}
 		}
+		if !r.table.hasRoom(e) {
+			return nil, errTooMuch
+		}
 		es[i] = e
 	}
 	if err := r.write(es); err != nil {
@@ -205,6 +208,9 @@ func (r *replica) admit(env *wire.Envelope) (*entry, error) {
 	}
 	if owner(e.Kind, e.Key) == "" && !author.has(RoleAuthority) {
 		return nil, refuse(refusedAuthor, "%s is not an authority", author.id)
+	}
+	if !r.table.hasRoom(e) {
+		return nil, refuse(refusedQuota, "%w", errTooMuch)
 	}
 	if e.Kind == KindNode {
 		if err := e.adopt(author); err != nil {

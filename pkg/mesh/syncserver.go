@@ -40,7 +40,9 @@ func (m *Mesh) answerSync(req *wire.SyncRequest) (*wire.SyncResponse, error) {
 }
 
 // summarize lists what is in the buckets whose digests differ, as much as fits:
-// the next comparison goes on where this one ended.
+// the next comparison goes on where this one ended. A bucket that does not fit
+// alone, which takes intent, is listed in part: all but endpoints, and then
+// others of these each time.
 func (r *replica) summarize(theirs []uint64) []*wire.Bucket {
 	mine := r.table.digest()
 	size := 0
@@ -64,11 +66,14 @@ func (r *replica) summarize(theirs []uint64) []*wire.Bucket {
 	}
 	slices.SortFunc(out, func(a, b *wire.Bucket) int { return cmp.Compare(a.GetIndex(), b.GetIndex()) })
 	for i, b := range out {
-		for _, e := range b.GetEntries() {
-			size += len(e.GetKind()) + len(e.GetKey()) + 24
-		}
-		if size > syncBytes {
-			return out[:max(i, 1)]
+		for j, e := range b.GetEntries() {
+			if size += len(e.GetKind()) + len(e.GetKey()) + 24; size <= syncBytes {
+				continue
+			}
+			if i == 0 {
+				b.Entries, i = b.Entries[:j], 1
+			}
+			return out[:i]
 		}
 	}
 	return out

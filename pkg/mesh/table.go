@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,15 @@ type table struct {
 	sorted map[Kind][]Record
 	// authored counts the records of each author, tombstones too.
 	authored map[NodeID]int
+	// owned is what each node has of its own, tombstones too.
+	owned map[NodeID]usage
 }
+
+// usage is a number of records and their bytes.
+type usage struct{ records, bytes int }
+
+// errTooMuch says that a node has as many records of its own as it may.
+var errTooMuch = errors.New("too many records of one node, or too big")
 
 func newTable() *table {
 	t := &table{}
@@ -41,6 +50,7 @@ func (t *table) reset() {
 	t.digests = [buckets]uint64{}
 	t.sorted = make(map[Kind][]Record)
 	t.authored = make(map[NodeID]int)
+	t.owned = make(map[NodeID]usage)
 }
 
 // bucketOf returns the bucket of a record.
@@ -67,9 +77,11 @@ func (t *table) put(e *entry) bool {
 	if old != nil {
 		t.digests[e.bucket] ^= old.hash
 		t.unauthor(old.Node)
+		t.own(old, -1)
 	}
 	t.digests[e.bucket] ^= e.hash
 	t.authored[e.Node]++
+	t.own(e, 1)
 	t.kinds[e.Kind][e.Key] = e
 	delete(t.sorted, e.Kind)
 	return true
@@ -84,6 +96,7 @@ func (t *table) remove(e *entry) {
 	}
 	t.digests[e.bucket] ^= e.hash
 	t.unauthor(e.Node)
+	t.own(e, -1)
 	delete(t.kinds[e.Kind], e.Key)
 	delete(t.sorted, e.Kind)
 }
@@ -93,6 +106,39 @@ func (t *table) unauthor(id NodeID) {
 	if t.authored[id]--; t.authored[id] <= 0 {
 		delete(t.authored, id)
 	}
+}
+
+// own counts an entry to its owner, or no longer. The lock is held.
+func (t *table) own(e *entry, n int) {
+	if e.Kind != KindEndpoint { // A node's own record is one, and small.
+		return
+	}
+	id := owner(e.Kind, e.Key)
+	u := t.owned[id]
+	u.records, u.bytes = u.records+n, u.bytes+n*e.size()
+	if t.owned[id] = u; u.records == 0 {
+		delete(t.owned, id)
+	}
+}
+
+// hasRoom tells whether e may be put: its owner has not too much, or does not
+// get more by it.
+func (t *table) hasRoom(e *entry) bool {
+	if e.Kind != KindEndpoint {
+		return true
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	u, more := t.owned[owner(e.Kind, e.Key)], e.size()
+	if old := t.kinds[e.Kind][e.Key]; old != nil {
+		if e.Deleted {
+			return true
+		}
+		more -= old.size()
+	} else if u.records >= maxOwned {
+		return false
+	}
+	return more <= 0 || u.bytes+more <= maxOwnedBytes
 }
 
 // authoredBy returns how many records a node has signed.
