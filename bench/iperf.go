@@ -13,6 +13,10 @@ import (
 	"time"
 )
 
+// congestion is the congestion control of every stream: Linux's own default,
+// whatever this machine's is, so that figures of two machines can be compared.
+const congestion = "cubic"
+
 // throughput returns how much one TCP stream carries over the way, in Mbit/s, as
 // the receiver counts it.
 func (y way) throughput(ctx context.Context, seconds int) (float64, error) {
@@ -22,23 +26,21 @@ func (y way) throughput(ctx context.Context, seconds int) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("serve iperf3 on way %s: %w", y.name, err)
 	}
-	report, err := output(ctx, y.from, "iperf3", "--json", "--client", y.addr.String(), "--time", strconv.Itoa(seconds))
-	if err := errors.Join(err, stop()); err != nil {
-		return 0, fmt.Errorf("measure throughput of way %s: %w", y.name, err)
-	}
-	rate, err := receivedRate(report)
-	if err != nil {
+	report, err := output(ctx, y.from, "iperf3", "--json", "--congestion", congestion,
+		"--client", y.addr.String(), "--time", strconv.Itoa(seconds))
+	rate, reason := receivedRate(report)
+	if err := errors.Join(err, reason, stop()); err != nil {
 		return 0, fmt.Errorf("measure throughput of way %s: %w", y.name, err)
 	}
 	return rate / 1e6, nil
 }
 
 // serve starts a server for one client and returns when it listens, with the
-// function that ends it. Should this program be killed in between, the server
-// ends with its client.
+// function that ends it. Should this program be killed, the server ends by
+// itself, with its client or without one.
 func (y way) serve(ctx context.Context) (stop func() error, err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, "iperf3", "--server", "--one-off", "--forceflush")
+	cmd := exec.CommandContext(ctx, "iperf3", "--server", "--one-off", "--idle-timeout", "10", "--forceflush")
 	cmd.WaitDelay = time.Second
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {

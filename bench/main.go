@@ -68,10 +68,13 @@ func measure(ctx context.Context, chosen *regexp.Regexp, effort effort, log io.W
 	}
 	defer remove()
 	var results []result
-	err = lab.Run("bench", log, func(t lab.TB) {
+	err = lab.Run("bench", untilEnd{ctx, log}, func(t lab.TB) {
 		w := newWorld(ctx, t, effort)
 		for _, b := range picked {
 			found, err := b.run(w)
+			if ctx.Err() != nil {
+				return // whatever err is, the interruption is why
+			}
 			if err != nil {
 				t.Fatalf("measure %v: %v", b.rows, err)
 			}
@@ -85,4 +88,19 @@ func measure(ctx context.Context, chosen *regexp.Regexp, effort effort, log io.W
 		return nil, err
 	}
 	return slices.DeleteFunc(results, func(r result) bool { return !chosen.MatchString(r.Name) }), nil
+}
+
+// untilEnd passes on what is written before its context ends. After that the lab
+// explains only what the interruption did.
+type untilEnd struct {
+	ctx context.Context //nolint:containedctx // a writer is handed none
+	to  io.Writer
+}
+
+// Write implements io.Writer.
+func (u untilEnd) Write(text []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return len(text), nil
+	}
+	return u.to.Write(text)
 }

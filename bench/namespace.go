@@ -37,7 +37,7 @@ func enter(path string, do func() error) error {
 }
 
 // output runs a program in the network namespace at path until it ends or ctx
-// does, and returns what it wrote to standard output.
+// does, and returns what it wrote to standard output, with an error too.
 func output(ctx context.Context, path, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.WaitDelay = time.Second
@@ -48,9 +48,9 @@ func output(ctx context.Context, path, program string, args ...string) (string, 
 		err = ctx.Err() // a program may end well when it is interrupted
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w: %s%s", program, strings.Join(args, " "), err, stdout.String(), stderr.String())
+		err = fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
 	}
-	return stdout.String(), nil
+	return stdout.String(), err
 }
 
 // ipCommands runs ip(8) once for each line, in the network namespace at path.

@@ -20,7 +20,8 @@ func median(samples []float64) float64 {
 // (the nearest rank). There is at least one; p is above 0 and at most 100.
 func percentile(samples []float64, p float64) float64 {
 	sorted := slices.Sorted(slices.Values(samples))
-	rank := int(math.Ceil(p / 100 * float64(len(sorted))))
+	// Multiplied first: 28 / 100 * 25 is a little more than 7.
+	rank := int(math.Ceil(p * float64(len(sorted)) / 100))
 	return sorted[max(rank, 1)-1]
 }
 
