@@ -1,6 +1,7 @@
 package records
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -90,13 +91,20 @@ func validateEndpoint(r mesh.Record) error {
 	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", r.Key, err)
 	}
-	if err := e.check(); err != nil {
+	if err := e.Check(); err != nil {
 		return fmt.Errorf("endpoint %s: %w", r.Key, err)
+	}
+	// A claim is made before it is written down. One from the future could never
+	// be beaten by a later attach. A record without a version is yet to be
+	// signed.
+	if r.Version != 0 && e.GetClaim() > uint64(r.Version) {
+		return fmt.Errorf("endpoint %s: claim %d: is later than the record's version %d", r.Key, e.GetClaim(), r.Version)
 	}
 	return nil
 }
 
-func (e *Endpoint) check() error {
+// Check says what is wrong with an endpoint, whatever its VPC.
+func (e *Endpoint) Check() error {
 	addr, err := netip.ParseAddr(e.GetIp())
 	if err != nil || !addr.Is4() || addr.String() != e.GetIp() {
 		return fmt.Errorf("ip %q: want an IPv4 address", e.GetIp())
@@ -114,10 +122,11 @@ func (e *Endpoint) check() error {
 			return fmt.Errorf("group: %w", err)
 		}
 	}
-	for _, text := range []string{e.GetNetns(), e.GetProblem()} {
-		if len(text) > maxText {
-			return fmt.Errorf("text of %d bytes: at most %d", len(text), maxText)
-		}
+	if len(e.GetNetns()) > maxText {
+		return fmt.Errorf("netns: path of %d bytes: at most %d", len(e.GetNetns()), maxText)
+	}
+	if len(e.GetProblem()) > maxText {
+		return fmt.Errorf("problem: text of %d bytes: at most %d", len(e.GetProblem()), maxText)
 	}
 	return e.checkTarget()
 }
@@ -168,8 +177,14 @@ func ParseMAC(s string) (net.HardwareAddr, error) {
 	if (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) == 0 {
 		return nil, fmt.Errorf("mac %q: is zero", s)
 	}
+	if bytes.Equal(mac, gatewayMAC) {
+		return nil, fmt.Errorf("mac %q: is the gateway's; want another", s)
+	}
 	return mac, nil
 }
+
+// gatewayMAC is what the datapath answers ARP requests with.
+var gatewayMAC = net.HardwareAddr{0x02, 0x65, 0x6e, 0x00, 0x00, 0x01}
 
 // decode accepts only the canonical form: no unknown fields.
 func decode[M proto.Message](payload []byte, m M) (M, error) {
