@@ -24,7 +24,7 @@ func serve(ctx context.Context, cfg config.Config) (err error) {
 	defer stop()
 	log := newLogger(cfg)
 	var handler http.Handler
-	d, err := edgenet.New(cfg, func(d *edgenet.Daemon) http.Handler {
+	d, err := edgenet.New(cfg, edgenet.Kernel{}, func(d *edgenet.Daemon) http.Handler {
 		handler = control.Handler(d, log.With("part", "control"))
 		return control.PeerHandler(d, handler)
 	}, log)
@@ -38,16 +38,26 @@ func serve(ctx context.Context, cfg config.Config) (err error) {
 	}
 	log.Info("edgenetd starts", "name", cfg.Name, "version", version.Version, "socket", cfg.Socket())
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.Run(ctx) })
-	group.Go(func() error { return server.Run(ctx) })
+	// The daemon goes on for as long as calls are being answered.
+	serving, served := context.WithCancel(context.WithoutCancel(ctx))
+	defer served()
+	group.Go(func() error { return d.Run(serving) })
 	group.Go(func() error {
-		<-ctx.Done()
+		defer served()
+		return server.Run(ctx)
+	})
+	group.Go(func() error {
+		select {
+		case <-d.Ready():
+			notify(log, daemon.SdNotifyReady)
+			<-ctx.Done()
+		case <-ctx.Done():
+		}
 		stop() // the next signal has its default effect
 		notify(log, daemon.SdNotifyStopping)
 		log.Info("edgenetd stops; tunnels, endpoints and rules stay in force")
 		return nil
 	})
-	notify(log, daemon.SdNotifyReady)
 	return group.Wait()
 }
 

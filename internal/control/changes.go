@@ -19,7 +19,7 @@ func forward[Req, Res any](ctx context.Context, d *daemon.Daemon, req *Req,
 	call func(*http.Client, string) func(context.Context, *Req) (*Res, error),
 ) (*Res, error) {
 	var res *Res
-	err := d.Forward(ctx, func(client *http.Client, baseURL string) error {
+	err := d.Forward(ctx, func(ctx context.Context, client *http.Client, baseURL string) error {
 		var err error
 		res, err = call(client, baseURL)(ctx, req)
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpcreflect"
+	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/api/edgenet/v1/edgenetv1connect"
 	"edgenet.dev/edgenet/internal/daemon"
@@ -55,6 +56,8 @@ func Handler(d *daemon.Daemon, log *slog.Logger) http.Handler {
 type Server struct {
 	listener net.Listener
 	http     *http.Server
+	// endWatches ends the calls that have no end of their own.
+	endWatches context.CancelFunc
 }
 
 // Listen takes the socket; a stale one of a daemon that was killed is replaced.
@@ -63,18 +66,22 @@ func Listen(path string, handler http.Handler) (*Server, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove stale control socket: %w", err)
 	}
+	// Nobody else may connect before the socket has its owner.
+	umask := unix.Umask(0o177)
 	l, err := net.Listen("unix", path)
+	unix.Umask(umask)
 	if err != nil {
 		return nil, fmt.Errorf("listen on control socket: %w", err)
 	}
 	if err := protect(path); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	watches, end := context.WithCancel(context.Background())
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &Server{listener: l, http: &http.Server{
-		Handler:           handler,
+	return &Server{listener: l, endWatches: end, http: &http.Server{
+		Handler:           endWith(watches, handler),
 		Protocols:         protocols,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -82,24 +89,39 @@ func Listen(path string, handler http.Handler) (*Server, error) {
 	}}, nil
 }
 
-// protect gives the socket to root and, where there is one, to the group.
+// endWith serves watches until ctx ends at most.
+func endWith(ctx context.Context, handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == edgenetv1connect.WatchServiceWatchProcedure {
+			watch, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(ctx, cancel)()
+			r = r.WithContext(watch)
+		}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// protect gives the socket to the daemon's user and, where there is one, to the
+// group.
 func protect(path string) error {
-	if err := os.Chmod(path, 0o660); err != nil {
-		return fmt.Errorf("protect control socket: %w", err)
-	}
+	gid := -1 // as it is
 	g, err := user.LookupGroup(socketGroup)
 	var unknown user.UnknownGroupError
-	if errors.As(err, &unknown) {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case errors.As(err, &unknown):
+	case err != nil:
 		return fmt.Errorf("look up group %s: %w", socketGroup, err)
+	default:
+		if gid, err = strconv.Atoi(g.Gid); err != nil {
+			return fmt.Errorf("look up group %s: %w", socketGroup, err)
+		}
 	}
-	gid, err := strconv.Atoi(g.Gid)
-	if err != nil {
-		return fmt.Errorf("look up group %s: %w", socketGroup, err)
+	if err := os.Chown(path, -1, gid); err != nil {
+		return fmt.Errorf("give control socket to group %s: %w", socketGroup, err)
 	}
-	if err := os.Chown(path, 0, gid); err != nil {
+	// Only now: before, the group was the daemon's own.
+	if err := os.Chmod(path, 0o660); err != nil {
 		return fmt.Errorf("protect control socket: %w", err)
 	}
 	return nil
@@ -107,9 +129,7 @@ func protect(path string) error {
 
 // Run serves until ctx ends, then lets running calls end.
 func (s *Server) Run(ctx context.Context) error {
-	streams, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	s.http.BaseContext = func(net.Listener) context.Context { return streams }
+	defer s.endWatches()
 	done := make(chan error, 1)
 	go func() { done <- s.http.Serve(s.listener) }()
 	select {
@@ -117,8 +137,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve control socket: %w", err)
 	case <-ctx.Done():
 	}
-	// Watches have no end of their own.
-	stop()
+	s.endWatches()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	err := s.http.Shutdown(limit)

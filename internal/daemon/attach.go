@@ -27,6 +27,12 @@ const (
 // AttachEndpoint connects something on this host to a VPC. When it returns the
 // kernel is as asked, and the claim is stored and on its way to all nodes.
 func (d *Daemon) AttachEndpoint(ctx context.Context, req *api.AttachEndpointRequest) (*api.Endpoint, error) {
+	if err := policy.ValidateName(req.GetName()); err != nil {
+		return nil, invalid("attach endpoint: %w", err)
+	}
+	if err := policy.ValidateName(req.GetVpc()); err != nil {
+		return nil, invalid("attach endpoint %s: vpc: %w", req.GetName(), err)
+	}
 	record, err := parseAttach(req)
 	if err != nil {
 		return nil, invalid("attach endpoint %s: %w", req.GetName(), err)
@@ -41,12 +47,6 @@ func (d *Daemon) AttachEndpoint(ctx context.Context, req *api.AttachEndpointRequ
 }
 
 func parseAttach(req *api.AttachEndpointRequest) (*records.Endpoint, error) {
-	if err := policy.ValidateName(req.GetName()); err != nil {
-		return nil, err
-	}
-	if err := policy.ValidateName(req.GetVpc()); err != nil {
-		return nil, fmt.Errorf("vpc: %w", err)
-	}
 	addr, err := netip.ParseAddr(req.GetIp())
 	if err != nil || !addr.Is4() {
 		return nil, fmt.Errorf("ip %q: want an IPv4 address of the VPC", req.GetIp())
@@ -59,16 +59,11 @@ func parseAttach(req *api.AttachEndpointRequest) (*records.Endpoint, error) {
 		}
 		record.Mac = mac.String()
 	}
-	for _, g := range req.GetGroups() {
-		if err := policy.ValidateName(g); err != nil {
-			return nil, fmt.Errorf("group: %w", err)
-		}
-	}
 	record.Groups = slices.Compact(slices.Sorted(slices.Values(req.GetGroups())))
-	if len(record.GetGroups()) > records.MaxGroups {
-		return nil, fmt.Errorf("%d groups: at most %d", len(record.GetGroups()), records.MaxGroups)
+	if err := parseTarget(req, record); err != nil {
+		return nil, err
 	}
-	return record, parseTarget(req, record)
+	return record, record.Check()
 }
 
 func parseTarget(req *api.AttachEndpointRequest, record *records.Endpoint) error {
@@ -107,43 +102,48 @@ func parseTarget(req *api.AttachEndpointRequest, record *records.Endpoint) error
 // they may have been made on another node a moment ago.
 func (d *Daemon) awaitGroups(ctx context.Context, req *api.AttachEndpointRequest) error {
 	var missing error
-	there := func(s *snapshot) bool {
-		v, ok := s.vpcs[req.GetVpc()]
-		if !ok {
-			missing = notFound("attach endpoint %s: vpc %q: not found", req.GetName(), req.GetVpc())
-			return false
-		}
-		for _, g := range req.GetGroups() {
-			if v.groups[g] == nil {
-				missing = notFound("attach endpoint %s: group %q of vpc %s: not found", req.GetName(), g, req.GetVpc())
-				return false
-			}
-		}
-		return true
+	d.await(ctx, func() bool {
+		missing = d.missing(req)
+		return missing == nil
+	})
+	if missing != nil {
+		return fmt.Errorf("attach endpoint %s: %w", req.GetName(), missing)
 	}
-	if !d.await(ctx, there) {
-		return missing
+	return nil
+}
+
+// missing says what of that which the endpoint needs is not known here.
+func (d *Daemon) missing(req *api.AttachEndpointRequest) error {
+	rec, ok := d.mesh.Get(mesh.KindVPC, req.GetVpc())
+	if !ok {
+		return notFound("vpc %q: not found", req.GetVpc())
+	}
+	v, err := records.DecodeVPC(rec)
+	if err != nil {
+		return fmt.Errorf("vpc %q: %w", req.GetVpc(), err)
+	}
+	for _, g := range req.GetGroups() {
+		if _, ok := d.mesh.Get(mesh.KindGroup, records.GroupKey(v.GetVni(), g)); !ok {
+			return notFound("group %q of vpc %s: not found", g, req.GetVpc())
+		}
 	}
 	return nil
 }
 
 // await waits until the records are as asked, at most the time that a record
 // needs to arrive.
-func (d *Daemon) await(ctx context.Context, done func(*snapshot) bool) bool {
+func (d *Daemon) await(ctx context.Context, done func() bool) {
 	changed, cancel := d.mesh.Subscribe()
 	defer cancel()
 	timeout := time.NewTimer(arrival)
 	defer timeout.Stop()
-	for {
-		if done(d.snapshot()) {
-			return true
-		}
+	for !done() {
 		select {
 		case <-changed:
 		case <-timeout.C:
-			return false
+			return
 		case <-ctx.Done():
-			return false
+			return
 		}
 	}
 }
@@ -154,6 +154,10 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	name := req.GetName()
+	// The wait for the lock may have outlasted the caller.
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
+	}
 	s := n.reader.read(nil)
 	v, ok := s.vpcs[req.GetVpc()]
 	if !ok {
@@ -167,16 +171,22 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 		return nil, invalid("attach endpoint %s: %w", name, err)
 	}
 	e := &endpoint{node: s.self.ID, vni: v.vni(), name: name, record: record, addr: addr}
-	old := s.find(e.key())
+	old := s.find(e)
 	unchanged, err := e.reconsider(old)
 	if err != nil {
 		return nil, err
 	}
-	if unchanged {
-		return s.apiEndpoint(old), nil
+	if t := n.tunnels.current(); !t.ready() {
+		return nil, unavailable("attach endpoint %s: the tunnel device is not up yet: %w", name, t.why())
 	}
-	if !n.tunnels.current().ready() {
-		return nil, unavailable("attach endpoint %s: the tunnel device is not up yet: %w", name, n.tunnels.current().why())
+	if unchanged {
+		// The kernel may not be as the record says: a namespace of the same
+		// path may be another one by now.
+		if err := n.applyFor(ctx, e, nil); err != nil {
+			poke(n.dirty)
+			return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
+		}
+		return s.apiEndpoint(old), nil
 	}
 	if record.GetClaim() == 0 {
 		record.Claim = uint64(n.mesh.Now())
@@ -189,28 +199,34 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	return s.apiEndpoint(e), nil
 }
 
+// applyFor is a round for the sake of one endpoint: what is wrong with others is
+// theirs.
+func (n *network) applyFor(ctx context.Context, e, pending *endpoint) error {
+	_, err := n.apply(ctx, pending)
+	switch own := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; {
+	case own != nil:
+		return precondition("%w", own)
+	case n.vpcProblems[e.vni] != nil:
+		return n.vpcProblems[e.vni]
+	}
+	return err
+}
+
 // commit applies the endpoint and stores it, or undoes both.
 func (n *network) commit(ctx context.Context, e *endpoint) error {
-	undo := func() {
-		// The caller may have gone away; that must not leave half an endpoint.
-		if _, err := n.apply(context.WithoutCancel(ctx), nil); err != nil {
-			n.log.Warn("undo attach; trying again", "endpoint", e.name, "err", err)
-			poke(n.dirty)
-		}
+	err := n.applyFor(ctx, e, e)
+	if err == nil {
+		err = n.put(ctx, e.key(), e.record)
 	}
-	_, err := n.apply(ctx, e)
-	if own := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; own != nil {
-		err = own
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		undo()
-		return err
+	// The caller may have gone away; that must not leave half an endpoint.
+	if _, undo := n.apply(context.WithoutCancel(ctx), nil); undo != nil {
+		n.log.Warn("undo attach; trying again", "endpoint", e.name, "err", undo)
+		poke(n.dirty)
 	}
-	if err := n.put(ctx, e.key(), e.record); err != nil {
-		undo()
-		return err
-	}
-	return nil
+	return err
 }
 
 // reconsider compares the wanted endpoint with the one that this node has
@@ -246,41 +262,11 @@ func (e *endpoint) target() string {
 	return fmt.Sprintf("%s %s", e.record.GetKind(), e.record.GetDevice())
 }
 
-func (s *snapshot) find(key string) *endpoint {
-	i := slices.IndexFunc(s.endpoints, func(e *endpoint) bool { return e.key() == key })
+// find returns the endpoint that is the same as e, or nil.
+func (s *snapshot) find(e *endpoint) *endpoint {
+	i := slices.IndexFunc(s.endpoints, e.same)
 	if i < 0 {
 		return nil
 	}
 	return s.endpoints[i]
-}
-
-// DetachEndpoint removes an endpoint of this node.
-func (d *Daemon) DetachEndpoint(ctx context.Context, name, vpcName string) error {
-	return d.network.detach(ctx, name, vpcName)
-}
-
-func (n *network) detach(ctx context.Context, name, vpcName string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	s := n.reader.read(nil)
-	v, ok := s.vpcs[vpcName]
-	if !ok {
-		return notFound("detach endpoint %s: vpc %q: not found", name, vpcName)
-	}
-	key := records.EndpointKey(s.self.ID, v.vni(), name)
-	if s.find(key) == nil {
-		if other, elsewhere := v.names[name]; elsewhere {
-			return notFound("detach endpoint %s of vpc %s: is attached on node %s, not here", name, vpcName, s.nodes[other.node].Name)
-		}
-		return notFound("detach endpoint %s of vpc %s: not found", name, vpcName)
-	}
-	if err := n.mesh.Delete(ctx, mesh.KindEndpoint, key); err != nil {
-		return fmt.Errorf("detach endpoint %s: %w", name, err)
-	}
-	if _, err := n.apply(ctx, nil); err != nil {
-		poke(n.dirty)
-		return fmt.Errorf("detach endpoint %s: %w", name, err)
-	}
-	n.log.Info("endpoint detached", "endpoint", name, "vpc", vpcName)
-	return nil
 }

@@ -31,6 +31,8 @@ type Daemon struct {
 	started time.Time
 	lock    *os.File
 
+	// membership serializes init, join and leave: each is several steps.
+	membership sync.Mutex
 	// changing serializes changes of VPCs and groups: each is a read and a
 	// write.
 	changing sync.Mutex
@@ -41,22 +43,22 @@ type Daemon struct {
 
 // New opens the state directory and takes the run directory. peers makes what
 // serves other nodes' calls over the mesh. Nothing in the kernel is touched yet.
-func New(cfg config.Config, peers func(*Daemon) http.Handler, log *slog.Logger) (*Daemon, error) {
-	if err := os.MkdirAll(cfg.RunDir, 0o755); err != nil {
-		return nil, fmt.Errorf("make run directory: %w", err)
+func New(cfg config.Config, kernel Kernel, peers func(*Daemon) http.Handler, log *slog.Logger) (*Daemon, error) {
+	if err := makeRunDir(cfg.RunDir); err != nil {
+		return nil, err
 	}
 	lock, err := lockRunDir(cfg.RunDir)
 	if err != nil {
 		return nil, err
 	}
 	d := &Daemon{cfg: cfg, log: log, lock: lock, changes: newChanges(), started: time.Now()}
-	if err := d.open(peers(d)); err != nil {
+	if err := d.open(kernel.complete(), peers(d)); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Daemon) open(handler http.Handler) error {
+func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 	var err error
 	links := make([]mesh.Link, 0, len(d.cfg.Underlay))
 	for _, l := range d.cfg.Underlay {
@@ -74,23 +76,26 @@ func (d *Daemon) open(handler http.Handler) error {
 		PeerHandler: handler,
 	})
 	if err != nil {
-		return fmt.Errorf("open mesh: %w", err)
-	}
-	d.reader.mesh = d.mesh
-	if err := d.openTunnels(); err != nil {
 		return err
 	}
+	d.reader.mesh = d.mesh
+	if err := d.openTunnels(kernel); err != nil {
+		return err
+	}
+	log := d.log.With("part", "network")
 	d.network = &network{
-		mesh:    d.mesh,
-		tunnels: d.tunnels,
-		log:     d.log.With("part", "network"),
-		dirty:   make(chan struct{}, 1),
-		reader:  reader{mesh: d.mesh},
+		mesh:         d.mesh,
+		tunnels:      d.tunnels,
+		log:          log,
+		trouble:      complaint{log: log},
+		openDatapath: kernel.Datapath,
+		dirty:        make(chan struct{}, 1),
+		reader:       reader{mesh: d.mesh},
 	}
 	return nil
 }
 
-func (d *Daemon) openTunnels() error {
+func (d *Daemon) openTunnels(kernel Kernel) error {
 	key, err := wireguard.LoadOrCreateKey(filepath.Join(d.cfg.StateDir, "wireguard.key"))
 	if err != nil {
 		return fmt.Errorf("load tunnel key: %w", err)
@@ -99,8 +104,9 @@ func (d *Daemon) openTunnels() error {
 	if err != nil {
 		return fmt.Errorf("find own executable: %w", err)
 	}
-	driver, err := wireguard.New(wireguard.Config{
-		Logger:     d.log.With("part", "tunnel"),
+	log := d.log.With("part", "tunnel")
+	driver, err := kernel.Tunnels(wireguard.Config{
+		Logger:     log,
 		Key:        key,
 		RunDir:     d.cfg.RunDir,
 		Executable: executable,
@@ -110,14 +116,16 @@ func (d *Daemon) openTunnels() error {
 		return fmt.Errorf("make tunnel driver: %w", err)
 	}
 	d.tunnels = &tunnels{
-		mesh:   d.mesh,
-		links:  d.cfg.Underlay,
-		port:   d.cfg.WireGuardPort,
-		key:    key.Public(),
-		driver: driver,
-		probes: &probing{log: d.log.With("part", "probe")},
-		log:    d.log.With("part", "tunnel"),
-		dirty:  make(chan struct{}, 1),
+		mesh:        d.mesh,
+		links:       d.cfg.Underlay,
+		port:        d.cfg.WireGuardPort,
+		key:         key.Public(),
+		driver:      driver,
+		probes:      &probing{log: d.log.With("part", "probe")},
+		underlayMTU: kernel.UnderlayMTU,
+		log:         log,
+		trouble:     complaint{log: log},
+		dirty:       make(chan struct{}, 1),
 		changed: func() {
 			poke(d.network.dirty)
 			d.changes.poke()
@@ -125,6 +133,9 @@ func (d *Daemon) openTunnels() error {
 	}
 	return nil
 }
+
+// Ready is closed when the mesh is served, or waited for.
+func (d *Daemon) Ready() <-chan struct{} { return d.mesh.Ready() }
 
 // Run keeps the host as the mesh's records say until ctx ends. Tunnels,
 // endpoints and rules stay in force when it returns.
@@ -152,9 +163,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // Close releases files and locks. Call it after Run has returned.
 func (d *Daemon) Close() error {
-	var err error
-	if d.mesh != nil {
-		err = d.mesh.Close()
+	var errs []error
+	if d.network != nil {
+		// A call that was under way may have opened it again after Run.
+		errs = append(errs, d.network.close())
 	}
-	return errors.Join(err, d.lock.Close())
+	if d.mesh != nil {
+		errs = append(errs, d.mesh.Close())
+	}
+	return errors.Join(append(errs, d.lock.Close())...)
 }

@@ -23,9 +23,9 @@ type reach struct {
 }
 
 // derive computes the datapath of this host from the records. It is pure. A VPC
-// that cannot be compiled is reported and left out: its endpoints are cut off,
-// other VPCs are not touched.
-func derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu int) (isolation.State, error) {
+// that cannot be compiled is reported under its VNI: its endpoints are cut off
+// and keep their devices, other VPCs are not touched.
+func derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu int) (isolation.State, map[uint32]error) {
 	state := isolation.State{
 		Tunnels:   tunnels,
 		Prefix:    s.self.Prefix,
@@ -45,23 +45,28 @@ func derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu in
 			local[e.vni] = append(local[e.vni], e)
 		}
 	}
-	var problem error
+	problems := map[uint32]error{}
 	for _, vni := range slices.Sorted(maps.Keys(local)) {
 		v, ok := s.byVNI[vni]
 		if !ok {
 			continue
 		}
 		if err := deriveVPC(s, v, local[vni], mtu-tenantOverhead, &state); err != nil {
-			problem = fmt.Errorf("vpc %s: %w", v.name, err)
+			problems[vni] = fmt.Errorf("vpc %s: %w", v.name, err)
 		}
 	}
-	return state, problem
+	return state, problems
 }
 
 // deriveVPC adds a VPC that this host has endpoints of.
 func deriveVPC(s *snapshot, v *vpc, local []*endpoint, mtu int, state *isolation.State) error {
 	compiled, err := policy.Compile(v.policy(local))
 	if err != nil {
+		for _, e := range local {
+			d := e.desired(v, mtu)
+			d.Superseded = true
+			state.Endpoints[d.Key] = d
+		}
 		return fmt.Errorf("compile groups: %w", err)
 	}
 	maps.Copy(state.Policies, compiled.Tables)
@@ -85,7 +90,7 @@ func deriveVPC(s *snapshot, v *vpc, local []*endpoint, mtu int, state *isolation
 
 // policy is the VPC as the compiler wants it.
 func (v *vpc) policy(local []*endpoint) policy.VPC {
-	in := policy.VPC{VNI: v.vni()}
+	in := policy.VPC{VNI: v.vni(), Hosts: make([]policy.Host, 0, len(v.hosts))}
 	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
 		in.Groups = append(in.Groups, policy.Group{Name: name, Rules: v.groups[name].rules})
 	}
@@ -108,7 +113,7 @@ func (e *endpoint) desired(v *vpc, mtu int) isolation.Endpoint {
 		Ifname:     e.record.GetIfname(),
 		Device:     e.record.GetDevice(),
 		MTU:        mtu,
-		Superseded: e.lost,
+		Superseded: !e.holds(),
 	}
 	for _, p := range v.prefixes {
 		if p.Contains(e.addr) {

@@ -48,9 +48,9 @@ func (s *snapshot) attach(node mesh.NodeID, vni uint32, name, ip string, claim u
 func mustDerive(t *testing.T, s *snapshot) isolation.State {
 	t.Helper()
 	s.settle()
-	state, err := derive(s, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
-	if err != nil {
-		t.Fatal(err)
+	state, problems := derive(s, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
+	if len(problems) > 0 {
+		t.Fatal(problems)
 	}
 	return state
 }

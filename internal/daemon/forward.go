@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"edgenet.dev/edgenet/pkg/mesh"
 )
@@ -14,28 +16,38 @@ func (d *Daemon) IsAuthority() bool {
 	return slices.Contains(d.mesh.Self().Roles, mesh.RoleAuthority)
 }
 
+// forwardTimeout bounds what one authority may take to answer: one that was cut
+// off without a word would otherwise hold the caller for minutes.
+const forwardTimeout = 5 * time.Second
+
 // Forward asks one authority after the other, those that are alive first, until
 // one has answered; call makes the call over a client that proves who this node
-// is. Only a call that reached no authority is tried at the next.
-func (d *Daemon) Forward(ctx context.Context, call func(client *http.Client, baseURL string) error, unreachable func(error) bool) error {
+// is. One that was not reached, or did not answer in time, is passed over: all
+// changes can be asked for twice.
+func (d *Daemon) Forward(ctx context.Context, call func(ctx context.Context, client *http.Client, baseURL string) error, unreachable func(error) bool) error {
 	if _, in := d.mesh.MeshID(); !in {
 		return precondition("this node is in no mesh; run init or join first")
 	}
-	var last error
+	var silent []error
 	for _, n := range d.mesh.Authorities() {
-		err := call(d.mesh.PeerClient(n.ID), mesh.PeerURL(n.ID))
+		if n.Local {
+			continue // It would ask itself.
+		}
+		one, cancel := context.WithTimeout(ctx, forwardTimeout)
+		err := call(one, d.mesh.PeerClient(n.ID), mesh.PeerURL(n.ID))
+		cancel()
 		if err == nil || !unreachable(err) {
 			return err
 		}
-		last = fmt.Errorf("ask authority %s: %w", n.Name, err)
 		if ctx.Err() != nil {
-			break
+			return fmt.Errorf("ask authority %s: %w", n.Name, ctx.Err())
 		}
+		silent = append(silent, fmt.Errorf("authority %s: %w", n.Name, err))
 	}
-	if last == nil {
+	if len(silent) == 0 {
 		return unavailable("no authority of the mesh is known here")
 	}
-	return unavailable("no authority could be reached: %w", last)
+	return unavailable("no authority could be reached: %w", errors.Join(silent...))
 }
 
 // AdmitCaller decides whether a node may ask this authority for changes.
@@ -45,7 +57,8 @@ func (d *Daemon) AdmitCaller(ctx context.Context) error {
 		return denied("the caller is no admitted node")
 	}
 	if !d.IsAuthority() {
-		return precondition("node %s is not an authority", d.mesh.Self().Name)
+		// So that the caller asks the next.
+		return unavailable("node %s is not an authority", d.mesh.Self().Name)
 	}
 	if len(d.cfg.ForwardFrom) == 0 {
 		return nil
@@ -61,18 +74,18 @@ func (d *Daemon) AdmitCaller(ctx context.Context) error {
 // AwaitVPC waits a bounded time until what an authority has done is known here
 // too, so that the caller's next request finds it.
 func (d *Daemon) AwaitVPC(ctx context.Context, name string) {
-	d.await(ctx, func(s *snapshot) bool { return s.vpcs[name] != nil })
+	d.await(ctx, func() bool { return d.snapshot().vpcs[name] != nil })
 }
 
 // AwaitVPCGone is AwaitVPC for a deletion.
 func (d *Daemon) AwaitVPCGone(ctx context.Context, name string) {
-	d.await(ctx, func(s *snapshot) bool { return s.vpcs[name] == nil })
+	d.await(ctx, func() bool { return d.snapshot().vpcs[name] == nil })
 }
 
 // AwaitGroup waits until the group has exactly these rules here.
 func (d *Daemon) AwaitGroup(ctx context.Context, name, vpcName string, ruleIDs []string) {
-	d.await(ctx, func(s *snapshot) bool {
-		_, g, err := s.group(name, vpcName)
+	d.await(ctx, func() bool {
+		_, g, err := d.snapshot().group(name, vpcName)
 		if err != nil || len(g.rules) != len(ruleIDs) {
 			return false
 		}
@@ -87,8 +100,8 @@ func (d *Daemon) AwaitGroup(ctx context.Context, name, vpcName string, ruleIDs [
 
 // AwaitGroupGone is AwaitGroup for a deletion.
 func (d *Daemon) AwaitGroupGone(ctx context.Context, name, vpcName string) {
-	d.await(ctx, func(s *snapshot) bool {
-		_, _, err := s.group(name, vpcName)
+	d.await(ctx, func() bool {
+		_, _, err := d.snapshot().group(name, vpcName)
 		return err != nil
 	})
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,13 +20,12 @@ import (
 // attach right after them finds it.
 const settle = 10 * time.Second
 
-// maxTokenTTL bounds a join token's life.
-const maxTokenTTL = 30 * 24 * time.Hour
-
 // Init makes a mesh whose authority is this node.
 func (d *Daemon) Init(ctx context.Context) (*api.InitResponse, error) {
+	d.membership.Lock()
+	defer d.membership.Unlock()
 	if err := d.mesh.Init(ctx); err != nil {
-		return nil, membershipError("init", err)
+		return nil, membershipError(err)
 	}
 	d.settle(ctx)
 	id, _ := d.mesh.MeshID()
@@ -32,24 +34,37 @@ func (d *Daemon) Init(ctx context.Context) (*api.InitResponse, error) {
 
 // Join makes this node a member of the mesh that the token names.
 func (d *Daemon) Join(ctx context.Context, token string) (*api.JoinResponse, error) {
+	d.membership.Lock()
+	defer d.membership.Unlock()
 	if err := d.mesh.Join(ctx, token); err != nil {
-		return nil, membershipError("join", err)
+		return nil, membershipError(err)
 	}
 	d.settle(ctx)
 	id, _ := d.mesh.MeshID()
 	return &api.JoinResponse{MeshId: string(id), Node: d.apiNode(d.mesh.Self())}, nil
 }
 
-func membershipError(verb string, err error) error {
+// membershipError gives an error of mesh.Init or mesh.Join, which says what was
+// tried, its code.
+func membershipError(err error) error {
+	var network net.Error
 	switch {
 	case errors.Is(err, mesh.ErrInMesh):
-		return precondition("%s: %w; leave it first", verb, err)
+		return precondition("%w; leave it first", err)
 	case errors.Is(err, mesh.ErrTokenMalformed):
-		return invalid("%s: %w", verb, err)
+		return invalid("%w", err)
 	case errors.Is(err, mesh.ErrTokenUnknown), errors.Is(err, mesh.ErrTokenExpired), errors.Is(err, mesh.ErrTokenUsedUp):
-		return denied("%s: %w", verb, err)
+		return denied("%w", err)
+	case errors.Is(err, mesh.ErrNameTaken):
+		return exists("%w; give this one another --name", err)
+	case errors.Is(err, mesh.ErrPrefixTaken):
+		return exists("%w", err)
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &network), errors.Is(err, io.EOF):
+		return unavailable("%w", err)
 	default:
-		return fmt.Errorf("%s: %w", verb, err)
+		return err
 	}
 }
 
@@ -72,8 +87,11 @@ func (d *Daemon) settle(ctx context.Context) {
 
 // CreateToken makes a join token.
 func (d *Daemon) CreateToken(req *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
-	if req.GetTtlSeconds() > uint64(maxTokenTTL/time.Second) {
-		return nil, invalid("create token: ttl of %d s: at most %d s", req.GetTtlSeconds(), maxTokenTTL/time.Second)
+	if limit := uint64(mesh.MaxTokenTTL / time.Second); req.GetTtlSeconds() > limit {
+		return nil, invalid("create token: ttl of %d s: at most %d s", req.GetTtlSeconds(), limit)
+	}
+	if req.GetUses() > mesh.MaxTokenUses {
+		return nil, invalid("create token: %d uses: at most %d", req.GetUses(), mesh.MaxTokenUses)
 	}
 	want := mesh.TokenRequest{TTL: time.Duration(req.GetTtlSeconds()) * time.Second, Uses: int(req.GetUses())}
 	if want.TTL == 0 {
@@ -84,6 +102,9 @@ func (d *Daemon) CreateToken(req *api.CreateTokenRequest) (*api.CreateTokenRespo
 	}
 	for _, r := range req.GetRoles() {
 		role := mesh.Role(r)
+		if slices.Contains(want.Roles, role) {
+			continue
+		}
 		switch role {
 		case mesh.RoleEdge, mesh.RoleCloud, mesh.RoleGateway, mesh.RoleRelay, mesh.RoleAuthority:
 			want.Roles = append(want.Roles, role)
@@ -94,12 +115,13 @@ func (d *Daemon) CreateToken(req *api.CreateTokenRequest) (*api.CreateTokenRespo
 	if len(want.Roles) == 0 {
 		want.Roles = []mesh.Role{mesh.RoleEdge}
 	}
+	// Its errors say what was tried.
 	token, expires, err := d.mesh.CreateToken(want)
-	if errors.Is(err, mesh.ErrNotAuthority) {
-		return nil, precondition("create token: %w", d.authorityHint(err))
+	if errors.Is(err, mesh.ErrNotAuthority) || errors.Is(err, mesh.ErrNotInMesh) {
+		return nil, precondition("%w", d.authorityHint(err))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("create token: %w", err)
+		return nil, err
 	}
 	d.log.Info("join token created", "roles", want.Roles, "uses", want.Uses, "expires", expires)
 	return &api.CreateTokenResponse{Token: token, Expires: timestamppb.New(expires)}, nil
@@ -108,7 +130,7 @@ func (d *Daemon) CreateToken(req *api.CreateTokenRequest) (*api.CreateTokenRespo
 // authorityHint adds which node to ask.
 func (d *Daemon) authorityHint(err error) error {
 	if _, in := d.mesh.MeshID(); !in {
-		return fmt.Errorf("%w: this node is in no mesh; run init or join first", err)
+		return fmt.Errorf("%w; run init or join first", err)
 	}
 	for _, n := range d.mesh.Authorities() {
 		return fmt.Errorf("%w; ask %s", err, n.Name)
@@ -116,8 +138,11 @@ func (d *Daemon) authorityHint(err error) error {
 	return err
 }
 
-// Leave detaches all endpoints, tells the mesh, and forgets it.
+// Leave detaches all endpoints, tells the mesh, and forgets it. If the tunnels
+// cannot be taken down after that, it is tried again until they are.
 func (d *Daemon) Leave(ctx context.Context) error {
+	d.membership.Lock()
+	defer d.membership.Unlock()
 	if _, in := d.mesh.MeshID(); !in {
 		return precondition("leave: this node is in no mesh")
 	}
@@ -125,10 +150,9 @@ func (d *Daemon) Leave(ctx context.Context) error {
 		return fmt.Errorf("leave: %w", err)
 	}
 	if err := d.tunnels.down(ctx); err != nil {
-		return fmt.Errorf("leave: %w", err)
+		return fmt.Errorf("leave: left the mesh, but: %w", err)
 	}
 	d.log.Info("left the mesh")
-	d.changes.poke()
 	return nil
 }
 
@@ -140,6 +164,9 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 	}
 	id, in := d.mesh.MeshID()
 	if !in {
+		if problem := d.tunnels.current().problem; problem != nil {
+			out.Problems = append(out.Problems, problem.Error())
+		}
 		return out
 	}
 	out.MeshId = string(id)

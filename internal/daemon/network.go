@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,15 +27,20 @@ type network struct {
 	tunnels *tunnels
 	log     *slog.Logger
 	dirty   chan struct{}
+	// openDatapath is Kernel's.
+	openDatapath func(context.Context, isolation.Config) (Datapath, error)
+	trouble      complaint
 
 	// mu serializes rounds: the loop's, and those of attach and detach, which
 	// answer only when the kernel is as asked.
 	mu       sync.Mutex
 	reader   reader
-	datapath *isolation.Datapath
+	datapath Datapath
 	// problems are the endpoints that the last round could not make right.
 	problems map[isolation.Key]error
-	// general is what else went wrong in it.
+	// vpcProblems are the VPCs, by VNI, whose rules it could not work out.
+	vpcProblems map[uint32]error
+	// general is what went wrong in the loop's last round, endpoints aside.
 	general error
 }
 
@@ -42,9 +49,7 @@ func (n *network) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
-		if err := n.reconcile(ctx); err != nil {
-			n.log.Warn("datapath is not as wanted; trying again", "err", err)
-		}
+		n.trouble.note("datapath is not as wanted; trying again", n.reconcile(ctx))
 		select {
 		case <-ctx.Done():
 			return n.close()
@@ -70,17 +75,23 @@ func (n *network) reconcile(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s, err := n.apply(ctx, nil)
-	n.general = err
+	for _, vni := range slices.Sorted(maps.Keys(n.vpcProblems)) {
+		err = errors.Join(err, n.vpcProblems[vni])
+	}
 	if s != nil {
 		err = errors.Join(err, n.report(ctx, s))
 	}
+	n.general = err
 	return err
 }
 
 // apply makes the datapath equal to the records, and to pending as if it were
 // one. It returns what it was made from, nil while there is nothing to make.
+// What is wrong with single endpoints and VPCs is left in n.
 func (n *network) apply(ctx context.Context, pending *endpoint) (*snapshot, error) {
+	n.vpcProblems = nil
 	if _, in := n.mesh.MeshID(); !in {
+		n.problems = nil
 		return nil, nil
 	}
 	t := n.tunnels.current()
@@ -91,7 +102,8 @@ func (n *network) apply(ctx context.Context, pending *endpoint) (*snapshot, erro
 		return nil, err
 	}
 	s := n.reader.read(pending)
-	state, problem := derive(s, []string{t.device.Name}, t.reaches(), t.device.MTU)
+	state, problems := derive(s, []string{t.device.Name}, t.reaches(), t.device.MTU)
+	n.vpcProblems = problems
 	// A round is not stopped halfway: an endpoint that was not got round to
 	// would count as one that does not work.
 	err := n.datapath.Apply(context.WithoutCancel(ctx), state)
@@ -102,14 +114,14 @@ func (n *network) apply(ctx context.Context, pending *endpoint) (*snapshot, erro
 	} else {
 		n.problems = nil
 	}
-	return s, errors.Join(problem, err)
+	return s, err
 }
 
 func (n *network) open(ctx context.Context) error {
 	if n.datapath != nil {
 		return nil
 	}
-	d, err := isolation.Open(ctx, isolation.Config{
+	d, err := n.openDatapath(ctx, isolation.Config{
 		Logger:     n.log,
 		MeshPrefix: n.mesh.MeshPrefix(),
 		NodePrefix: n.mesh.Self().Prefix,
@@ -129,12 +141,7 @@ func (n *network) report(ctx context.Context, s *snapshot) error {
 		if e.node != s.self.ID {
 			continue
 		}
-		why := ""
-		if err := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; err != nil {
-			why = clip(err.Error())
-		} else if s.byVNI[e.vni] == nil {
-			why = fmt.Sprintf("its VPC with VNI %d is gone", e.vni)
-		}
+		why := n.why(s, e)
 		if e.record.GetProblem() == why && e.record.GetSuperseded() == e.lost {
 			continue
 		}
@@ -143,14 +150,32 @@ func (n *network) report(ctx context.Context, s *snapshot) error {
 			continue
 		}
 		next.Problem, next.Superseded = why, e.lost
-		if e.lost && !e.record.GetSuperseded() {
+		switch {
+		case e.lost && !e.record.GetSuperseded():
 			n.log.Warn("endpoint is superseded: a later attach took its name or address", "endpoint", e.name, "vni", e.vni, "ip", e.addr)
-		} else if why != "" {
+		case why != "":
 			n.log.Warn("endpoint does not work", "endpoint", e.name, "vni", e.vni, "err", why)
+		default:
+			n.log.Info("endpoint works again", "endpoint", e.name, "vni", e.vni)
 		}
 		problems = append(problems, n.put(ctx, e.key(), next))
 	}
 	return errors.Join(problems...)
+}
+
+// why says what keeps an endpoint of this host from working, "" if nothing does.
+func (n *network) why(s *snapshot, e *endpoint) string {
+	switch err := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; {
+	case s.byVNI[e.vni] == nil:
+		return fmt.Sprintf("its VPC with VNI %d was deleted; detach it", e.vni)
+	case e.misplaced != nil:
+		return clip(e.misplaced.Error())
+	case n.vpcProblems[e.vni] != nil:
+		return clip(n.vpcProblems[e.vni].Error())
+	case err != nil:
+		return clip(err.Error())
+	}
+	return ""
 }
 
 // clip keeps a message within the bounds of a record.
@@ -161,10 +186,8 @@ func (n *network) put(ctx context.Context, key string, e *records.Endpoint) erro
 	if err != nil {
 		return fmt.Errorf("encode endpoint %s: %w", key, err)
 	}
-	if _, err := n.mesh.Put(ctx, mesh.KindEndpoint, key, payload); err != nil {
-		return fmt.Errorf("store endpoint %s: %w", key, err)
-	}
-	return nil
+	_, err = n.mesh.Put(ctx, mesh.KindEndpoint, key, payload)
+	return err
 }
 
 // problem is what the last round could not make right, endpoints aside.
@@ -191,13 +214,24 @@ func (n *network) leave(ctx context.Context, forget func(context.Context) error)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	defer poke(n.dirty)
+	if err := n.remove(ctx); err != nil {
+		return fmt.Errorf("remove datapath: %w", err)
+	}
+	return forget(ctx)
+}
+
+// remove takes away what is in the kernel. mu is held.
+func (n *network) remove(ctx context.Context) error {
 	if err := n.open(ctx); err != nil {
-		return err
+		// A host that never could have a datapath, or has one of another
+		// version, must be able to leave too.
+		n.log.Warn("remove a datapath that cannot be opened", "err", err)
+		return isolation.RemoveAll(ctx, n.log)
 	}
 	if err := n.datapath.Remove(ctx); err != nil {
-		return fmt.Errorf("remove datapath: %w", err)
+		return err
 	}
 	err := n.datapath.Close()
 	n.datapath = nil
-	return errors.Join(err, forget(ctx))
+	return err
 }

@@ -61,13 +61,12 @@ func (p *probing) stopLocked() {
 	p.prober = nil
 }
 
-// stats is what is known of a peer.
-func (p *probing) stats(peer netip.Addr) (probe.Stats, bool) {
+// stats is what is known of all peers.
+func (p *probing) stats() map[netip.Addr]probe.Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.prober == nil {
-		return probe.Stats{}, false
+		return nil
 	}
-	s, ok := p.prober.Stats()[peer]
-	return s, ok
+	return p.prober.Stats()
 }

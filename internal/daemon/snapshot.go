@@ -3,7 +3,6 @@ package daemon
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -23,7 +22,6 @@ type snapshot struct {
 
 type vpc struct {
 	name     string
-	version  mesh.Version
 	record   *records.VPC
 	prefixes []netip.Prefix
 	groups   map[string]*group
@@ -35,38 +33,41 @@ type vpc struct {
 func (v *vpc) vni() uint32 { return v.record.GetVni() }
 
 type group struct {
+	vni    uint32
 	name   string
 	record *records.Group
 	rules  []policy.Rule
 }
 
 type endpoint struct {
-	node    mesh.NodeID
-	vni     uint32
-	name    string
-	version mesh.Version
-	record  *records.Endpoint
-	addr    netip.Addr
+	node   mesh.NodeID
+	vni    uint32
+	name   string
+	record *records.Endpoint
+	addr   netip.Addr
 	// lost is true if a later claim took the address or the name.
 	lost bool
+	// misplaced says why the address cannot be one of the VPC's, if so: only a
+	// node that is not as it should be claims such a one.
+	misplaced error
 }
 
 func (e *endpoint) key() string { return records.EndpointKey(e.node, e.vni, e.name) }
 
+// same tells whether both are the same endpoint, if not the same state of it.
+func (e *endpoint) same(other *endpoint) bool {
+	return e.vni == other.vni && e.name == other.name && e.node == other.node
+}
+
+// holds is true for an endpoint that has its name and its address.
+func (e *endpoint) holds() bool { return !e.lost && e.misplaced == nil }
+
 // reader takes snapshots of a mesh. It decodes a record once.
 type reader struct {
-	mesh  *mesh.Mesh
-	cache map[cacheKey]cached
-}
-
-type cacheKey struct {
-	kind mesh.Kind
-	key  string
-}
-
-type cached struct {
-	version mesh.Version
-	value   any
+	mesh      *mesh.Mesh
+	vpcs      decoded[*records.VPC]
+	groups    decoded[*group]
+	endpoints decoded[*endpoint]
 }
 
 // read takes a snapshot. pending, if not nil, counts as if it were a record
@@ -81,41 +82,22 @@ func (r *reader) read(pending *endpoint) *snapshot {
 	for _, n := range r.mesh.Nodes() {
 		s.nodes[n.ID] = n
 	}
-	fresh := make(map[cacheKey]cached, len(r.cache))
-	r.readVPCs(s, fresh)
-	r.readGroups(s, fresh)
-	r.readEndpoints(s, fresh, pending)
-	r.cache = fresh
+	r.readVPCs(s)
+	r.readGroups(s)
+	r.readEndpoints(s, pending)
 	s.settle()
 	return s
 }
 
-// decodeOnce gives the decoded form of a record, nil for one that cannot be
-// decoded (Validate keeps those out).
-func decodeOnce[T any](r *reader, fresh map[cacheKey]cached, rec mesh.Record, decode func(mesh.Record) (T, error)) (T, bool) {
-	key := cacheKey{rec.Kind, rec.Key}
-	if c, ok := r.cache[key]; ok && c.version == rec.Version {
-		if value, ok := c.value.(T); ok {
-			fresh[key] = c
-			return value, true
-		}
-	}
-	value, err := decode(rec)
-	if err != nil {
-		return value, false
-	}
-	fresh[key] = cached{rec.Version, value}
-	return value, true
-}
-
-func (r *reader) readVPCs(s *snapshot, fresh map[cacheKey]cached) {
-	for _, rec := range r.mesh.List(mesh.KindVPC) {
-		record, ok := decodeOnce(r, fresh, rec, records.DecodeVPC)
-		if !ok {
+func (r *reader) readVPCs(s *snapshot) {
+	r.vpcs.update(r.mesh.List(mesh.KindVPC), records.DecodeVPC)
+	for _, one := range r.vpcs {
+		if one.err != nil {
 			continue
 		}
+		record := one.value
 		v := &vpc{
-			name: rec.Key, version: rec.Version, record: record, prefixes: record.Prefixes(),
+			name: one.key, record: record, prefixes: record.Prefixes(),
 			groups: map[string]*group{}, hosts: map[netip.Addr]*endpoint{}, names: map[string]*endpoint{},
 		}
 		s.vpcs[v.name] = v
@@ -136,89 +118,62 @@ func older(a, b *vpc) bool {
 	return cmp.Or(cmp.Compare(a.record.GetCreatedMs(), b.record.GetCreatedMs()), cmp.Compare(a.name, b.name)) < 0
 }
 
-func (r *reader) readGroups(s *snapshot, fresh map[cacheKey]cached) {
-	for _, rec := range r.mesh.List(mesh.KindGroup) {
-		vni, name, err := records.SplitGroupKey(rec.Key)
-		if err != nil {
+func (r *reader) readGroups(s *snapshot) {
+	r.groups.update(r.mesh.List(mesh.KindGroup), decodeGroup)
+	for _, one := range r.groups {
+		if one.err != nil {
 			continue
 		}
-		v, ok := s.byVNI[vni]
-		if !ok {
-			continue
-		}
-		g, ok := decodeOnce(r, fresh, rec, func(rec mesh.Record) (*group, error) {
-			record, err := records.DecodeGroup(rec)
-			if err != nil {
-				return nil, err
-			}
-			rules, err := record.PolicyRules()
-			return &group{name: name, record: record, rules: rules}, err
-		})
-		if ok {
-			v.groups[name] = g
+		if v, ok := s.byVNI[one.value.vni]; ok {
+			v.groups[one.value.name] = one.value
 		}
 	}
 }
 
-func (r *reader) readEndpoints(s *snapshot, fresh map[cacheKey]cached, pending *endpoint) {
-	for _, rec := range r.mesh.List(mesh.KindEndpoint) {
-		if pending != nil && rec.Key == pending.key() {
+func decodeGroup(rec mesh.Record) (*group, error) {
+	vni, name, err := records.SplitGroupKey(rec.Key)
+	if err != nil {
+		return nil, err
+	}
+	record, err := records.DecodeGroup(rec)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := record.PolicyRules()
+	return &group{vni: vni, name: name, record: record, rules: rules}, err
+}
+
+func (r *reader) readEndpoints(s *snapshot, pending *endpoint) {
+	r.endpoints.update(r.mesh.List(mesh.KindEndpoint), decodeEndpoint)
+	// One block of memory for all: there may be very many.
+	block := make([]endpoint, 0, len(r.endpoints)+1)
+	s.endpoints = make([]*endpoint, 0, cap(block))
+	add := func(e *endpoint) {
+		block = append(block, *e)
+		s.endpoints = append(s.endpoints, &block[len(block)-1])
+	}
+	for _, one := range r.endpoints {
+		if one.err != nil || (pending != nil && one.value.same(pending)) {
 			continue
 		}
-		node, vni, name, err := records.SplitEndpointKey(rec.Key)
-		if err != nil {
-			continue
+		if _, known := s.nodes[one.value.node]; known {
+			add(one.value)
 		}
-		if _, known := s.nodes[node]; !known {
-			continue
-		}
-		record, ok := decodeOnce(r, fresh, rec, records.DecodeEndpoint)
-		if !ok {
-			continue
-		}
-		s.addEndpoint(&endpoint{node: node, vni: vni, name: name, version: rec.Version, record: record})
 	}
 	if pending != nil {
-		copied := *pending
-		s.addEndpoint(&copied)
+		add(pending)
 	}
 }
 
-func (s *snapshot) addEndpoint(e *endpoint) {
-	addr, err := netip.ParseAddr(e.record.GetIp())
+func decodeEndpoint(rec mesh.Record) (*endpoint, error) {
+	node, vni, name, err := records.SplitEndpointKey(rec.Key)
 	if err != nil {
-		return
+		return nil, err
 	}
-	e.addr = addr
-	s.endpoints = append(s.endpoints, e)
-}
-
-// settle decides who holds which address and name: the latest claim, and of
-// two at the same moment the one of the higher node id. All nodes decide alike.
-func (s *snapshot) settle() {
-	slices.SortFunc(s.endpoints, func(a, b *endpoint) int {
-		return cmp.Or(
-			cmp.Compare(b.record.GetClaim(), a.record.GetClaim()),
-			cmp.Compare(b.node, a.node),
-			cmp.Compare(a.name, b.name),
-		)
-	})
-	for _, e := range s.endpoints {
-		v, ok := s.byVNI[e.vni]
-		if !ok {
-			continue
-		}
-		if e.record.GetSuperseded() {
-			e.lost = true
-			continue
-		}
-		_, addressTaken := v.hosts[e.addr]
-		_, nameTaken := v.names[e.name]
-		if addressTaken || nameTaken {
-			e.lost = true
-			continue
-		}
-		v.hosts[e.addr] = e
-		v.names[e.name] = e
+	record, err := records.DecodeEndpoint(rec)
+	if err != nil {
+		return nil, err
 	}
+	addr, err := netip.ParseAddr(record.GetIp())
+	return &endpoint{node: node, vni: vni, name: name, record: record, addr: addr}, err
 }

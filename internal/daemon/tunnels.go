@@ -37,14 +37,19 @@ type tunnels struct {
 	key    tunnel.PublicKey
 	driver tunnel.Driver
 	probes *probing
-	log    *slog.Logger
-	dirty  chan struct{}
+	// underlayMTU is Kernel's.
+	underlayMTU func(netip.Addr) (int, error)
+	log         *slog.Logger
+	trouble     complaint
+	dirty       chan struct{}
 	// changed is poked when what others derive from the tunnels has changed.
 	changed func()
 
 	// round serializes reconciling with taking down; the driver is only called
 	// under it.
 	round sync.Mutex
+	// gone is true when it is known that nothing of a mesh is left in the kernel.
+	gone bool
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -56,8 +61,19 @@ type tunnels struct {
 type tunnelState struct {
 	device  tunnel.Device
 	driver  string
-	peers   map[mesh.NodeID]tunnel.PeerStatus
+	peers   map[mesh.NodeID]peerState
 	problem error
+}
+
+// peerState is one tunnel as the last round found it.
+type peerState struct {
+	tunnel.PeerStatus
+	// live is true if there was a handshake lately.
+	live bool
+}
+
+func newPeerState(s tunnel.PeerStatus, now time.Time) peerState {
+	return peerState{PeerStatus: s, live: !s.LastHandshake.IsZero() && now.Sub(s.LastHandshake) < handshakeFresh}
 }
 
 // ready is true when the device is up.
@@ -93,9 +109,7 @@ func (t *tunnels) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
-		if err := t.reconcile(ctx); err != nil {
-			t.log.Warn("tunnels are not as wanted; trying again", "err", err)
-		}
+		t.trouble.note("tunnels are not as wanted; trying again", t.reconcile(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -110,8 +124,10 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 	t.round.Lock()
 	defer t.round.Unlock()
 	if _, in := t.mesh.MeshID(); !in {
-		return nil
+		// A daemon that was killed while it left has not come to this yet.
+		return t.remove(context.WithoutCancel(ctx))
 	}
+	t.gone = false
 	// A round is not stopped halfway: its calls are bounded, and half a round
 	// would be acted upon.
 	next, err := t.converge(context.WithoutCancel(ctx))
@@ -131,8 +147,8 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 }
 
 // samePeer compares what others derive from a peer.
-func samePeer(a, b tunnel.PeerStatus) bool {
-	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.LastHandshake.IsZero() == b.LastHandshake.IsZero()
+func samePeer(a, b peerState) bool {
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.live == b.live
 }
 
 func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
@@ -146,12 +162,13 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err := t.announce(device); err != nil {
 		return tunnelState{}, err
 	}
-	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]tunnel.PeerStatus{}}
-	want, problem := t.wantPeers()
+	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]peerState{}}
 	have, err := t.driver.Peers(ctx)
 	if err != nil {
 		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
 	}
+	want, problem := t.wantPeers(have)
+	now := time.Now()
 	problems := []error{problem}
 	keys := map[tunnel.PublicKey]bool{}
 	var probed []netip.Addr
@@ -161,7 +178,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 		if err := t.driver.Put(ctx, peer); err != nil {
 			problems = append(problems, fmt.Errorf("set tunnel peer %s: %w", id, err))
 			if known {
-				state.peers[id] = status
+				state.peers[id] = newPeerState(status, now)
 			}
 			continue
 		}
@@ -169,7 +186,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 			status = tunnel.PeerStatus{Peer: peer}
 			t.log.Info("tunnel peer added", "node", id, "endpoint", peer.Endpoint)
 		}
-		state.peers[id] = status
+		state.peers[id] = newPeerState(status, now)
 		probed = append(probed, nodeAddr(peer.Prefix))
 	}
 	for key := range have {
@@ -191,7 +208,7 @@ func (t *tunnels) wantDevice() (tunnel.Device, error) {
 	self := t.mesh.Self()
 	mtu := 0
 	for _, l := range t.links {
-		link, err := tunnel.UnderlayMTU(l.Addr)
+		link, err := t.underlayMTU(l.Addr)
 		if err != nil {
 			return tunnel.Device{}, fmt.Errorf("read MTU of underlay %s: %w", l.Addr, err)
 		}
@@ -226,8 +243,9 @@ func (t *tunnels) announce(d tunnel.Device) error {
 
 // wantPeers has a peer for each node that can be reached. A node that cannot is
 // reported and stops no other.
-func (t *tunnels) wantPeers() (map[mesh.NodeID]tunnel.Peer, error) {
+func (t *tunnels) wantPeers(have map[tunnel.PublicKey]tunnel.PeerStatus) (map[mesh.NodeID]tunnel.Peer, error) {
 	want := map[mesh.NodeID]tunnel.Peer{}
+	holders := map[tunnel.PublicKey]mesh.Node{}
 	var problems []error
 	for _, n := range t.mesh.Nodes() {
 		if n.Local || n.State == mesh.StateLeft || len(n.Announcement) == 0 {
@@ -238,6 +256,16 @@ func (t *tunnels) wantPeers() (map[mesh.NodeID]tunnel.Peer, error) {
 			problems = append(problems, fmt.Errorf("node %s: %w", n.Name, err))
 			continue
 		}
+		// An announcement does not prove that its node has the key: one that
+		// names another's must not take that one's tunnel.
+		if first, taken := holders[peer.PublicKey]; taken {
+			problems = append(problems, fmt.Errorf("node %s: announces the tunnel key of node %s", n.Name, first.Name))
+			if have[peer.PublicKey].Prefix != n.Prefix {
+				continue
+			}
+			delete(want, first.ID)
+		}
+		holders[peer.PublicKey] = n
 		want[n.ID] = peer
 	}
 	return want, errors.Join(problems...)
@@ -256,12 +284,16 @@ func (t *tunnels) wantPeer(n mesh.Node) (tunnel.Peer, error) {
 	for _, l := range n.Links {
 		remote = append(remote, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
 	}
+	key := tunnel.PublicKey(a.GetWireguard().GetPublicKey())
+	if key == t.key {
+		return tunnel.Peer{}, errors.New("announces this node's own tunnel key")
+	}
 	_, addr, err := tunnel.ChooseLinks(local, remote)
 	if err != nil {
 		return tunnel.Peer{}, fmt.Errorf("choose a path: %w", err)
 	}
 	return tunnel.Peer{
-		PublicKey: tunnel.PublicKey(a.GetWireguard().GetPublicKey()),
+		PublicKey: key,
 		Endpoint:  netip.AddrPortFrom(addr, uint16(a.GetWireguard().GetPort())),
 		Prefix:    n.Prefix,
 		Keepalive: keepalive,
@@ -275,14 +307,22 @@ func nodeAddr(p netip.Prefix) netip.Addr { return p.Addr().Next() }
 func (t *tunnels) down(ctx context.Context) error {
 	t.round.Lock()
 	defer t.round.Unlock()
-	t.probes.stop()
-	if err := t.driver.Down(ctx); err != nil {
-		return fmt.Errorf("take down tunnels: %w", err)
+	return t.remove(ctx)
+}
+
+// remove takes away all that rounds made. round is held.
+func (t *tunnels) remove(ctx context.Context) error {
+	if t.gone {
+		return nil
 	}
+	t.probes.stop()
+	err := t.driver.Down(ctx)
+	t.gone = err == nil
 	t.mu.Lock()
-	t.state = tunnelState{}
+	t.state = tunnelState{problem: err}
 	t.mu.Unlock()
-	return nil
+	t.changed()
+	return err
 }
 
 // poke asks for a round soon. It never blocks.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/policy"
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
 
 // The states of an endpoint.
@@ -72,6 +74,8 @@ func (s *snapshot) apiEndpoint(e *endpoint) *api.Endpoint {
 	switch {
 	case e.lost:
 		out.State, out.Message = endpointSuperseded, "a later attach took its name or address"
+	case e.misplaced != nil:
+		out.State, out.Message = endpointFailed, e.misplaced.Error()
 	case e.record.GetProblem() != "":
 		out.State, out.Message = endpointFailed, e.record.GetProblem()
 	}
@@ -125,6 +129,9 @@ func addStatus(a *api.Endpoint, status map[isolation.Key]isolation.Status, key i
 // GetEndpoint returns the endpoint that holds the name; of several that claim
 // it the one that won.
 func (d *Daemon) GetEndpoint(ctx context.Context, name, vpcName string) (*api.Endpoint, error) {
+	if err := policy.ValidateName(vpcName); err != nil {
+		return nil, invalid("endpoint %q: vpc: %w", name, err)
+	}
 	all, err := d.ListEndpoints(ctx, vpcName)
 	if err != nil {
 		return nil, err
@@ -145,8 +152,9 @@ func (d *Daemon) GetEndpoint(ctx context.Context, name, vpcName string) (*api.En
 func (d *Daemon) ListNodes() []*api.Node {
 	nodes := d.mesh.Nodes()
 	out := make([]*api.Node, 0, len(nodes))
+	t, rtts := d.tunnels.current(), d.tunnels.probes.stats()
 	for _, n := range nodes {
-		out = append(out, d.apiNode(n))
+		out = append(out, apiNode(n, t, rtts))
 	}
 	return out
 }
@@ -161,6 +169,10 @@ func (d *Daemon) GetNode(nameOrID string) (*api.Node, error) {
 }
 
 func (d *Daemon) apiNode(n mesh.Node) *api.Node {
+	return apiNode(n, d.tunnels.current(), d.tunnels.probes.stats())
+}
+
+func apiNode(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api.Node {
 	out := &api.Node{
 		Name: n.Name, Id: string(n.ID), State: string(n.State), Local: n.Local, Version: n.Version,
 		CertificateExpires: timestamppb.New(n.CertificateExpires),
@@ -175,7 +187,7 @@ func (d *Daemon) apiNode(n mesh.Node) *api.Node {
 		out.Links = append(out.Links, &api.Link{Address: l.Addr.String(), Carrier: l.Carrier})
 	}
 	if !n.Local {
-		out.Tunnel = d.apiTunnel(n)
+		out.Tunnel = apiTunnel(n, t, rtts)
 	}
 	return out
 }
@@ -187,8 +199,7 @@ const (
 	tunnelDown       = "down"
 )
 
-func (d *Daemon) apiTunnel(n mesh.Node) *api.Tunnel {
-	t := d.tunnels.current()
+func apiTunnel(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api.Tunnel {
 	out := &api.Tunnel{Driver: t.driver, Device: t.device.Name, State: tunnelDown, Mtu: uint32(t.device.MTU)}
 	peer, ok := t.peers[n.ID]
 	if !ok {
@@ -199,11 +210,11 @@ func (d *Daemon) apiTunnel(n mesh.Node) *api.Tunnel {
 	out.RxBytes, out.TxBytes = peer.RxBytes, peer.TxBytes
 	if !peer.LastHandshake.IsZero() {
 		out.LastHandshake = timestamppb.New(peer.LastHandshake)
-		if time.Since(peer.LastHandshake) < handshakeFresh {
-			out.State = tunnelUp
-		}
 	}
-	if st, ok := d.tunnels.probes.stats(n.Addr); ok {
+	if peer.live {
+		out.State = tunnelUp
+	}
+	if st, ok := rtts[n.Addr]; ok {
 		out.RttMs = float64(st.RTT) / float64(time.Millisecond)
 	}
 	return out

@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// crowd is a mesh with as many endpoints on this node and in all, in VPCs of 500.
+func crowd(b *testing.B, local, all int) *snapshot {
+	b.Helper()
+	names := make([]string, (all+499)/500)
+	for i := range names {
+		names[i] = fmt.Sprintf("vpc-%d", i)
+	}
+	s := world(names...)
+	rule, err := records.ParseRule("ingress", "tcp", "80,443,8000-8100", "group:web")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, v := range s.vpcs {
+		v.prefixes = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}
+		for _, g := range []string{"web", "db"} {
+			v.groups[g] = &group{name: g, rules: []policy.Rule{rule}}
+		}
+	}
+	for i := range all {
+		node := there
+		if i%(all/local) == 0 {
+			node = here
+		}
+		e := s.attach(node, uint32(i/500+1), fmt.Sprintf("endpoint-%d", i), fmt.Sprintf("10.0.%d.%d", 1+i%500/200, 2+i%500%200), uint64(i+1))
+		e.record.Groups = []string{[]string{"web", "db"}[i%2]}
+	}
+	return s
+}
+
+// What a round of attaches costs before the kernel is asked: 1,000 endpoints
+// here, 10,000 known.
+func BenchmarkSettle(b *testing.B) {
+	s := crowd(b, 1000, 10_000)
+	for b.Loop() {
+		for _, v := range s.vpcs {
+			clear(v.hosts)
+			clear(v.names)
+		}
+		s.settle()
+	}
+}
+
+func BenchmarkDerive(b *testing.B) {
+	s := crowd(b, 1000, 10_000)
+	s.settle()
+	reaches := map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}
+	for b.Loop() {
+		if _, problems := derive(s, []string{"tun"}, reaches, 1420); len(problems) > 0 {
+			b.Fatal(problems)
+		}
+	}
+}
