@@ -99,8 +99,10 @@ type untilEnd struct {
 
 // Write implements io.Writer.
 func (u untilEnd) Write(text []byte) (int, error) {
-	if u.ctx.Err() != nil {
+	select {
+	case <-u.ctx.Done():
 		return len(text), nil
+	default:
+		return u.to.Write(text)
 	}
-	return u.to.Write(text)
 }
