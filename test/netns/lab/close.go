@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,9 +18,17 @@ const goneTime = 15 * time.Second
 // nothing, then removes by force whatever is there.
 func (l *Lab) close() {
 	l.t.Helper()
+	var ending sync.WaitGroup
+	for _, h := range l.hosts {
+		ending.Go(func() {
+			if err := h.end(); err != nil {
+				l.t.Errorf("end %s: %v", h.Name, err)
+			}
+		})
+	}
+	ending.Wait()
 	for _, h := range l.hosts {
 		l.checkLog(h)
-		l.cleanUp(h)
 	}
 	for _, c := range append(l.containers, l.strangers...) {
 		if err := c.agent.Close(); err != nil {
@@ -37,25 +46,35 @@ func (l *Lab) close() {
 	l.demolish()
 }
 
-// cleanUp stops the host's daemon and has it remove what is in the kernel.
-func (l *Lab) cleanUp(h *Host) {
-	l.t.Helper()
+// end stops the host's daemon and has it remove what is in the kernel.
+func (h *Host) end() error {
+	var problems []error
 	if h.daemon != nil {
-		h.Stop()
+		problems = append(problems, h.signal(unix.SIGTERM))
 	}
-	if !h.started {
-		return
+	if h.started {
+		problems = append(problems, h.cleanUp())
 	}
-	h.CleanUp()
+	return errors.Join(problems...)
 }
 
 // CleanUp runs edgenetd --cleanup on the stopped host.
 func (h *Host) CleanUp() {
 	h.lab.t.Helper()
-	code, said := h.RunDaemon("--cleanup", "--state-dir", h.StateDir(), "--run-dir", h.RunDir())
-	if code != 0 {
-		h.lab.t.Errorf("edgenetd --cleanup on %s: exit %d:\n%s", h.Name, code, said)
+	if err := h.cleanUp(); err != nil {
+		h.lab.t.Errorf("on %s: %v", h.Name, err)
 	}
+}
+
+func (h *Host) cleanUp() error {
+	code, said, err := h.runDaemon("--cleanup", "--state-dir", h.StateDir(), "--run-dir", h.RunDir())
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit %d:\n%s", code, said)
+	}
+	if err != nil {
+		return fmt.Errorf("edgenetd --cleanup: %w", err)
+	}
+	return nil
 }
 
 // LeavesNothing awaits that nothing of edgenet's is on the host any more.

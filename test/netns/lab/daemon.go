@@ -106,29 +106,39 @@ func (h *Host) StartFails() string {
 // returns its exit code and what it said.
 func (h *Host) RunDaemon(args ...string) (code int, said string) {
 	h.lab.t.Helper()
+	code, said, err := h.runDaemon(args...)
+	if err != nil {
+		h.lab.t.Fatalf("run edgenetd on %s: %v", h.Name, err)
+	}
+	return code, said
+}
+
+func (h *Host) runDaemon(args ...string) (code int, said string, err error) {
 	cmd := h.command(args...)
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
 	// A child that outlives it (the tunnel's process) must not hold up Wait.
 	cmd.WaitDelay = 5 * time.Second
 	if err := h.launch(cmd); err != nil {
-		h.lab.t.Fatalf("run edgenetd on %s: %v", h.Name, err)
+		return 0, "", err
 	}
 	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	_ = cmd.Wait()
-	return cmd.ProcessState.ExitCode(), output.String()
+	_ = cmd.Wait() // the exit code has how it ended
+	return cmd.ProcessState.ExitCode(), output.String(), nil
 }
 
 // Kill ends the daemon with SIGKILL.
 func (h *Host) Kill() {
 	h.lab.t.Helper()
+	h.mustRun()
 	_ = h.signal(unix.SIGKILL) // that is the error it ends with
 }
 
 // Stop ends the daemon with SIGTERM and expects that it ends well.
 func (h *Host) Stop() {
 	h.lab.t.Helper()
+	h.mustRun()
 	if err := h.signal(unix.SIGTERM); err != nil {
 		h.lab.t.Errorf("edgenetd on %s did not end well: %v", h.Name, err)
 	}
@@ -141,16 +151,19 @@ func (h *Host) Restart() {
 	h.Start()
 }
 
-// signal ends the daemon and returns how it ended.
-func (h *Host) signal(signal syscall.Signal) error {
+func (h *Host) mustRun() {
 	h.lab.t.Helper()
-	d := h.daemon
-	if d == nil {
+	if h.daemon == nil {
 		h.lab.t.Fatalf("edgenetd on %s does not run", h.Name)
 	}
+}
+
+// signal ends the daemon and returns how it ended.
+func (h *Host) signal(signal syscall.Signal) error {
+	d := h.daemon
 	h.marks.note(h)
 	if err := d.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		h.lab.t.Fatalf("signal edgenetd on %s: %v", h.Name, err)
+		return fmt.Errorf("signal edgenetd: %w", err)
 	}
 	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
 	defer late.Stop()
