@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
@@ -94,8 +95,38 @@ func putMember(tx *bbolt.Tx, c *credential) error {
 	return tx.Bucket(bucketMembers).Put([]byte(c.id), b)
 }
 
+// freeName gives back the name of a member that has left, and nothing else: its
+// prefix is its own for as long as its certificate is good.
+func freeName(tx *bbolt.Tx, id string, now time.Time) error {
+	members := tx.Bucket(bucketMembers)
+	b := members.Get([]byte(id))
+	if b == nil {
+		return nil // Only the authority has members.
+	}
+	var known wire.Member
+	if err := proto.Unmarshal(b, &known); err != nil {
+		return fmt.Errorf("decode member %q: %w", id, err)
+	}
+	if expired(&known, now) {
+		return members.Delete([]byte(id))
+	}
+	known.Name = ""
+	b, err := wire.Marshal(&known)
+	if err != nil {
+		return err
+	}
+	return members.Put([]byte(id), b)
+}
+
+// expired tells whether a member can no longer come back by its certificate.
+func expired(known *wire.Member, now time.Time) bool {
+	cert, err := x509.ParseCertificate(known.GetCertificate())
+	return err == nil && now.After(cert.NotAfter)
+}
+
 // checkCollisions tells whether another node has the name or the prefix of one
-// that asks. Nodes that have left have neither; dead ones keep theirs.
+// that asks. Dead nodes keep both. Those that have left keep the prefix: who
+// comes back with an old certificate must not get what is for another.
 func (m *Mesh) checkCollisions(tx *bbolt.Tx, ask *admission) error {
 	check := func(id NodeID, name string) error {
 		if id == ask.id {
@@ -115,13 +146,17 @@ func (m *Mesh) checkCollisions(tx *bbolt.Tx, ask *admission) error {
 		}
 	}
 	return tx.Bucket(bucketMembers).ForEach(func(k, v []byte) error {
-		if e := m.replica.table.get(ref{KindNode, string(k)}); e != nil && e.Deleted {
-			return nil
-		}
 		var known wire.Member
 		if err := proto.Unmarshal(v, &known); err != nil {
 			return fmt.Errorf("decode member %q: %w", k, err)
 		}
-		return check(NodeID(k), known.GetName())
+		if e := m.replica.table.get(ref{KindNode, string(k)}); e != nil && e.Deleted {
+			known.Name = ""
+		}
+		err := check(NodeID(k), known.GetName())
+		if err != nil && known.GetName() == "" && expired(&known, m.cfg.now()) {
+			return nil
+		}
+		return err
 	})
 }

@@ -194,7 +194,7 @@ func (m *Mesh) enter(stored *wire.Membership, records []*wire.Envelope, also fun
 	if err != nil {
 		return fmt.Errorf("write database %s: %w", m.replica.db.Path(), err)
 	}
-	m.replica.setTrust(in.trustAnchor)
+	m.replica.begin(in.trustAnchor)
 	m.mu.Lock()
 	m.member, m.leaving = in, false
 	m.mu.Unlock()

@@ -24,7 +24,7 @@ func (m *Mesh) Leave(ctx context.Context) error {
 	if in == nil {
 		return fmt.Errorf("leave mesh: %w", ErrNotInMesh)
 	}
-	gone, err := m.replica.putAll(m.ownTombstones(), in.self, m.key)
+	gone, err := m.replica.putLast(m.ownTombstones, in, m.key)
 	if err != nil {
 		m.mu.Lock()
 		m.leaving = false
@@ -116,6 +116,7 @@ func (r *replica) drop() {
 	defer r.commit.Unlock()
 	r.setTrust(nil)
 	r.table.reset()
+	r.forgotten.reset()
 	r.dirtyMu.Lock()
 	defer r.dirtyMu.Unlock()
 	clear(r.dirty)

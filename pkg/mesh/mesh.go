@@ -131,7 +131,7 @@ func (m *Mesh) restore() error {
 		m.log.Warn("the certificate's node name is in force", "name", in.name(), "configured", m.cfg.Name)
 	}
 	m.member = in
-	m.replica.setTrust(in.trustAnchor)
+	m.replica.begin(in.trustAnchor)
 	return m.replica.restore(records)
 }
 

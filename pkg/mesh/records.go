@@ -60,7 +60,7 @@ func (m *Mesh) write(ctx context.Context, rec Record) (Record, error) {
 			return Record{}, fmt.Errorf("check payload: %w", err)
 		}
 	}
-	e, err := m.replica.put(rec, in.self, m.key)
+	e, err := m.replica.put(rec, in, m.key)
 	if err != nil {
 		return Record{}, err
 	}

@@ -29,13 +29,20 @@ type replica struct {
 	// strangers are the authors that were unknown when they were needed.
 	strangers strangers
 
+	// forgotten are the node tombstones that were collected here.
+	forgotten forgotten
+
 	// commit orders what is written to disk with what is in memory: a local
 	// write holds it from its version to the table, a batch of remote ones
 	// from the table to the disk.
 	commit sync.Mutex
-	// anchor is nil while in no mesh. commit guards its changes.
+	// anchor is nil while in no mesh. anchorMu is held from the look at it to
+	// the table, so that nothing of a mesh that was left gets into the next.
 	anchor   *trustAnchor
 	anchorMu sync.RWMutex
+	// sealed is true after the farewell: nothing may be signed any more. commit
+	// guards it.
+	sealed bool
 	// reserved is the version up to which the clock is on disk.
 	reserved Version
 
@@ -60,6 +67,14 @@ func (r *replica) setTrust(a *trustAnchor) {
 	r.anchor = a
 }
 
+// begin lets a node that has come into a mesh take and sign its records.
+func (r *replica) begin(a *trustAnchor) {
+	r.commit.Lock()
+	defer r.commit.Unlock()
+	r.sealed = false
+	r.setTrust(a)
+}
+
 // restore takes what was on disk. It was verified before it was written, so
 // only what is needed of it later is looked at again.
 func (r *replica) restore(records []*entry) error {
@@ -81,8 +96,8 @@ func (r *replica) restore(records []*entry) error {
 }
 
 // put signs a new state of a record, writes it to disk, and only then shows it.
-func (r *replica) put(rec Record, author *credential, key privateKey) (*entry, error) {
-	es, err := r.putAll([]Record{rec}, author, key)
+func (r *replica) put(rec Record, in *member, key privateKey) (*entry, error) {
+	es, err := r.putAll([]Record{rec}, in, key)
 	if err != nil {
 		return nil, err
 	}
@@ -90,13 +105,28 @@ func (r *replica) put(rec Record, author *credential, key privateKey) (*entry, e
 }
 
 // putAll is put for several records: all of them or none.
-func (r *replica) putAll(recs []Record, author *credential, key privateKey) ([]*entry, error) {
+func (r *replica) putAll(recs []Record, in *member, key privateKey) ([]*entry, error) {
 	r.commit.Lock()
 	defer r.commit.Unlock()
-	anchor := r.trust()
-	if anchor == nil {
+	return r.signAll(recs, in, key)
+}
+
+// putLast is putAll for what a node says last in its mesh. It asks for that
+// when nothing else can be signed any more.
+func (r *replica) putLast(last func() []Record, in *member, key privateKey) ([]*entry, error) {
+	r.commit.Lock()
+	defer r.commit.Unlock()
+	es, err := r.signAll(last(), in, key)
+	r.sealed = err == nil
+	return es, err
+}
+
+// signAll does what putAll says. commit is held.
+func (r *replica) signAll(recs []Record, in *member, key privateKey) ([]*entry, error) {
+	if r.sealed || r.trust() != in.trustAnchor {
 		return nil, ErrNotInMesh
 	}
+	author := in.self
 	es := make([]*entry, len(recs))
 	for i, rec := range recs {
 		rec.Version, rec.Node = r.clock.now(), author.id
@@ -164,27 +194,45 @@ func (r *replica) version() Version {
 // apply takes records from others. It returns those that were news, and whether
 // some were refused because their author is not known here.
 func (r *replica) apply(envelopes []*wire.Envelope) (news []*entry, strangers bool) {
+	anchor := r.trust()
 	for _, env := range envelopes {
-		e, err := r.admit(env)
+		e, err := r.admit(anchor, env)
 		if err != nil {
 			reason := r.refusals.count(err)
 			strangers = strangers || reason == refusedUnknownAuthor
 			r.log.Debug("refuse record", "reason", reason, "err", err)
 			continue
 		}
-		if e == nil || !r.table.put(e) {
+		if e == nil || !r.accept(anchor, e) {
 			continue
 		}
-		r.clock.observe(e.Version)
 		news = append(news, e)
 	}
 	r.markDirty(news)
 	return news, strangers
 }
 
+// accept puts a verified entry into the table, unless that is of another mesh by
+// now. It tells whether it is news.
+func (r *replica) accept(anchor *trustAnchor, e *entry) bool {
+	r.anchorMu.RLock()
+	defer r.anchorMu.RUnlock()
+	if r.anchor != anchor {
+		return false
+	}
+	// The clock first: whoever sees the record must not sign an older version.
+	r.clock.observe(e.Version)
+	if !r.table.put(e) {
+		return false
+	}
+	if e.Kind == KindNode {
+		r.forgotten.remove(e.Node)
+	}
+	return true
+}
+
 // admit verifies an envelope. It returns nil if it is no news.
-func (r *replica) admit(env *wire.Envelope) (*entry, error) {
-	anchor := r.trust()
+func (r *replica) admit(anchor *trustAnchor, env *wire.Envelope) (*entry, error) {
 	if anchor == nil {
 		return nil, ErrNotInMesh
 	}
@@ -193,7 +241,7 @@ func (r *replica) admit(env *wire.Envelope) (*entry, error) {
 		return nil, err
 	}
 	// Before the costly part: most of what gossip brings is known already.
-	if !e.newer(r.table.get(e.ref())) || r.outlived(e) {
+	if !e.newer(r.table.get(e.ref())) || r.outlived(e) || r.done(e) {
 		return nil, nil // No news is no error.
 	}
 	if r.clock.tooFarAhead(e.Version) {
@@ -280,6 +328,14 @@ func (r *replica) outlived(e *entry) bool {
 	return r.table.get(e.ref()) == e && r.table.authoredBy(e.Node) <= 1
 }
 
+// done tells whether e is a node's tombstone that was forgotten here before.
+// Where others still have it, it would come back from them, and from here to
+// those who forget it later, for ever. It is taken again if it is needed to
+// verify something.
+func (r *replica) done(e *entry) bool {
+	return e.Kind == KindNode && e.Deleted && r.forgotten.has(e.Node, e.Version) && !r.strangers.has(e.Node)
+}
+
 // collect forgets old tombstones and returns how many.
 func (r *replica) collect() (int, error) {
 	r.commit.Lock()
@@ -298,7 +354,7 @@ func (r *replica) collect() (int, error) {
 		for _, e := range gone {
 			err := tx.Bucket(bucketRecords).Delete(recordKey(e.ref()))
 			if e.Kind == KindNode {
-				err = errors.Join(err, tx.Bucket(bucketMembers).Delete([]byte(e.Key)))
+				err = errors.Join(err, freeName(tx, e.Key, r.now()))
 			}
 			if err != nil {
 				return err
@@ -310,6 +366,9 @@ func (r *replica) collect() (int, error) {
 		return 0, fmt.Errorf("write database %s: %w", r.db.Path(), err)
 	}
 	for _, e := range gone {
+		if e.Kind == KindNode {
+			r.forgotten.add(e.Node, e.Version)
+		}
 		r.table.remove(e)
 	}
 	return len(gone), nil

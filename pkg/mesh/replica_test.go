@@ -159,7 +159,7 @@ func BenchmarkPut(b *testing.B) {
 	for i := range 10000 {
 		recs = append(recs, Record{Kind: KindEndpoint, Key: endpointKey(m.id, fmt.Sprintf("e%d", i)), Payload: payload})
 	}
-	if _, err := m.replica.putAll(recs, m.current().self, m.key); err != nil {
+	if _, err := m.replica.putAll(recs, m.current(), m.key); err != nil {
 		b.Fatal(err)
 	}
 	var took []time.Duration

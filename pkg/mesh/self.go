@@ -48,7 +48,7 @@ func (m *Mesh) ensureSelf() error {
 		bytes.Equal(old.credential.der, in.self.der) {
 		return nil
 	}
-	e, err := m.replica.put(Record{Kind: KindNode, Key: string(m.id), Payload: payload}, in.self, m.key)
+	e, err := m.replica.put(Record{Kind: KindNode, Key: string(m.id), Payload: payload}, in, m.key)
 	if err != nil {
 		return fmt.Errorf("write own node record: %w", err)
 	}

@@ -19,9 +19,21 @@ func (s *strangers) add(id NodeID) {
 	if s.ids == nil {
 		s.ids = make(map[NodeID]struct{})
 	}
-	if len(s.ids) < maxStrangers {
-		s.ids[id] = struct{}{}
+	for old := range s.ids {
+		if len(s.ids) < maxStrangers {
+			break
+		}
+		delete(s.ids, old) // Whoever makes up authors must not keep the real ones out.
 	}
+	s.ids[id] = struct{}{}
+}
+
+// has tells whether an author is wanted.
+func (s *strangers) has(id NodeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.ids[id]
+	return ok
 }
 
 // introduced returns and forgets those of whom the node record is among news.
