@@ -116,10 +116,14 @@ func (e *entry) signedBy(key ed25519.PublicKey) bool {
 }
 
 // newer tells whether e wins over other, which may be nil: the higher version,
-// then the higher signature, so that all nodes choose the same.
+// then the higher hash, which is what a summary says, so that all nodes choose
+// the same. An author can make signatures that begin alike.
 func (e *entry) newer(other *entry) bool {
 	if other == nil || e.Version != other.Version {
 		return other == nil || e.Version > other.Version
+	}
+	if e.hash != other.hash {
+		return e.hash > other.hash
 	}
 	return bytes.Compare(e.envelope.GetSignature(), other.envelope.GetSignature()) > 0
 }

@@ -237,7 +237,7 @@ func (e *entry) before(s *wire.Summary) bool {
 	if v := Version(s.GetVersion()); v != e.Version {
 		return v > e.Version
 	}
-	return s.GetSignature() > e.signaturePrefix()
+	return s.GetSignature() > e.hash
 }
 
 // after tells whether e is newer than the state in a summary.
@@ -245,5 +245,5 @@ func (e *entry) after(s *wire.Summary) bool {
 	if v := Version(s.GetVersion()); v != e.Version {
 		return v < e.Version
 	}
-	return s.GetSignature() < e.signaturePrefix()
+	return s.GetSignature() < e.hash
 }

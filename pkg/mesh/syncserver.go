@@ -55,7 +55,7 @@ func (r *replica) summarize(theirs []uint64) []*wire.Bucket {
 	r.table.entries(func(e *entry) bool {
 		if b := byBucket[e.bucket]; b != nil {
 			b.Entries = append(b.Entries, &wire.Summary{
-				Kind: string(e.Kind), Key: e.Key, Version: uint64(e.Version), Signature: e.signaturePrefix(),
+				Kind: string(e.Kind), Key: e.Key, Version: uint64(e.Version), Signature: e.hash,
 			})
 		}
 		return false

@@ -3,7 +3,6 @@ package mesh
 import (
 	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
@@ -195,9 +194,4 @@ func inExchangeOrder(es []*entry) {
 	slices.SortStableFunc(es, func(a, b *entry) int {
 		return cmp.Compare(slices.Index(kinds[:], a.Kind), slices.Index(kinds[:], b.Kind))
 	})
-}
-
-// signaturePrefix is what a summary says of a signature.
-func (e *entry) signaturePrefix() uint64 {
-	return binary.BigEndian.Uint64(e.envelope.GetSignature())
 }

@@ -698,7 +698,7 @@ type Summary struct {
 	Kind    string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Key     string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Version uint64                 `protobuf:"fixed64,3,opt,name=version,proto3" json:"version,omitempty"`
-	// The first eight bytes of the signature, big endian.
+	// A hash of the state with its signature, which decides between equal versions.
 	Signature     uint64 `protobuf:"fixed64,4,opt,name=signature,proto3" json:"signature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
