@@ -20,15 +20,13 @@ const (
 
 // runRejoin looks for known nodes that are not alive, for ever, until ctx ends.
 func (s *session) runRejoin(ctx context.Context) {
-	wait := rejoinFirst
+	wait := rejoinFirst / 2
 	for ctx.Err() == nil {
 		missing := s.peers(StateDead)
 		if len(missing) > 0 || s.lost() {
-			if s.look(ctx, missing) {
-				wait = rejoinFirst
-			}
-		}
-		if len(missing) == 0 && !s.lost() {
+			s.look(ctx, missing)
+			wait = nextLook(wait, len(missing), len(s.peers(StateDead)))
+		} else {
 			wait = rejoinLast
 		}
 		t := time.NewTimer(jitter(wait))
@@ -38,10 +36,19 @@ func (s *session) runRejoin(ctx context.Context) {
 			wait = rejoinFirst
 			pause(ctx, wait) // Let what has just come settle.
 		case <-t.C:
-			wait = min(2*wait, rejoinLast)
 		}
 		t.Stop()
 	}
+}
+
+// nextLook returns the wait after a look, given the one before it and how many
+// nodes were missing before and after. That somebody has answered is no success:
+// at a dead node's address there may be another by now, for ever.
+func nextLook(wait time.Duration, before, after int) time.Duration {
+	if before != after {
+		return rejoinFirst
+	}
+	return min(2*wait, rejoinLast)
 }
 
 // lost tells whether the node knows nobody that is alive, but seeds.
@@ -49,9 +56,8 @@ func (s *session) lost() bool {
 	return len(s.in.seeds) > 0 && len(s.peers(StateAlive))+len(s.peers(StateSuspect)) == 0
 }
 
-// look tries to reach some of the missing nodes, and then the seeds. It tells
-// whether anybody answered.
-func (s *session) look(ctx context.Context, missing []Node) bool {
+// look tries to reach some of the missing nodes, and then the seeds.
+func (s *session) look(ctx context.Context, missing []Node) {
 	rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
 	var addrs []string
 	for _, n := range missing[:min(len(missing), rejoinAtOnce)] {
@@ -61,22 +67,18 @@ func (s *session) look(ctx context.Context, missing []Node) bool {
 	}
 	if len(addrs) > 0 {
 		n, err := s.list.Join(addrs)
-		if n > 0 {
-			return true
-		}
-		s.log.Debug("look for nodes", "err", err)
+		s.log.Debug("look for nodes", "answered", n, "err", err)
 	}
 	if !s.lost() {
-		return false
+		return
 	}
 	for _, seed := range s.in.seeds {
 		if err := s.m.syncAddr(ctx, seed); err != nil {
 			s.log.Debug("ask seed", "seed", seed, "err", err)
 			continue
 		}
-		return true
+		return
 	}
-	return false
 }
 
 // gossipAddr returns where a node gossips.
