@@ -14,8 +14,23 @@ type members struct {
 	mu sync.Mutex
 	// alive has the members that are not dead; its value tells whether this
 	// node's own probe of it has failed.
-	alive   map[NodeID]suspicion
+	alive map[NodeID]suspicion
+	// known tells whether there is a node of that id.
+	known   func(NodeID) bool
 	changed func()
+}
+
+// maxUnknownMembers is how many members may be there whose records have not
+// come yet: many may join at once, and anybody with the gossip key can make
+// members up.
+const maxUnknownMembers = 1024
+
+// newMembers returns the members of a mesh, none yet.
+func newMembers(m *Mesh, changed func()) *members {
+	return &members{
+		alive: make(map[NodeID]suspicion), changed: changed,
+		known: func(id NodeID) bool { return m.replica.table.get(ref{KindNode, string(id)}) != nil },
+	}
 }
 
 // suspicion says how the last probe of a member ended.
@@ -93,6 +108,9 @@ func (ms *members) NotifyAlive(n *memberlist.Node) error {
 	if !NodeID(n.Name).Valid() {
 		return fmt.Errorf("accept member %q: not a node id", n.Name)
 	}
+	if !ms.room(NodeID(n.Name)) {
+		return fmt.Errorf("accept member %s: too many members are no known nodes", n.Name)
+	}
 	ms.mark(n.Name, unsuspected)
 	return nil
 }
@@ -103,4 +121,21 @@ func (ms *members) AckPayload() []byte { return nil }
 // NotifyPingComplete is memberlist's word that a probe was answered.
 func (ms *members) NotifyPingComplete(n *memberlist.Node, _ time.Duration, _ []byte) {
 	ms.mark(n.Name, unsuspected)
+}
+
+// room tells whether a member is there, is a known node, or can be one more
+// that is not.
+func (ms *members) room(id NodeID) bool {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if _, ok := ms.alive[id]; ok || ms.known(id) {
+		return true
+	}
+	unknown := 0
+	for id := range ms.alive {
+		if !ms.known(id) {
+			unknown++
+		}
+	}
+	return unknown < maxUnknownMembers
 }

@@ -41,7 +41,8 @@ func (m *Mesh) Nodes() []Node {
 }
 
 // Node returns a node by its id or name. Of several of one name it is the one
-// that has not left.
+// that has not left, and of those the one that got the name last: the
+// authority gave it when it was free, whatever the others still say.
 func (m *Mesh) Node(nameOrID string) (Node, bool) {
 	in := m.current()
 	if in == nil {
@@ -63,7 +64,7 @@ func (m *Mesh) Node(nameOrID string) (Node, bool) {
 		if a.Deleted != b.Deleted {
 			return -1
 		}
-		return cmp.Compare(a.Version, b.Version)
+		return cmp.Or(a.credential.begins.Compare(b.credential.begins), cmp.Compare(a.Version, b.Version))
 	})
 	return m.nodeOf(in, best), true
 }

@@ -60,7 +60,7 @@ func (m *Mesh) runSession(ctx context.Context, in *member) (err error) {
 		inbox: make(chan []byte, inboxSize), rejoin: make(chan struct{}, 1),
 	}
 	defer close(s.ended)
-	s.members = &members{alive: make(map[NodeID]suspicion), changed: s.membersChanged}
+	s.members = newMembers(m, s.membersChanged)
 	s.syncer = newSyncer(s)
 	s.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: s.size}
 	listeners, err := m.listen(ctx)
