@@ -63,6 +63,9 @@ func TestBadRecordsAreRefusedByName(t *testing.T) {
 		`VNI "07"`:              {Kind: mesh.KindGroup, Key: "07/web"},
 		"rule 1: ":              {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "sideways"}}})},
 		"want an IPv4 address":  endpoint(func(e *Endpoint) { e.Ip = "10.0.0.05" }),
+		"is the gateway's":      endpoint(func(e *Endpoint) { e.Mac = "02:65:6e:00:00:01" }),
+		"is zero":               endpoint(func(e *Endpoint) { e.Mac = "00:00:00:00:00:00" }),
+		"path of 601 bytes":     endpoint(func(e *Endpoint) { e.Netns = "/" + strings.Repeat("x", 600) }),
 		"is a group address":    endpoint(func(e *Endpoint) { e.Mac = "01:00:5e:00:00:01" }),
 		"want an absolute path": endpoint(func(e *Endpoint) { e.Netns = "web" }),
 		"want 1 to 15":          endpoint(func(e *Endpoint) { e.Ifname = "a-name-that-is-too-long" }),
@@ -80,6 +83,19 @@ func TestBadRecordsAreRefusedByName(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, want)
 			}
 		})
+	}
+}
+
+// A claim that no later attach could beat would hold its address for good.
+func TestClaimsAreNotFromTheFuture(t *testing.T) {
+	e := goodEndpoint()
+	e.Claim = 7
+	r := mesh.Record{Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, e)}
+	for version, good := range map[mesh.Version]bool{0: true, 6: false, 7: true, 8: true} {
+		r.Version = version
+		if err := Validate(r); (err == nil) != good {
+			t.Errorf("version %d: %v", version, err)
+		}
 	}
 }
 
