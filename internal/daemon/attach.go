@@ -182,7 +182,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if unchanged {
 		// The kernel may not be as the record says: a namespace of the same
 		// path may be another one by now.
-		if err := n.applyFor(ctx, e, nil); err != nil {
+		if _, err := n.applyFor(ctx, e, nil); err != nil {
 			poke(n.dirty)
 			return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 		}
@@ -201,24 +201,30 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 
 // applyFor is a round for the sake of one endpoint: what is wrong with others is
 // theirs.
-func (n *network) applyFor(ctx context.Context, e, pending *endpoint) error {
-	_, err := n.apply(ctx, pending)
+func (n *network) applyFor(ctx context.Context, e, pending *endpoint) (*snapshot, error) {
+	s, err := n.apply(ctx, pending)
 	switch own := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; {
 	case own != nil:
-		return precondition("%w", own)
+		return s, precondition("%w", own)
 	case n.vpcProblems[e.vni] != nil:
-		return n.vpcProblems[e.vni]
+		return s, n.vpcProblems[e.vni]
 	}
-	return err
+	return s, err
 }
 
 // commit applies the endpoint and stores it, or undoes both.
 func (n *network) commit(ctx context.Context, e *endpoint) error {
-	err := n.applyFor(ctx, e, e)
+	s, err := n.applyFor(ctx, e, e)
 	if err == nil {
 		err = n.put(ctx, e.key(), e.record)
 	}
 	if err == nil {
+		// Those of this host that lost to it must know for good before it can
+		// be detached.
+		if err := n.report(context.WithoutCancel(ctx), s); err != nil {
+			n.log.Warn("note what an attach superseded; trying again", "endpoint", e.name, "err", err)
+			poke(n.dirty)
+		}
 		return nil
 	}
 	// The caller may have gone away; that must not leave half an endpoint.

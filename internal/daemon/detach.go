@@ -48,7 +48,7 @@ func (n *network) detach(ctx context.Context, name, vpcName string) error {
 			return fmt.Errorf("detach endpoint %s: %w", name, err)
 		}
 	}
-	// The claim is gone everywhere from here on, so the kernel must follow.
+	// The claims are gone everywhere from here on, so the kernel must follow.
 	if _, err := n.apply(context.WithoutCancel(ctx), nil); err != nil {
 		poke(n.dirty)
 		return fmt.Errorf("detach endpoint %s: %w", name, err)

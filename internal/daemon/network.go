@@ -78,9 +78,7 @@ func (n *network) reconcile(ctx context.Context) error {
 	for _, vni := range slices.Sorted(maps.Keys(n.vpcProblems)) {
 		err = errors.Join(err, n.vpcProblems[vni])
 	}
-	if s != nil {
-		err = errors.Join(err, n.report(ctx, s))
-	}
+	err = errors.Join(err, n.report(ctx, s))
 	n.general = err
 	return err
 }
@@ -134,8 +132,12 @@ func (n *network) open(ctx context.Context) error {
 }
 
 // report writes into this node's own endpoint records what became of them:
-// superseded for good, or not working and why.
+// superseded for good, or not working and why. s is nil if there was nothing to
+// make.
 func (n *network) report(ctx context.Context, s *snapshot) error {
+	if s == nil {
+		return nil
+	}
 	var problems []error
 	for _, e := range s.endpoints {
 		if e.node != s.self.ID {

@@ -57,7 +57,8 @@ func (d *Daemon) Watch(ctx context.Context, kinds []string, send func(*api.Watch
 }
 
 // watched has every object of the kinds under a key that stays the same while
-// the object is the same.
+// the object is the same. In the order of the keys each object comes after what
+// it refers to.
 func (d *Daemon) watched(kinds []string) map[string]*api.WatchResponse {
 	out := map[string]*api.WatchResponse{}
 	s := d.snapshot()
@@ -66,22 +67,22 @@ func (d *Daemon) watched(kinds []string) map[string]*api.WatchResponse {
 			if t := n.GetTunnel(); t != nil {
 				t.RxBytes, t.TxBytes, t.RttMs, t.LastHandshake = 0, 0, 0, nil
 			}
-			out["node/"+n.GetId()] = &api.WatchResponse{Object: &api.WatchResponse_Node{Node: n}}
+			out["1/"+n.GetId()] = &api.WatchResponse{Object: &api.WatchResponse_Node{Node: n}}
 		}
 	}
 	for name, v := range s.vpcs {
 		if slices.Contains(kinds, "vpc") {
-			out["vpc/"+name] = &api.WatchResponse{Object: &api.WatchResponse_Vpc{Vpc: v.api()}}
+			out["2/"+name] = &api.WatchResponse{Object: &api.WatchResponse_Vpc{Vpc: v.api()}}
 		}
 		for g := range v.groups {
 			if slices.Contains(kinds, "group") {
-				out[fmt.Sprintf("group/%d/%s", v.vni(), g)] = &api.WatchResponse{Object: &api.WatchResponse_Group{Group: v.groups[g].api(v)}}
+				out[fmt.Sprintf("3/%d/%s", v.vni(), g)] = &api.WatchResponse{Object: &api.WatchResponse_Group{Group: v.groups[g].api(v)}}
 			}
 		}
 	}
 	if slices.Contains(kinds, "endpoint") {
 		for _, e := range s.endpoints {
-			out["endpoint/"+e.key()] = &api.WatchResponse{Object: &api.WatchResponse_Endpoint{Endpoint: s.apiEndpoint(e)}}
+			out["4/"+e.key()] = &api.WatchResponse{Object: &api.WatchResponse_Endpoint{Endpoint: s.apiEndpoint(e)}}
 		}
 	}
 	return out
@@ -101,7 +102,7 @@ func sendChanges(before, now map[string]*api.WatchResponse, send func(*api.Watch
 			return err
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(before)) {
+	for _, key := range slices.Backward(slices.Sorted(maps.Keys(before))) {
 		if _, still := now[key]; still {
 			continue
 		}

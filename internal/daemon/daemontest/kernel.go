@@ -1,0 +1,158 @@
+package daemontest
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"sync"
+
+	"edgenet.dev/edgenet/internal/daemon"
+	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
+	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
+)
+
+// Kernel is a host's kernel. It outlives the daemons that act upon it.
+type Kernel struct {
+	// Network is what the tunnels of several hosts share.
+	Network *tunneltest.Network
+
+	mu sync.Mutex
+	// state is what was applied last, applied how often something was.
+	state   isolation.State
+	applied int
+	// broken are the endpoints that cannot be made, and why.
+	broken map[isolation.Key]error
+	// mtu is why the tunnel device cannot be made.
+	mtu     error
+	downs   int
+	removed bool
+	during  func(isolation.State)
+}
+
+// Daemon is the kernel as a daemon takes it.
+func (k *Kernel) Daemon() daemon.Kernel {
+	return daemon.Kernel{
+		Tunnels: func(cfg wireguard.Config) (tunnel.Driver, error) {
+			return driver{k.Network.Driver(cfg.Key.Public()), k}, nil
+		},
+		Datapath: func(context.Context, isolation.Config) (daemon.Datapath, error) { return datapath{k}, nil },
+		UnderlayMTU: func(netip.Addr) (int, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return 1500, k.mtu
+		},
+	}
+}
+
+// Endpoints are those that are in force, and not cut off.
+func (k *Kernel) Endpoints() []isolation.Key {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []isolation.Key
+	for key, e := range k.state.Endpoints {
+		if !e.Superseded && k.broken[key] == nil {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// Applied tells how often a state was applied.
+func (k *Kernel) Applied() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.applied
+}
+
+// Downs tells how often the tunnels were taken down, and whether the datapath
+// was.
+func (k *Kernel) Downs() (tunnels int, datapath bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.downs, k.removed
+}
+
+// Break makes an endpoint impossible; nil mends it.
+func (k *Kernel) Break(key isolation.Key, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.broken == nil {
+		k.broken = map[isolation.Key]error{}
+	}
+	if err == nil {
+		delete(k.broken, key)
+		return
+	}
+	k.broken[key] = err
+}
+
+// BreakTunnels makes the tunnel device impossible; nil mends it.
+func (k *Kernel) BreakTunnels(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mtu = err
+}
+
+// During has f called in the midst of every Apply.
+func (k *Kernel) During(f func(isolation.State)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.during = f
+}
+
+type driver struct {
+	*tunneltest.Memory
+	kernel *Kernel
+}
+
+func (d driver) Down(ctx context.Context) error {
+	d.kernel.mu.Lock()
+	d.kernel.downs++
+	d.kernel.mu.Unlock()
+	return d.Memory.Down(ctx)
+}
+
+type datapath struct{ kernel *Kernel }
+
+func (d datapath) Apply(_ context.Context, want isolation.State) error {
+	k := d.kernel
+	k.mu.Lock()
+	k.state, k.removed = want, false
+	k.applied++
+	failed := &isolation.ApplyError{Endpoints: map[isolation.Key]error{}}
+	for key, err := range k.broken {
+		if _, ok := want.Endpoints[key]; ok {
+			failed.Endpoints[key] = err
+		}
+	}
+	during := k.during
+	k.mu.Unlock()
+	if during != nil {
+		during(want)
+	}
+	if len(failed.Endpoints) > 0 {
+		return failed
+	}
+	return nil
+}
+
+func (d datapath) Status(context.Context) (map[isolation.Key]isolation.Status, error) {
+	d.kernel.mu.Lock()
+	defer d.kernel.mu.Unlock()
+	out := map[isolation.Key]isolation.Status{}
+	for key := range maps.Keys(d.kernel.state.Endpoints) {
+		out[key] = isolation.Status{Device: "env" + key.Name}
+	}
+	return out, nil
+}
+
+func (d datapath) Remove(context.Context) error {
+	d.kernel.mu.Lock()
+	defer d.kernel.mu.Unlock()
+	d.kernel.state, d.kernel.removed = isolation.State{}, true
+	return nil
+}
+
+func (d datapath) Close() error { return nil }

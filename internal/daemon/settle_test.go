@@ -1,0 +1,217 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// winners are who holds what, as text.
+func winners(s *snapshot) []string {
+	var out []string
+	for _, v := range s.byVNI {
+		for addr, e := range v.hosts {
+			out = append(out, fmt.Sprint(v.vni(), addr, e.key(), v.names[e.name] == e))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// naive settles by asking of each claim whether a later one that stands is in
+// its way: the definition.
+func naive(s *snapshot) []string {
+	rest := slices.Clone(s.endpoints)
+	slices.SortFunc(rest, func(a, b *endpoint) int {
+		if a.record.GetClaim() != b.record.GetClaim() {
+			return int(b.record.GetClaim()) - int(a.record.GetClaim())
+		}
+		if a.node != b.node {
+			return strings.Compare(string(b.node), string(a.node))
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	var standing []*endpoint
+	var out []string
+	for _, e := range rest {
+		beaten := e.record.GetSuperseded()
+		for _, other := range standing {
+			beaten = beaten || (other.vni == e.vni && (other.addr == e.addr || other.name == e.name))
+		}
+		if !beaten {
+			standing = append(standing, e)
+			out = append(out, fmt.Sprint(e.vni, e.addr, e.key(), true))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// In whatever order a node heard of the claims, it settles them like all others.
+func TestAnyOrderOfRecordsGivesTheSameWinners(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		first := world("blue", "green")
+		for range random.IntN(30) {
+			node := []mesh.NodeID{here, there}[random.IntN(2)]
+			e := first.attach(node, uint32(1+random.IntN(2)), fmt.Sprint("e", random.IntN(8)), fmt.Sprint("10.0.0.", 2+random.IntN(8)), uint64(random.IntN(6)))
+			e.record.Superseded = random.IntN(10) == 0
+			// A node has one record of a name.
+			if slices.ContainsFunc(first.endpoints[:len(first.endpoints)-1], e.same) {
+				first.endpoints = first.endpoints[:len(first.endpoints)-1]
+			}
+		}
+		want := naive(first)
+		for range 4 {
+			again := world("blue", "green")
+			for _, i := range random.Perm(len(first.endpoints)) {
+				copied := *first.endpoints[i]
+				again.endpoints = append(again.endpoints, &copied)
+			}
+			again.settle()
+			if got := winners(again); !slices.Equal(got, want) {
+				t.Fatalf("seed %d: got %v, want %v", seed, got, want)
+			}
+		}
+	}
+}
+
+func TestAnAddressThatIsNoEndpointsIsNobodys(t *testing.T) {
+	s := world("blue")
+	s.attach(there, 1, "gateway", "10.0.0.1", 9)
+	s.attach(there, 1, "outside", "10.9.0.5", 9)
+	web := s.attach(here, 1, "web", "10.0.0.5", 1)
+	state := mustDerive(t, s)
+	if len(state.Addresses) != 1 || !web.holds() {
+		t.Errorf("the datapath knows %v, want web alone", state.Addresses)
+	}
+	if got := s.apiEndpoint(s.endpoints[0]); got.GetState() != endpointFailed || !strings.Contains(got.GetMessage(), "gateway") {
+		t.Errorf("it is told as %v", got)
+	}
+}
+
+// Rules that cannot be compiled close their VPC and no other, and nobody's
+// device is taken away for that.
+func TestAVPCThatCannotBeCompiledIsCutOffAlone(t *testing.T) {
+	s := world("blue", "green")
+	s.attach(here, 1, "web", "10.0.0.5", 1)
+	s.attach(here, 2, "web", "10.0.0.5", 2)
+	s.byVNI[1].groups["bad"] = &group{name: "bad", rules: []policy.Rule{{}}}
+	s.settle()
+	state, problems := derive(s, nil, nil, 1420)
+	if len(problems) != 1 || problems[1] == nil {
+		t.Errorf("problems are %v, want one of blue", problems)
+	}
+	blue, green := state.Endpoints[isolation.Key{VNI: 1, Name: "web"}], state.Endpoints[isolation.Key{VNI: 2, Name: "web"}]
+	if !blue.Superseded || blue.Netns == "" || green.Superseded {
+		t.Errorf("blue is %+v, green is %+v", blue, green)
+	}
+}
+
+func TestRecordsAreDecodedOnce(t *testing.T) {
+	calls := 0
+	decode := func(r mesh.Record) (string, error) {
+		calls++
+		if r.Key == "bad" {
+			return "", errors.New("bad")
+		}
+		return r.Key + fmt.Sprint(r.Version), nil
+	}
+	record := func(key string, v mesh.Version) mesh.Record { return mesh.Record{Key: key, Version: v} }
+	var d decoded[string]
+	for i, step := range []struct {
+		recs  []mesh.Record
+		calls int
+		want  []string
+	}{
+		{[]mesh.Record{record("a", 1), record("bad", 1), record("c", 1)}, 3, []string{"a1", "", "c1"}},
+		{[]mesh.Record{record("a", 1), record("bad", 1), record("c", 1)}, 0, []string{"a1", "", "c1"}},
+		{[]mesh.Record{record("a", 2), record("b", 1), record("c", 1)}, 2, []string{"a2", "b1", "c1"}},
+		{[]mesh.Record{record("c", 1), record("d", 1)}, 1, []string{"c1", "d1"}},
+		{nil, 0, nil},
+	} {
+		calls = 0
+		d.update(step.recs, decode)
+		var got []string
+		for _, one := range d {
+			got = append(got, one.value)
+		}
+		if calls != step.calls || !slices.Equal(got, step.want) {
+			t.Errorf("step %d: got %v in %d calls, want %v in %d", i, got, calls, step.want, step.calls)
+		}
+	}
+}
+
+func TestChangesAreToldOnceAndInOrder(t *testing.T) {
+	vpc := func(name string, vni uint32) *api.WatchResponse {
+		return &api.WatchResponse{Object: &api.WatchResponse_Vpc{Vpc: &api.VPC{Name: name, Vni: vni}}}
+	}
+	before := map[string]*api.WatchResponse{"a": vpc("a", 1), "b": vpc("b", 2), "c": vpc("c", 3)}
+	now := map[string]*api.WatchResponse{"a": vpc("a", 1), "b": vpc("b", 7), "d": vpc("d", 4)}
+	var got []string
+	send := func(e *api.WatchResponse) error {
+		got = append(got, e.GetType()+" "+e.GetVpc().GetName())
+		return nil
+	}
+	if err := sendChanges(before, now, send); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"modified b", "added d", "deleted c"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	gone := errors.New("gone")
+	if err := sendChanges(nil, now, func(*api.WatchResponse) error { return gone }); !errors.Is(err, gone) {
+		t.Errorf("got %v, want that the reader is gone", err)
+	}
+}
+
+func TestAComplaintIsLoggedOnceUntilItChanges(t *testing.T) {
+	var log strings.Builder
+	c := complaint{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for _, err := range []error{nil, errors.New("one"), errors.New("one"), errors.New("two"), nil, nil, errors.New("two")} {
+		c.note("it does not work", err)
+	}
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	for i, want := range []string{"err=one", "err=two", "level=INFO", "err=two"} {
+		if len(lines) != 4 || !strings.Contains(lines[i], want) {
+			t.Fatalf("got %q, want %q in line %d of 4", lines, want, i+1)
+		}
+	}
+}
+
+func TestTheSameEndpointIsTheSameInAnyOrderOfGroups(t *testing.T) {
+	req := func(groups ...string) *api.AttachEndpointRequest {
+		return &api.AttachEndpointRequest{
+			Name: "web", Vpc: "blue", Ip: "10.0.0.5", Groups: groups, Mac: "02-00-00-00-00-0A",
+			Target: &api.AttachEndpointRequest_Tap{Tap: &api.TapTarget{Name: "tap0"}},
+		}
+	}
+	record, err := parseAttach(req("b", "a", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(record.GetGroups(), []string{"a", "b"}) || record.GetMac() != "02:00:00:00:00:0a" || record.GetKind() != records.KindTap {
+		t.Errorf("got %v", record)
+	}
+	for _, bad := range []*api.AttachEndpointRequest{
+		req("Not A Name"), req(strings.Split(strings.Repeat("a,", 40), ",")...),
+		{Ip: "fd00::1"}, {Ip: "10.0.0.5", Mac: "01:00:5e:00:00:01"},
+		{Ip: "10.0.0.5", Target: &api.AttachEndpointRequest_Device{Device: &api.DeviceTarget{Name: "a/b"}}},
+		{Ip: "10.0.0.5", Target: &api.AttachEndpointRequest_Netns{Netns: &api.NetnsTarget{Path: "/" + strings.Repeat("x", 600)}}},
+		{Ip: "10.0.0.5", Target: &api.AttachEndpointRequest_Netns{Netns: &api.NetnsTarget{Path: "/a\x00b"}}},
+	} {
+		if record, err := parseAttach(bad); err == nil {
+			t.Errorf("%v was taken as %v", bad, record)
+		}
+	}
+}
