@@ -139,12 +139,17 @@ func drops(c *edgenetv1.Counters) string {
 	if len(c.GetDrops()) == 0 {
 		return "none"
 	}
-	reasons := slices.SortedFunc(maps.Keys(c.GetDrops()), func(a, b string) int {
-		return cmp.Or(cmp.Compare(c.GetDrops()[b], c.GetDrops()[a]), cmp.Compare(a, b))
+	return byReason(c.GetDrops())
+}
+
+// byReason lists counts, the largest first.
+func byReason(counts map[string]uint64) string {
+	reasons := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
 	var words []string
 	for _, reason := range reasons {
-		words = append(words, fmt.Sprintf("%d %s", c.GetDrops()[reason], reason))
+		words = append(words, fmt.Sprintf("%d %s", counts[reason], reason))
 	}
 	return strings.Join(words, ", ")
 }

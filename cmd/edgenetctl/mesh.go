@@ -125,6 +125,12 @@ func (s *session) statusText(status *edgenetv1.GetStatusResponse) string {
 	if status.GetMeshId() == "" {
 		lines[2].value = "none: make one with init, or join one"
 	}
+	if d := status.GetDrops(); len(d) > 0 {
+		lines = append(lines, detail{"Dropped", byReason(d)})
+	}
+	if r := status.GetRefusals(); len(r) > 0 {
+		lines = append(lines, detail{"Refused", byReason(r)})
+	}
 	if len(status.GetProblems()) == 0 {
 		return details(append(lines, detail{"Problems", "none"}))
 	}

@@ -16,7 +16,7 @@ func envName(flag string) string {
 
 // elsewhere are the variables of the same prefix that are not edgenetd's: the
 // tool's and those of the project's own tests and builds.
-var elsewhere = []string{"EDGENET_SOCKET", "EDGENET_E2E", "EDGENET_BIN", "EDGENET_RACE"}
+var elsewhere = []string{"EDGENET_SOCKET", "EDGENET_E2E", "EDGENET_BIN", "EDGENET_RACE", "EDGENET_ALONE"}
 
 // CheckEnvironment refuses variables that look like settings but are none: a
 // misspelt one must not be ignored in silence.

@@ -1252,7 +1252,12 @@ type GetStatusResponse struct {
 	TunnelsUp      uint32                 `protobuf:"varint,9,opt,name=tunnels_up,json=tunnelsUp,proto3" json:"tunnels_up,omitempty"`
 	EndpointsLocal uint32                 `protobuf:"varint,10,opt,name=endpoints_local,json=endpointsLocal,proto3" json:"endpoints_local,omitempty"`
 	// What is wrong, in words; empty when nothing is.
-	Problems      []string `protobuf:"bytes,11,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []string `protobuf:"bytes,11,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Packets on this host that were dropped and belong to no endpoint, by reason:
+	// for instance what came through a tunnel and is for nobody here.
+	Drops map[string]uint64 `protobuf:"bytes,12,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Records of other nodes that were not believed, by reason, since the start.
+	Refusals      map[string]uint64 `protobuf:"bytes,13,rep,name=refusals,proto3" json:"refusals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1360,6 +1365,20 @@ func (x *GetStatusResponse) GetEndpointsLocal() uint32 {
 func (x *GetStatusResponse) GetProblems() []string {
 	if x != nil {
 		return x.Problems
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetDrops() map[string]uint64 {
+	if x != nil {
+		return x.Drops
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetRefusals() map[string]uint64 {
+	if x != nil {
+		return x.Refusals
 	}
 	return nil
 }
@@ -3326,7 +3345,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\v2\x10.edgenet.v1.NodeR\x04node\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"\x12\n" +
-	"\x10GetStatusRequest\"\xdc\x02\n" +
+	"\x10GetStatusRequest\"\xdc\x04\n" +
 	"\x11GetStatusResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x17\n" +
@@ -3342,7 +3361,16 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"tunnels_up\x18\t \x01(\rR\ttunnelsUp\x12'\n" +
 	"\x0fendpoints_local\x18\n" +
 	" \x01(\rR\x0eendpointsLocal\x12\x1a\n" +
-	"\bproblems\x18\v \x03(\tR\bproblems\"\x12\n" +
+	"\bproblems\x18\v \x03(\tR\bproblems\x12>\n" +
+	"\x05drops\x18\f \x03(\v2(.edgenet.v1.GetStatusResponse.DropsEntryR\x05drops\x12G\n" +
+	"\brefusals\x18\r \x03(\v2+.edgenet.v1.GetStatusResponse.RefusalsEntryR\brefusals\x1a8\n" +
+	"\n" +
+	"DropsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a;\n" +
+	"\rRefusalsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x12\n" +
 	"\x10ListNodesRequest\";\n" +
 	"\x11ListNodesResponse\x12&\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x10.edgenet.v1.NodeR\x05nodes\"$\n" +
@@ -3480,7 +3508,7 @@ func file_edgenet_v1_edgenet_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_edgenet_proto_rawDescData
 }
 
-var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*Node)(nil),                   // 0: edgenet.v1.Node
 	(*Link)(nil),                   // 1: edgenet.v1.Link
@@ -3538,94 +3566,98 @@ var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*WatchRequest)(nil),           // 53: edgenet.v1.WatchRequest
 	(*WatchResponse)(nil),          // 54: edgenet.v1.WatchResponse
 	nil,                            // 55: edgenet.v1.Counters.DropsEntry
-	(*timestamppb.Timestamp)(nil),  // 56: google.protobuf.Timestamp
+	nil,                            // 56: edgenet.v1.GetStatusResponse.DropsEntry
+	nil,                            // 57: edgenet.v1.GetStatusResponse.RefusalsEntry
+	(*timestamppb.Timestamp)(nil),  // 58: google.protobuf.Timestamp
 }
 var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	1,  // 0: edgenet.v1.Node.links:type_name -> edgenet.v1.Link
 	2,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
-	56, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
-	56, // 3: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
-	56, // 4: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
+	58, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
+	58, // 3: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
+	58, // 4: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
 	5,  // 5: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
-	56, // 6: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
-	56, // 7: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
+	58, // 6: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
+	58, // 7: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
 	7,  // 8: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
 	55, // 9: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
 	0,  // 10: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
-	56, // 11: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	58, // 11: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
 	0,  // 12: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
-	56, // 13: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 14: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
-	0,  // 15: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
-	3,  // 16: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	3,  // 17: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
-	3,  // 18: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	4,  // 19: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
-	4,  // 20: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
-	4,  // 21: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
-	5,  // 22: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
-	4,  // 23: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
-	5,  // 24: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
-	4,  // 25: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
-	43, // 26: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
-	44, // 27: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
-	45, // 28: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
-	6,  // 29: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	6,  // 30: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
-	6,  // 31: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	0,  // 32: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	3,  // 33: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	4,  // 34: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	6,  // 35: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	8,  // 36: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	10, // 37: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	12, // 38: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	14, // 39: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	16, // 40: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	18, // 41: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	20, // 42: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	22, // 43: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	24, // 44: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	26, // 45: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	28, // 46: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	30, // 47: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	32, // 48: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	34, // 49: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	36, // 50: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	38, // 51: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	40, // 52: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	42, // 53: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	47, // 54: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	49, // 55: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	51, // 56: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	53, // 57: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	9,  // 58: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	11, // 59: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	13, // 60: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	15, // 61: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	17, // 62: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	19, // 63: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	21, // 64: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	23, // 65: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	25, // 66: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	27, // 67: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	29, // 68: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	31, // 69: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	33, // 70: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	35, // 71: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	37, // 72: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	39, // 73: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	41, // 74: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	46, // 75: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	48, // 76: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	50, // 77: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	52, // 78: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	54, // 79: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	58, // [58:80] is the sub-list for method output_type
-	36, // [36:58] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	58, // 13: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	56, // 14: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
+	57, // 15: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
+	0,  // 16: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
+	0,  // 17: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
+	3,  // 18: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	3,  // 19: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
+	3,  // 20: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	4,  // 21: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
+	4,  // 22: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
+	4,  // 23: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
+	5,  // 24: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
+	4,  // 25: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
+	5,  // 26: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
+	4,  // 27: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
+	43, // 28: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
+	44, // 29: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
+	45, // 30: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
+	6,  // 31: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	6,  // 32: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
+	6,  // 33: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	0,  // 34: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	3,  // 35: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	4,  // 36: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	6,  // 37: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	8,  // 38: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	10, // 39: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	12, // 40: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	14, // 41: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	16, // 42: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	18, // 43: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	20, // 44: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	22, // 45: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	24, // 46: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	26, // 47: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	28, // 48: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	30, // 49: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	32, // 50: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	34, // 51: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	36, // 52: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	38, // 53: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	40, // 54: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	42, // 55: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	47, // 56: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	49, // 57: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	51, // 58: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	53, // 59: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	9,  // 60: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	11, // 61: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	13, // 62: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	15, // 63: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	17, // 64: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	19, // 65: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	21, // 66: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	23, // 67: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	25, // 68: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	27, // 69: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	29, // 70: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	31, // 71: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	33, // 72: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	35, // 73: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	37, // 74: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	39, // 75: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	41, // 76: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	46, // 77: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	48, // 78: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	50, // 79: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	52, // 80: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	54, // 81: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	60, // [60:82] is the sub-list for method output_type
+	38, // [38:60] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }
@@ -3650,7 +3682,7 @@ func file_edgenet_v1_edgenet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_edgenet_proto_rawDesc), len(file_edgenet_v1_edgenet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   56,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   6,
 		},
