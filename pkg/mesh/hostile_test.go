@@ -3,12 +3,14 @@ package mesh
 import (
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,4 +171,43 @@ func TestConnectionsOfOneSourceAreLimited(t *testing.T) {
 	if err := (<-accepted).Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// Who has no token cannot fill the log of an authority.
+func TestStrangersDoNotFillTheLog(t *testing.T) {
+	var out lockedText
+	centre := newAuthorityHost(t, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	})
+	tok, err := parseToken(centre.token(TokenRequest{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok.secret.bytes[0] ^= 1
+	text, err := tok.format()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, newHost(t, "edge").Join(t.Context(), text), ErrTokenUnknown)
+	if said := out.String(); strings.Contains(said, "refuse") {
+		t.Errorf("the log says %s", said)
+	}
+}
+
+// lockedText is a text that several goroutines write.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -2,7 +2,9 @@ package mesh
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
@@ -41,7 +43,11 @@ func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request, slots chan stru
 		writeMessage(w, answer)
 		return
 	}
-	m.log.Warn("refuse a node", "from", r.RemoteAddr, "err", err)
+	level := slog.LevelWarn
+	if errors.Is(err, ErrTokenUnknown) || errors.Is(err, errRequest) {
+		level = slog.LevelDebug // Who has no token must not be able to fill the log.
+	}
+	m.log.Log(r.Context(), level, "refuse a node", "from", r.RemoteAddr, "err", err)
 	if code := codeOf(err); code != "" {
 		writeRefusal(w, http.StatusForbidden, code, err)
 		return
