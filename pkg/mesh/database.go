@@ -101,7 +101,7 @@ func ensureDatabase(path string) error {
 	if err != nil {
 		return fmt.Errorf("make database %s: %w", path, err)
 	}
-	if err := errors.Join(b.Sync(), b.Close(), os.Rename(fresh, path)); err != nil {
+	if err := errors.Join(b.Sync(), b.Close(), os.Rename(fresh, path), syncDir(filepath.Dir(path))); err != nil {
 		return fmt.Errorf("make database %s: %w", path, err)
 	}
 	return nil
