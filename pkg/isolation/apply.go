@@ -69,6 +69,33 @@ func sortedKeys[V any](m map[Key]V) []Key {
 func (d *Datapath) Apply(ctx context.Context, want State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	links, err := d.listLinks()
+	if err != nil {
+		return &ApplyError{Other: err}
+	}
+	d.last = seen{links: links}
+	return d.apply(ctx, &want)
+}
+
+// Change is [Datapath.Apply] for when only want has changed since the last call:
+// what was made right then is not looked at again, so its cost follows from what
+// is new. What others did to the devices meanwhile is for the next Apply.
+func (d *Datapath) Change(ctx context.Context, want State) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last.wires == nil || !slices.Equal(d.last.tunnels, want.Tunnels) {
+		links, err := d.listLinks()
+		if err != nil {
+			return &ApplyError{Other: err}
+		}
+		d.last = seen{links: links}
+	}
+	return d.apply(ctx, &want)
+}
+
+// apply goes on from what was last seen. Whatever fails is looked at anew by the
+// next call.
+func (d *Datapath) apply(ctx context.Context, want *State) error {
 	failed := &ApplyError{Endpoints: make(map[Key]error)}
 	if d.tables == nil {
 		failed.other(errors.New("the datapath is closed"))
@@ -78,23 +105,27 @@ func (d *Datapath) Apply(ctx context.Context, want State) error {
 		failed.other(fmt.Errorf("state is of node %v, datapath of %v", want.Prefix, d.cfg.NodePrefix))
 		return failed
 	}
-	links, err := d.listLinks()
-	if err != nil {
+	before := d.last
+	d.last = seen{}
+	if err := d.lookAtNew(want, &before); err != nil {
 		failed.other(err)
 		return failed
 	}
-	failed.other(d.cutOff(&want, links))
-	failed.other(d.removeDevices(&want, links))
-	wires := d.wire(ctx, &want, links, failed)
-	failed.other(d.attachTunnels(&want, links))
-	d.fill(&want, links, wires, failed)
-	d.raise(&want, wires, failed)
-	d.ask(&want, wires)
+	failed.other(d.cutOff(want, before.links))
+	failed.other(d.removeDevices(want, before.links))
+	wires := d.wire(ctx, want, &before, failed)
+	if !slices.Equal(before.tunnels, want.Tunnels) {
+		failed.other(d.attachTunnels(want, before.links))
+	}
+	d.fill(want, before.links, wires, failed)
+	d.raise(want, wires, failed)
+	d.ask(want, wires)
+	d.remember(want, before.links, wires, failed)
 	return failed.orNil()
 }
 
 // wire makes the devices of all endpoints, and puts the datapath on them.
-func (d *Datapath) wire(ctx context.Context, want *State, links linkTable, failed *ApplyError) map[Key]wired {
+func (d *Datapath) wire(ctx context.Context, want *State, before *seen, failed *ApplyError) map[Key]wired {
 	wires := make(map[Key]wired, len(want.Endpoints))
 	owners := make(map[string]Key)
 	for _, key := range sortedKeys(want.Endpoints) {
@@ -118,7 +149,11 @@ func (d *Datapath) wire(ctx context.Context, want *State, links linkTable, faile
 			continue
 		}
 		owners[device] = key
-		w, err := d.wireOne(&e, links)
+		if w, ok := before.right(&e); ok {
+			wires[key] = w
+			continue
+		}
+		w, err := d.wireOne(&e, before.links)
 		if err != nil {
 			failed.endpoint(key, err)
 			continue

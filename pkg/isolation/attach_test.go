@@ -32,7 +32,7 @@ func benchmarkAttach(b *testing.B, mode Mode) {
 		address := netip.AddrFrom4([4]byte{10, 0, byte(1 + i>>8), byte(i)})
 		h.endpoint(testVNI, fmt.Sprint("c", i), address.String(), s)
 		start := time.Now()
-		h.apply()
+		h.change()
 		times = append(times, time.Since(start))
 	}
 	b.StopTimer()

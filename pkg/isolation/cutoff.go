@@ -61,6 +61,7 @@ func (d *Datapath) removeDevices(want *State, links linkTable) error {
 	for name, link := range links.byName {
 		if !keep[name] && isMade(link) {
 			errs = append(errs, d.deleteMade(link))
+			links.remove(link)
 		}
 	}
 	for key := range d.checked {

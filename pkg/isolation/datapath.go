@@ -61,6 +61,8 @@ type Datapath struct {
 	attached map[int]bool
 	// checked has what was last seen to be right of each endpoint's wiring.
 	checked map[Key]checked
+	// last is what the last call found and left, for Change to go on from.
+	last seen
 }
 
 // Open adopts the datapath that runs in this network namespace, or loads one. It

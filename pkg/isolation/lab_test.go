@@ -186,6 +186,16 @@ func (h *host) tryApply() (err error) {
 	return err
 }
 
+// change is apply for when only the state has changed.
+func (h *host) change() {
+	h.t.Helper()
+	h.do(func() {
+		if err := h.dp.Change(h.t.Context(), h.state); err != nil {
+			h.t.Error(err)
+		}
+	})
+}
+
 // endpoint adds a container at an address of a VPC to the state.
 func (h *host) endpoint(vni uint32, name, address string, c *space) Endpoint {
 	e := Endpoint{

@@ -10,10 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linkTable is the host's devices as one look found them.
+// linkTable is the host's devices as far as they have been looked at.
 type linkTable struct {
 	byName  map[string]netlink.Link
 	byIndex map[int]netlink.Link
+}
+
+func (t linkTable) add(link netlink.Link) {
+	t.byName[link.Attrs().Name] = link
+	t.byIndex[link.Attrs().Index] = link
+}
+
+func (t linkTable) remove(link netlink.Link) {
+	delete(t.byName, link.Attrs().Name)
+	delete(t.byIndex, link.Attrs().Index)
 }
 
 func (d *Datapath) listLinks() (linkTable, error) {
@@ -27,8 +37,7 @@ func (d *Datapath) listLinks() (linkTable, error) {
 	}
 	t := linkTable{byName: make(map[string]netlink.Link, len(links)), byIndex: make(map[int]netlink.Link, len(links))}
 	for _, l := range links {
-		t.byName[l.Attrs().Name] = l
-		t.byIndex[l.Attrs().Index] = l
+		t.add(l)
 	}
 	return t, nil
 }

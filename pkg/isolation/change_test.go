@@ -1,0 +1,89 @@
+package isolation
+
+import (
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+// A change makes, moves and removes endpoints as a whole round does, and what it
+// leaves is right in the eyes of the next whole round.
+func TestAChangeIsAsGoodAsARound(t *testing.T) {
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, nodeA, mode)
+			web, db, next := newSpace(t), newSpace(t), newSpace(t)
+			h.endpoint(testVNI, "web", "10.0.0.2", web)
+			h.change()
+			h.endpoint(testVNI, "db", "10.0.0.3", db)
+			h.change()
+			web.reaches("10.0.0.3")
+
+			h.endpoint(testVNI, "db", "10.0.0.3", next)
+			h.change()
+			web.reaches("10.0.0.3")
+			if now := db.devices(); now != "lo" {
+				t.Errorf("the old namespace has %q", now)
+			}
+			before := h.devices()
+			h.apply()
+			if now := h.devices(); now != before {
+				t.Errorf("a round after the change made %q of %q", now, before)
+			}
+			web.reaches("10.0.0.3")
+
+			delete(h.state.Endpoints, Key{testVNI, "db"})
+			delete(h.state.Addresses, Address{testVNI, dbAddr})
+			h.change()
+			web.doesNotReach("10.0.0.3")
+			if now := next.devices(); now != "lo" {
+				t.Errorf("the namespace of the removed endpoint has %q", now)
+			}
+			h.apply()
+		})
+	}
+}
+
+// An endpoint that could not be made is tried again by the next change, though
+// nothing else is looked at twice.
+func TestAChangeTriesAgainWhatFailed(t *testing.T) {
+	h := newHost(t, nodeA, AttachAuto)
+	web, db := newSpace(t), newSpace(t)
+	h.endpoint(testVNI, "web", "10.0.0.2", web)
+	h.change()
+	occupied := in(db, func() (netlink.Link, error) {
+		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "other"}
+		return link, netlink.LinkAdd(link)
+	})
+	h.endpoint(testVNI, "db", "10.0.0.3", db)
+	h.do(func() {
+		if err := h.dp.Change(t.Context(), h.state); err == nil {
+			t.Error("an interface that is there already was taken over")
+		}
+	})
+	in(db, func() (any, error) { return nil, netlink.LinkDel(occupied) })
+	h.change()
+	web.reaches("10.0.0.3")
+}
+
+// What others did to a device is not seen by a change, and mended by a round.
+func TestARoundSeesWhatAChangeDoesNot(t *testing.T) {
+	h := newHost(t, nodeA, AttachAuto)
+	web, db := newSpace(t), newSpace(t)
+	h.endpoint(testVNI, "web", "10.0.0.2", web)
+	e := h.endpoint(testVNI, "db", "10.0.0.3", db)
+	h.apply()
+	h.do(func() {
+		link, err := netlink.LinkByName(hostDevice(&e))
+		if err == nil {
+			err = netlink.LinkDel(link)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	h.change()
+	web.doesNotReach("10.0.0.3")
+	h.apply()
+	web.reaches("10.0.0.3")
+}

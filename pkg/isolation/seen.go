@@ -1,0 +1,90 @@
+package isolation
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+)
+
+// seen is what one call found and left right, and the next may take as given.
+type seen struct {
+	links   linkTable
+	tunnels []string
+	wires   map[Key]seenWire
+}
+
+// seenWire is an endpoint's wiring together with what was wanted of it.
+type seenWire struct {
+	wanted Endpoint
+	wired  wired
+}
+
+// right returns the wiring of an endpoint that was made right as it is wanted
+// now.
+func (s *seen) right(e *Endpoint) (wired, bool) {
+	w, ok := s.wires[e.Key]
+	return w.wired, ok && sameWiring(&w.wanted, e)
+}
+
+// sameWiring compares what devices, addresses and routes follow from.
+func sameWiring(a, b *Endpoint) bool {
+	return a.Kind == b.Kind && a.Address == b.Address && a.Gateway == b.Gateway && a.Netns == b.Netns &&
+		a.Ifname == b.Ifname && a.Device == b.Device && a.MTU == b.MTU &&
+		bytes.Equal(a.MAC, b.MAC) && slices.Equal(a.Prefixes, b.Prefixes)
+}
+
+// lookAtNew looks at the devices of the endpoints that are new or other than
+// they were.
+func (d *Datapath) lookAtNew(want *State, before *seen) error {
+	if before.wires == nil {
+		return nil // all devices have been listed just now
+	}
+	for key, e := range want.Endpoints {
+		e.Key = key
+		if _, ok := before.right(&e); ok {
+			continue
+		}
+		name := hostDevice(&e)
+		if old := before.links.byName[name]; old != nil {
+			before.links.remove(old)
+		}
+		link, err := d.nl.LinkByName(name)
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("find device %s: %w", name, err)
+		}
+		before.links.add(link)
+	}
+	return nil
+}
+
+// remember keeps what is right for the next Change. After an error outside of
+// endpoints there is nothing to go on from.
+func (d *Datapath) remember(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
+	if failed.Other != nil {
+		return
+	}
+	next := seen{links: links, tunnels: slices.Clone(want.Tunnels), wires: make(map[Key]seenWire, len(wires))}
+	for key, w := range wires {
+		if failed.Endpoints[key] != nil {
+			continue
+		}
+		if links.byIndex[int(w.ifindex)] == nil {
+			link, err := d.nl.LinkByIndex(int(w.ifindex))
+			if err != nil {
+				continue // it is gone again, or will be looked at anew
+			}
+			links.add(link)
+		}
+		w.up = true
+		e := want.Endpoints[key]
+		e.Key = key
+		next.wires[key] = seenWire{wanted: e, wired: w}
+	}
+	d.last = next
+}
