@@ -5,7 +5,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: records.proto
+// source: internal/records/records.proto
 
 package records
 
@@ -38,7 +38,7 @@ type VPC struct {
 
 func (x *VPC) Reset() {
 	*x = VPC{}
-	mi := &file_records_proto_msgTypes[0]
+	mi := &file_internal_records_records_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +50,7 @@ func (x *VPC) String() string {
 func (*VPC) ProtoMessage() {}
 
 func (x *VPC) ProtoReflect() protoreflect.Message {
-	mi := &file_records_proto_msgTypes[0]
+	mi := &file_internal_records_records_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +63,7 @@ func (x *VPC) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPC.ProtoReflect.Descriptor instead.
 func (*VPC) Descriptor() ([]byte, []int) {
-	return file_records_proto_rawDescGZIP(), []int{0}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *VPC) GetVni() uint32 {
@@ -98,7 +98,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_records_proto_msgTypes[1]
+	mi := &file_internal_records_records_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -110,7 +110,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_records_proto_msgTypes[1]
+	mi := &file_internal_records_records_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -123,7 +123,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_records_proto_rawDescGZIP(), []int{1}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Group) GetRules() []*Rule {
@@ -153,7 +153,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_records_proto_msgTypes[2]
+	mi := &file_internal_records_records_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +165,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_records_proto_msgTypes[2]
+	mi := &file_internal_records_records_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +178,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_records_proto_rawDescGZIP(), []int{2}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Rule) GetDirection() string {
@@ -236,7 +236,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_records_proto_msgTypes[3]
+	mi := &file_internal_records_records_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +248,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_records_proto_msgTypes[3]
+	mi := &file_internal_records_records_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +261,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_records_proto_rawDescGZIP(), []int{3}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Endpoint) GetIp() string {
@@ -351,7 +351,7 @@ type Announcement struct {
 
 func (x *Announcement) Reset() {
 	*x = Announcement{}
-	mi := &file_records_proto_msgTypes[4]
+	mi := &file_internal_records_records_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +363,7 @@ func (x *Announcement) String() string {
 func (*Announcement) ProtoMessage() {}
 
 func (x *Announcement) ProtoReflect() protoreflect.Message {
-	mi := &file_records_proto_msgTypes[4]
+	mi := &file_internal_records_records_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +376,7 @@ func (x *Announcement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Announcement.ProtoReflect.Descriptor instead.
 func (*Announcement) Descriptor() ([]byte, []int) {
-	return file_records_proto_rawDescGZIP(), []int{4}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Announcement) GetWireguard() *WireGuard {
@@ -399,7 +399,7 @@ type WireGuard struct {
 
 func (x *WireGuard) Reset() {
 	*x = WireGuard{}
-	mi := &file_records_proto_msgTypes[5]
+	mi := &file_internal_records_records_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +411,7 @@ func (x *WireGuard) String() string {
 func (*WireGuard) ProtoMessage() {}
 
 func (x *WireGuard) ProtoReflect() protoreflect.Message {
-	mi := &file_records_proto_msgTypes[5]
+	mi := &file_internal_records_records_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +424,7 @@ func (x *WireGuard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WireGuard.ProtoReflect.Descriptor instead.
 func (*WireGuard) Descriptor() ([]byte, []int) {
-	return file_records_proto_rawDescGZIP(), []int{5}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WireGuard) GetPublicKey() []byte {
@@ -448,11 +448,11 @@ func (x *WireGuard) GetDriver() string {
 	return ""
 }
 
-var File_records_proto protoreflect.FileDescriptor
+var File_internal_records_records_proto protoreflect.FileDescriptor
 
-const file_records_proto_rawDesc = "" +
+const file_internal_records_records_proto_rawDesc = "" +
 	"\n" +
-	"\rrecords.proto\x12\x12edgenet.records.v1\"L\n" +
+	"\x1einternal/records/records.proto\x12\x12edgenet.records.v1\"L\n" +
 	"\x03VPC\x12\x10\n" +
 	"\x03vni\x18\x01 \x01(\rR\x03vni\x12\x14\n" +
 	"\x05cidrs\x18\x02 \x03(\tR\x05cidrs\x12\x1d\n" +
@@ -492,19 +492,19 @@ const file_records_proto_rawDesc = "" +
 	"\x06driver\x18\x03 \x01(\tR\x06driverB.Z,edgenet.dev/edgenet/internal/records;recordsb\x06proto3"
 
 var (
-	file_records_proto_rawDescOnce sync.Once
-	file_records_proto_rawDescData []byte
+	file_internal_records_records_proto_rawDescOnce sync.Once
+	file_internal_records_records_proto_rawDescData []byte
 )
 
-func file_records_proto_rawDescGZIP() []byte {
-	file_records_proto_rawDescOnce.Do(func() {
-		file_records_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_records_proto_rawDesc), len(file_records_proto_rawDesc)))
+func file_internal_records_records_proto_rawDescGZIP() []byte {
+	file_internal_records_records_proto_rawDescOnce.Do(func() {
+		file_internal_records_records_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_internal_records_records_proto_rawDesc), len(file_internal_records_records_proto_rawDesc)))
 	})
-	return file_records_proto_rawDescData
+	return file_internal_records_records_proto_rawDescData
 }
 
-var file_records_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
-var file_records_proto_goTypes = []any{
+var file_internal_records_records_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_internal_records_records_proto_goTypes = []any{
 	(*VPC)(nil),          // 0: edgenet.records.v1.VPC
 	(*Group)(nil),        // 1: edgenet.records.v1.Group
 	(*Rule)(nil),         // 2: edgenet.records.v1.Rule
@@ -512,7 +512,7 @@ var file_records_proto_goTypes = []any{
 	(*Announcement)(nil), // 4: edgenet.records.v1.Announcement
 	(*WireGuard)(nil),    // 5: edgenet.records.v1.WireGuard
 }
-var file_records_proto_depIdxs = []int32{
+var file_internal_records_records_proto_depIdxs = []int32{
 	2, // 0: edgenet.records.v1.Group.rules:type_name -> edgenet.records.v1.Rule
 	5, // 1: edgenet.records.v1.Announcement.wireguard:type_name -> edgenet.records.v1.WireGuard
 	2, // [2:2] is the sub-list for method output_type
@@ -522,26 +522,26 @@ var file_records_proto_depIdxs = []int32{
 	0, // [0:2] is the sub-list for field type_name
 }
 
-func init() { file_records_proto_init() }
-func file_records_proto_init() {
-	if File_records_proto != nil {
+func init() { file_internal_records_records_proto_init() }
+func file_internal_records_records_proto_init() {
+	if File_internal_records_records_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_records_proto_rawDesc), len(file_records_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_records_records_proto_rawDesc), len(file_internal_records_records_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_records_proto_goTypes,
-		DependencyIndexes: file_records_proto_depIdxs,
-		MessageInfos:      file_records_proto_msgTypes,
+		GoTypes:           file_internal_records_records_proto_goTypes,
+		DependencyIndexes: file_internal_records_records_proto_depIdxs,
+		MessageInfos:      file_internal_records_records_proto_msgTypes,
 	}.Build()
-	File_records_proto = out.File
-	file_records_proto_goTypes = nil
-	file_records_proto_depIdxs = nil
+	File_internal_records_records_proto = out.File
+	file_internal_records_records_proto_goTypes = nil
+	file_internal_records_records_proto_depIdxs = nil
 }
