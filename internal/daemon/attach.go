@@ -158,7 +158,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 	}
-	s := n.reader.read(nil)
+	s := n.reader.read()
 	v, ok := s.vpcs[req.GetVpc()]
 	if !ok {
 		return nil, notFound("attach endpoint %s: vpc %q: not found", name, req.GetVpc())
@@ -182,7 +182,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if unchanged {
 		// The kernel may not be as the record says: a namespace of the same
 		// path may be another one by now.
-		if _, err := n.applyFor(ctx, e, nil); err != nil {
+		if _, err := n.applyFor(ctx, e, s); err != nil {
 			poke(n.dirty)
 			return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 		}
@@ -192,7 +192,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 		record.Claim = uint64(n.mesh.Now())
 		record.AttachedMs = time.Now().UnixMilli()
 	}
-	if err := n.commit(ctx, e); err != nil {
+	if err := n.commit(ctx, e, s.with(e)); err != nil {
 		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 	}
 	n.log.Info("endpoint attached", "endpoint", name, "vpc", v.name, "ip", addr)
@@ -201,8 +201,8 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 
 // applyFor is a round for the sake of one endpoint: what is wrong with others is
 // theirs.
-func (n *network) applyFor(ctx context.Context, e, pending *endpoint) (*snapshot, error) {
-	s, err := n.apply(ctx, pending)
+func (n *network) applyFor(ctx context.Context, e *endpoint, s *snapshot) (*snapshot, error) {
+	s, err := n.apply(ctx, s)
 	switch own := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; {
 	case own != nil:
 		return s, precondition("%w", own)
@@ -212,9 +212,10 @@ func (n *network) applyFor(ctx context.Context, e, pending *endpoint) (*snapshot
 	return s, err
 }
 
-// commit applies the endpoint and stores it, or undoes both.
-func (n *network) commit(ctx context.Context, e *endpoint) error {
-	s, err := n.applyFor(ctx, e, e)
+// commit applies s, which has the endpoint, and stores the endpoint, or undoes
+// both.
+func (n *network) commit(ctx context.Context, e *endpoint, s *snapshot) error {
+	s, err := n.applyFor(ctx, e, s)
 	if err == nil {
 		err = n.put(ctx, e.key(), e.record)
 	}

@@ -56,9 +56,18 @@ func BenchmarkDerive(b *testing.B) {
 	s := crowd(b, 1000, 10_000)
 	s.settle()
 	reaches := map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}
-	for b.Loop() {
-		if _, problems := derive(s, []string{"tun"}, reaches, 1420); len(problems) > 0 {
-			b.Fatal(problems)
-		}
+	for name, fresh := range map[string]bool{"start": true, "attach": false} {
+		b.Run(name, func(b *testing.B) {
+			var d derived
+			for b.Loop() {
+				if fresh {
+					d = nil
+				}
+				delete(d, 1) // The VPC that the attach is in.
+				if _, problems := d.derive(s, []string{"tun"}, reaches, 1420); len(problems) > 0 {
+					b.Fatal(problems)
+				}
+			}
+		})
 	}
 }

@@ -9,13 +9,15 @@ import (
 // is over: a loop that tries every few seconds must not fill the disk.
 type complaint struct {
 	log *slog.Logger
+	// of is what it is about.
+	of string
 
 	mu   sync.Mutex
 	last string
 }
 
 // note logs err if it is not what was logged last; nil ends the complaint.
-func (c *complaint) note(msg string, err error) {
+func (c *complaint) note(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	text := ""
@@ -26,9 +28,9 @@ func (c *complaint) note(msg string, err error) {
 		return
 	}
 	if text == "" {
-		c.log.Info(msg, "err", "none any more")
+		c.log.Info("as wanted again", "what", c.of)
 	} else {
-		c.log.Warn(msg, "err", err)
+		c.log.Warn("not as wanted; trying again", "what", c.of, "err", err)
 	}
 	c.last = text
 }

@@ -87,7 +87,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		mesh:         d.mesh,
 		tunnels:      d.tunnels,
 		log:          log,
-		trouble:      complaint{log: log},
+		trouble:      complaint{log: log, of: "datapath"},
 		openDatapath: kernel.Datapath,
 		dirty:        make(chan struct{}, 1),
 		reader:       reader{mesh: d.mesh},
@@ -124,7 +124,7 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 		probes:      &probing{log: d.log.With("part", "probe")},
 		underlayMTU: kernel.UnderlayMTU,
 		log:         log,
-		trouble:     complaint{log: log},
+		trouble:     complaint{log: log, of: "tunnels"},
 		dirty:       make(chan struct{}, 1),
 		changed: func() {
 			poke(d.network.dirty)

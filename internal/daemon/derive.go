@@ -25,12 +25,11 @@ type reach struct {
 // derive computes the datapath of this host from the records. It is pure. A VPC
 // that cannot be compiled is reported under its VNI: its endpoints are cut off
 // and keep their devices, other VPCs are not touched.
-func derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu int) (isolation.State, map[uint32]error) {
+func (d *derived) derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu int) (isolation.State, map[uint32]error) {
 	state := isolation.State{
 		Tunnels:   tunnels,
 		Prefix:    s.self.Prefix,
 		Endpoints: map[isolation.Key]isolation.Endpoint{},
-		Addresses: map[isolation.Address]isolation.Location{},
 		Nodes:     map[netip.Prefix]isolation.Node{},
 		Policies:  map[policy.ID]*policy.Table{},
 	}
@@ -39,37 +38,42 @@ func derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu in
 			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu}
 		}
 	}
-	local := map[uint32][]*endpoint{}
-	for _, e := range s.endpoints {
-		if e.node == s.self.ID {
-			local[e.vni] = append(local[e.vni], e)
-		}
-	}
 	problems := map[uint32]error{}
-	for _, vni := range slices.Sorted(maps.Keys(local)) {
-		v, ok := s.byVNI[vni]
-		if !ok {
-			continue
+	parts, addresses := d.update(s, mtu-tenantOverhead), 0
+	for _, p := range parts {
+		addresses += len(p.addresses)
+	}
+	state.Addresses = make(map[isolation.Address]isolation.Location, addresses)
+	for vni, p := range parts {
+		if p.err != nil {
+			problems[vni] = fmt.Errorf("vpc %s: %w", p.from.vpc.name, p.err)
 		}
-		if err := deriveVPC(s, v, local[vni], mtu-tenantOverhead, &state); err != nil {
-			problems[vni] = fmt.Errorf("vpc %s: %w", v.name, err)
+		maps.Copy(state.Policies, p.policies)
+		for _, e := range p.endpoints {
+			state.Endpoints[e.Key] = e
+		}
+		for _, a := range p.addresses {
+			state.Addresses[a.address] = a.location
 		}
 	}
 	return state, problems
 }
 
-// deriveVPC adds a VPC that this host has endpoints of.
-func deriveVPC(s *snapshot, v *vpc, local []*endpoint, mtu int, state *isolation.State) error {
-	compiled, err := policy.Compile(v.policy(local))
+// deriveVPC derives the part of a VPC that this host has endpoints of.
+func deriveVPC(s *snapshot, from inputs) *part {
+	v, p := from.vpc, &part{from: from}
+	compiled, err := policy.Compile(v.policy(from.local))
 	if err != nil {
-		for _, e := range local {
-			d := e.desired(v, mtu)
+		for _, e := range from.local {
+			d := e.desired(v, from.mtu)
 			d.Superseded = true
-			state.Endpoints[d.Key] = d
+			p.endpoints = append(p.endpoints, d)
 		}
-		return fmt.Errorf("compile groups: %w", err)
+		p.err = fmt.Errorf("compile groups: %w", err)
+		return p
 	}
-	maps.Copy(state.Policies, compiled.Tables)
+	p.policies = compiled.Tables
+	p.addresses = make([]located, 0, len(v.hosts))
 	for addr, e := range v.hosts {
 		where := isolation.Location{Identity: compiled.Identities[addr]}
 		if e.node == s.self.ID {
@@ -77,15 +81,15 @@ func deriveVPC(s *snapshot, v *vpc, local []*endpoint, mtu int, state *isolation
 		} else {
 			where.Node = s.nodes[e.node].Prefix
 		}
-		state.Addresses[isolation.Address{VNI: v.vni(), Addr: addr}] = where
+		p.addresses = append(p.addresses, located{isolation.Address{VNI: v.vni(), Addr: addr}, where})
 	}
-	for _, e := range local {
-		d := e.desired(v, mtu)
+	for _, e := range from.local {
+		d := e.desired(v, from.mtu)
 		d.Ingress = compiled.Policy(e.record.GetGroups(), policy.Ingress)
 		d.Egress = compiled.Policy(e.record.GetGroups(), policy.Egress)
-		state.Endpoints[d.Key] = d
+		p.endpoints = append(p.endpoints, d)
 	}
-	return nil
+	return p
 }
 
 // policy is the VPC as the compiler wants it.

@@ -48,7 +48,7 @@ func (s *snapshot) attach(node mesh.NodeID, vni uint32, name, ip string, claim u
 func mustDerive(t *testing.T, s *snapshot) isolation.State {
 	t.Helper()
 	s.settle()
-	state, problems := derive(s, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
+	state, problems := new(derived).derive(s, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

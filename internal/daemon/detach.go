@@ -26,7 +26,7 @@ func (d *Daemon) DetachEndpoint(ctx context.Context, name, vpcName string) error
 func (n *network) detach(ctx context.Context, name, vpcName string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := n.reader.read(nil)
+	s := n.reader.read()
 	leaving := s.orphans(name)
 	v, known := s.vpcs[vpcName]
 	if known {

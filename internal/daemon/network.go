@@ -21,6 +21,21 @@ import (
 // maxProblem is how much of an error a record carries, in bytes.
 const maxProblem = 500
 
+// gather is how long a round waits for more of what asked for it.
+const gather = 10 * time.Millisecond
+
+// pause waits, and tells whether it could do so before ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
 // network owns the endpoints and the datapath of this host.
 type network struct {
 	mesh    *mesh.Mesh
@@ -35,6 +50,7 @@ type network struct {
 	// answer only when the kernel is as asked.
 	mu       sync.Mutex
 	reader   reader
+	derived  derived
 	datapath Datapath
 	// problems are the endpoints that the last round could not make right.
 	problems map[isolation.Key]error
@@ -49,11 +65,16 @@ func (n *network) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
-		n.trouble.note("datapath is not as wanted; trying again", n.reconcile(ctx))
+		n.trouble.note(n.reconcile(ctx))
 		select {
 		case <-ctx.Done():
 			return n.close()
 		case <-n.dirty:
+			// A burst of changes is one round, and an attach in it does not wait
+			// for many.
+			if !pause(ctx, gather) {
+				return n.close()
+			}
 		case <-ticker.C:
 		}
 	}
@@ -83,10 +104,10 @@ func (n *network) reconcile(ctx context.Context) error {
 	return err
 }
 
-// apply makes the datapath equal to the records, and to pending as if it were
-// one. It returns what it was made from, nil while there is nothing to make.
-// What is wrong with single endpoints and VPCs is left in n.
-func (n *network) apply(ctx context.Context, pending *endpoint) (*snapshot, error) {
+// apply makes the datapath equal to s, or to the records if that is nil. It
+// returns what it was made from, nil while there is nothing to make. What is
+// wrong with single endpoints and VPCs is left in n.
+func (n *network) apply(ctx context.Context, s *snapshot) (*snapshot, error) {
 	n.vpcProblems = nil
 	if _, in := n.mesh.MeshID(); !in {
 		n.problems = nil
@@ -99,8 +120,10 @@ func (n *network) apply(ctx context.Context, pending *endpoint) (*snapshot, erro
 	if err := n.open(ctx); err != nil {
 		return nil, err
 	}
-	s := n.reader.read(pending)
-	state, problems := derive(s, []string{t.device.Name}, t.reaches(), t.device.MTU)
+	if s == nil {
+		s = n.reader.read()
+	}
+	state, problems := n.derived.derive(s, []string{t.device.Name}, t.reaches(), t.device.MTU)
 	n.vpcProblems = problems
 	// A round is not stopped halfway: an endpoint that was not got round to
 	// would count as one that does not work.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"edgenet.dev/edgenet/internal/records"
 )
@@ -39,6 +40,27 @@ func (s *snapshot) settle() {
 	for vni, rivals := range contested {
 		s.byVNI[vni].settle(rivals)
 	}
+}
+
+// with makes s what it would be if e were a record already, and returns it.
+func (s *snapshot) with(e *endpoint) *snapshot {
+	// In the place that its record will have.
+	s.endpoints = slices.DeleteFunc(s.endpoints, e.same)
+	at, _ := slices.BinarySearchFunc(s.endpoints, e, func(a, b *endpoint) int { return strings.Compare(a.key(), b.key()) })
+	s.endpoints = slices.Insert(s.endpoints, at, e)
+	v, ok := s.byVNI[e.vni]
+	if !ok {
+		return s
+	}
+	_, e.misplaced = records.CheckAddress(v.prefixes, e.addr)
+	var rivals []*endpoint
+	for _, other := range s.endpoints {
+		if other.vni == e.vni && other.misplaced == nil && !other.record.GetSuperseded() {
+			rivals = append(rivals, other)
+		}
+	}
+	v.settle(rivals)
+	return s
 }
 
 // settle gives names and addresses anew to those that may hold them.

@@ -79,6 +79,10 @@ func TestAnyOrderOfRecordsGivesTheSameWinners(t *testing.T) {
 				again.endpoints = append(again.endpoints, &copied)
 			}
 			again.settle()
+			if i := len(again.endpoints) - 1; i >= 0 { // As if the last were being attached.
+				last := *again.endpoints[i]
+				again.with(&last)
+			}
 			if got := winners(again); !slices.Equal(got, want) {
 				t.Fatalf("seed %d: got %v, want %v", seed, got, want)
 			}
@@ -108,7 +112,7 @@ func TestAVPCThatCannotBeCompiledIsCutOffAlone(t *testing.T) {
 	s.attach(here, 2, "web", "10.0.0.5", 2)
 	s.byVNI[1].groups["bad"] = &group{name: "bad", rules: []policy.Rule{{}}}
 	s.settle()
-	state, problems := derive(s, nil, nil, 1420)
+	state, problems := new(derived).derive(s, nil, nil, 1420)
 	if len(problems) != 1 || problems[1] == nil {
 		t.Errorf("problems are %v, want one of blue", problems)
 	}
@@ -177,9 +181,9 @@ func TestChangesAreToldOnceAndInOrder(t *testing.T) {
 
 func TestAComplaintIsLoggedOnceUntilItChanges(t *testing.T) {
 	var log strings.Builder
-	c := complaint{log: slog.New(slog.NewTextHandler(&log, nil))}
+	c := complaint{of: "it", log: slog.New(slog.NewTextHandler(&log, nil))}
 	for _, err := range []error{nil, errors.New("one"), errors.New("one"), errors.New("two"), nil, nil, errors.New("two")} {
-		c.note("it does not work", err)
+		c.note(err)
 	}
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	for i, want := range []string{"err=one", "err=two", "level=INFO", "err=two"} {
@@ -205,7 +209,8 @@ func TestTheSameEndpointIsTheSameInAnyOrderOfGroups(t *testing.T) {
 	}
 	for _, bad := range []*api.AttachEndpointRequest{
 		req("Not A Name"), req(strings.Split(strings.Repeat("a,", 40), ",")...),
-		{Ip: "fd00::1"}, {Ip: "10.0.0.5", Mac: "01:00:5e:00:00:01"},
+		{Ip: "fd00::1"},
+		{Ip: "10.0.0.5", Mac: "01:00:5e:00:00:01"},
 		{Ip: "10.0.0.5", Target: &api.AttachEndpointRequest_Device{Device: &api.DeviceTarget{Name: "a/b"}}},
 		{Ip: "10.0.0.5", Target: &api.AttachEndpointRequest_Netns{Netns: &api.NetnsTarget{Path: "/" + strings.Repeat("x", 600)}}},
 		{Ip: "10.0.0.5", Target: &api.AttachEndpointRequest_Netns{Netns: &api.NetnsTarget{Path: "/a\x00b"}}},

@@ -10,7 +10,7 @@ import (
 )
 
 // snapshot is what the records say at one moment, decoded and with conflicts
-// settled. It is read only.
+// settled. Once made it is not changed, but by with.
 type snapshot struct {
 	self  mesh.Node
 	nodes map[mesh.NodeID]mesh.Node
@@ -70,9 +70,8 @@ type reader struct {
 	endpoints decoded[*endpoint]
 }
 
-// read takes a snapshot. pending, if not nil, counts as if it were a record
-// already.
-func (r *reader) read(pending *endpoint) *snapshot {
+// read takes a snapshot.
+func (r *reader) read() *snapshot {
 	s := &snapshot{
 		self:  r.mesh.Self(),
 		nodes: map[mesh.NodeID]mesh.Node{},
@@ -84,7 +83,7 @@ func (r *reader) read(pending *endpoint) *snapshot {
 	}
 	r.readVPCs(s)
 	r.readGroups(s)
-	r.readEndpoints(s, pending)
+	r.readEndpoints(s)
 	s.settle()
 	return s
 }
@@ -143,25 +142,19 @@ func decodeGroup(rec mesh.Record) (*group, error) {
 	return &group{vni: vni, name: name, record: record, rules: rules}, err
 }
 
-func (r *reader) readEndpoints(s *snapshot, pending *endpoint) {
+func (r *reader) readEndpoints(s *snapshot) {
 	r.endpoints.update(r.mesh.List(mesh.KindEndpoint), decodeEndpoint)
 	// One block of memory for all: there may be very many.
-	block := make([]endpoint, 0, len(r.endpoints)+1)
-	s.endpoints = make([]*endpoint, 0, cap(block))
-	add := func(e *endpoint) {
-		block = append(block, *e)
-		s.endpoints = append(s.endpoints, &block[len(block)-1])
-	}
+	block := make([]endpoint, 0, len(r.endpoints))
+	s.endpoints = make([]*endpoint, 0, len(r.endpoints))
 	for _, one := range r.endpoints {
-		if one.err != nil || (pending != nil && one.value.same(pending)) {
+		if one.err != nil {
 			continue
 		}
 		if _, known := s.nodes[one.value.node]; known {
-			add(one.value)
+			block = append(block, *one.value)
+			s.endpoints = append(s.endpoints, &block[len(block)-1])
 		}
-	}
-	if pending != nil {
-		add(pending)
 	}
 }
 

@@ -109,7 +109,7 @@ func (t *tunnels) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
-		t.trouble.note("tunnels are not as wanted; trying again", t.reconcile(ctx))
+		t.trouble.note(t.reconcile(ctx))
 		select {
 		case <-ctx.Done():
 			return nil

@@ -224,5 +224,5 @@ func apiTunnel(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api
 func (d *Daemon) snapshot() *snapshot {
 	d.reading.Lock()
 	defer d.reading.Unlock()
-	return d.reader.read(nil)
+	return d.reader.read()
 }

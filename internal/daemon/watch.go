@@ -50,6 +50,9 @@ func (d *Daemon) Watch(ctx context.Context, kinds []string, send func(*api.Watch
 		seen = now
 		select {
 		case <-changed:
+			if !pause(ctx, gather) {
+				return nil
+			}
 		case <-ctx.Done():
 			return nil
 		}

@@ -24,7 +24,7 @@ type Node struct {
 	Kernel *Kernel
 	Config config.Config
 
-	t     *testing.T
+	t     testing.TB
 	peers func(*daemon.Daemon) http.Handler
 	stop  func()
 }
@@ -43,7 +43,7 @@ func loopback() netip.Addr {
 
 // Start runs a node that is in no mesh. peers is what daemon.New wants; nil
 // serves other nodes nothing.
-func Start(t *testing.T, name string, peers func(*daemon.Daemon) http.Handler) *Node {
+func Start(t testing.TB, name string, peers func(*daemon.Daemon) http.Handler) *Node {
 	t.Helper()
 	if peers == nil {
 		peers = func(*daemon.Daemon) http.Handler { return http.NotFoundHandler() }
@@ -98,7 +98,7 @@ func (n *Node) Stop() {
 }
 
 // Await waits until done is true.
-func Await(t *testing.T, what string, done func() bool) {
+func Await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
