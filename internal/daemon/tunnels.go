@@ -167,7 +167,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err != nil {
 		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
 	}
-	want, problem := t.wantPeers(have)
+	want, problem := t.wantPeers(t.mesh.Nodes(), have)
 	now := time.Now()
 	problems := []error{problem}
 	keys := map[tunnel.PublicKey]bool{}
@@ -243,11 +243,11 @@ func (t *tunnels) announce(d tunnel.Device) error {
 
 // wantPeers has a peer for each node that can be reached. A node that cannot is
 // reported and stops no other.
-func (t *tunnels) wantPeers(have map[tunnel.PublicKey]tunnel.PeerStatus) (map[mesh.NodeID]tunnel.Peer, error) {
+func (t *tunnels) wantPeers(nodes []mesh.Node, have map[tunnel.PublicKey]tunnel.PeerStatus) (map[mesh.NodeID]tunnel.Peer, error) {
 	want := map[mesh.NodeID]tunnel.Peer{}
 	holders := map[tunnel.PublicKey]mesh.Node{}
 	var problems []error
-	for _, n := range t.mesh.Nodes() {
+	for _, n := range nodes {
 		if n.Local || n.State == mesh.StateLeft || len(n.Announcement) == 0 {
 			continue
 		}

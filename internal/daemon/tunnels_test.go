@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"edgenet.dev/edgenet/internal/config"
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+func announcing(t *testing.T, id mesh.NodeID, prefix string, key tunnel.PublicKey) mesh.Node {
+	t.Helper()
+	payload, err := proto.Marshal(&records.Announcement{Wireguard: &records.WireGuard{PublicKey: key[:], Port: 51820}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mesh.Node{
+		ID: id, Name: string(id[:4]), State: mesh.StateAlive, Announcement: payload,
+		Prefix: netip.MustParsePrefix(prefix), Links: []mesh.Link{{Addr: netip.MustParseAddr("198.18.0.3")}},
+	}
+}
+
+// A node can say any key is its own; the tunnel stays with who has it.
+func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
+	own, theirs := tunnel.PublicKey{1}, tunnel.PublicKey{2}
+	honest := announcing(t, here, "fd00:1:1111::/64", theirs)
+	thief := announcing(t, there, "fd00:1:2222::/64", theirs)
+	tun := &tunnels{key: own, links: []config.Underlay{{Addr: netip.MustParseAddr("198.18.0.2")}}}
+	have := map[tunnel.PublicKey]tunnel.PeerStatus{theirs: {Peer: tunnel.Peer{Prefix: honest.Prefix}}}
+	for _, nodes := range [][]mesh.Node{{honest, thief}, {thief, honest}} {
+		want, err := tun.wantPeers(nodes, have)
+		if len(want) != 1 || want[honest.ID].Prefix != honest.Prefix {
+			t.Errorf("got peers %v, want the honest one alone", want)
+		}
+		if err == nil || !strings.Contains(err.Error(), "announces the tunnel key of node") {
+			t.Errorf("got %v, want that it is said", err)
+		}
+	}
+	want, err := tun.wantPeers([]mesh.Node{announcing(t, there, "fd00:1:2222::/64", own)}, nil)
+	if len(want) != 0 || err == nil || !strings.Contains(err.Error(), "own tunnel key") {
+		t.Errorf("got %v, %v for a node with this node's key", want, err)
+	}
+}
+
+func TestATunnelIsLiveWhileItsHandshakeIsFresh(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	for at, live := range map[time.Time]bool{
+		{}:                                 false,
+		now:                                true,
+		now.Add(-handshakeFresh + 1):       true,
+		now.Add(-handshakeFresh):           false,
+		now.Add(-handshakeFresh - 1000000): false,
+	} {
+		if got := newPeerState(tunnel.PeerStatus{LastHandshake: at}, now); got.live != live {
+			t.Errorf("handshake at %v: live %v, want %v", at, got.live, live)
+		}
+	}
+}
