@@ -182,7 +182,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if unchanged {
 		// The kernel may not be as the record says: a namespace of the same
 		// path may be another one by now.
-		if _, err := n.applyFor(ctx, e, s); err != nil {
+		if _, err := n.applyFor(ctx, e, s, everything); err != nil {
 			poke(n.dirty)
 			return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 		}
@@ -192,7 +192,11 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 		record.Claim = uint64(n.mesh.Now())
 		record.AttachedMs = time.Now().UnixMilli()
 	}
-	if err := n.commit(ctx, e, s.with(e)); err != nil {
+	look := news
+	if old != nil {
+		look = everything
+	}
+	if err := n.commit(ctx, e, s.with(e), look); err != nil {
 		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 	}
 	n.log.Info("endpoint attached", "endpoint", name, "vpc", v.name, "ip", addr)
@@ -201,8 +205,8 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 
 // applyFor is a round for the sake of one endpoint: what is wrong with others is
 // theirs.
-func (n *network) applyFor(ctx context.Context, e *endpoint, s *snapshot) (*snapshot, error) {
-	s, err := n.apply(ctx, s)
+func (n *network) applyFor(ctx context.Context, e *endpoint, s *snapshot, look scope) (*snapshot, error) {
+	s, err := n.apply(ctx, s, look)
 	switch own := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; {
 	case own != nil:
 		return s, precondition("%w", own)
@@ -214,8 +218,8 @@ func (n *network) applyFor(ctx context.Context, e *endpoint, s *snapshot) (*snap
 
 // commit applies s, which has the endpoint, and stores the endpoint, or undoes
 // both.
-func (n *network) commit(ctx context.Context, e *endpoint, s *snapshot) error {
-	s, err := n.applyFor(ctx, e, s)
+func (n *network) commit(ctx context.Context, e *endpoint, s *snapshot, look scope) error {
+	s, err := n.applyFor(ctx, e, s, look)
 	if err == nil {
 		err = n.put(ctx, e.key(), e.record)
 	}
@@ -229,7 +233,7 @@ func (n *network) commit(ctx context.Context, e *endpoint, s *snapshot) error {
 		return nil
 	}
 	// The caller may have gone away; that must not leave half an endpoint.
-	if _, undo := n.apply(context.WithoutCancel(ctx), nil); undo != nil {
+	if _, undo := n.apply(context.WithoutCancel(ctx), nil, everything); undo != nil {
 		n.log.Warn("undo attach; trying again", "endpoint", e.name, "err", undo)
 		poke(n.dirty)
 	}

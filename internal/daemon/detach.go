@@ -43,13 +43,17 @@ func (n *network) detach(ctx context.Context, name, vpcName string) error {
 	default:
 		return notFound("detach endpoint %s of vpc %s: not found", name, vpcName)
 	}
+	look := news
 	for _, e := range leaving {
+		if e.record.GetProblem() != "" {
+			look = everything // half of it may be there
+		}
 		if err := n.mesh.Delete(ctx, mesh.KindEndpoint, e.key()); err != nil {
 			return fmt.Errorf("detach endpoint %s: %w", name, err)
 		}
 	}
 	// The claims are gone everywhere from here on, so the kernel must follow.
-	if _, err := n.apply(context.WithoutCancel(ctx), nil); err != nil {
+	if _, err := n.apply(context.WithoutCancel(ctx), nil, look); err != nil {
 		poke(n.dirty)
 		return fmt.Errorf("detach endpoint %s: %w", name, err)
 	}

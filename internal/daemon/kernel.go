@@ -24,6 +24,7 @@ type Kernel struct {
 // Datapath is isolation.Datapath, whose words on its methods hold.
 type Datapath interface {
 	Apply(ctx context.Context, want isolation.State) error
+	Change(ctx context.Context, want isolation.State) error
 	Status(ctx context.Context) (map[isolation.Key]isolation.Status, error)
 	Remove(ctx context.Context) error
 	Close() error

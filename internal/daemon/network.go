@@ -60,12 +60,24 @@ type network struct {
 	general error
 }
 
+// scope says how much of the kernel a round looks at.
+type scope int
+
+const (
+	// everything: what others did behind the daemon's back is mended.
+	everything scope = iota
+	// news: only what follows from records that have changed since the last
+	// round; its cost does not grow with what is there.
+	news
+)
+
 // run reconciles until ctx ends; what it made stays in force.
 func (n *network) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
+	next := everything
 	for {
-		n.trouble.note(n.reconcile(ctx))
+		n.trouble.note(n.reconcile(ctx, next))
 		select {
 		case <-ctx.Done():
 			return n.close()
@@ -75,7 +87,9 @@ func (n *network) run(ctx context.Context) error {
 			if !pause(ctx, gather) {
 				return n.close()
 			}
+			next = news
 		case <-ticker.C:
+			next = everything
 		}
 	}
 }
@@ -92,10 +106,10 @@ func (n *network) close() error {
 	return err
 }
 
-func (n *network) reconcile(ctx context.Context) error {
+func (n *network) reconcile(ctx context.Context, look scope) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s, err := n.apply(ctx, nil)
+	s, err := n.apply(ctx, nil, look)
 	for _, vni := range slices.Sorted(maps.Keys(n.vpcProblems)) {
 		err = errors.Join(err, n.vpcProblems[vni])
 	}
@@ -107,7 +121,7 @@ func (n *network) reconcile(ctx context.Context) error {
 // apply makes the datapath equal to s, or to the records if that is nil. It
 // returns what it was made from, nil while there is nothing to make. What is
 // wrong with single endpoints and VPCs is left in n.
-func (n *network) apply(ctx context.Context, s *snapshot) (*snapshot, error) {
+func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot, error) {
 	n.vpcProblems = nil
 	if _, in := n.mesh.MeshID(); !in {
 		n.problems = nil
@@ -127,7 +141,11 @@ func (n *network) apply(ctx context.Context, s *snapshot) (*snapshot, error) {
 	n.vpcProblems = problems
 	// A round is not stopped halfway: an endpoint that was not got round to
 	// would count as one that does not work.
-	err := n.datapath.Apply(context.WithoutCancel(ctx), state)
+	round := n.datapath.Apply
+	if look == news {
+		round = n.datapath.Change
+	}
+	err := round(context.WithoutCancel(ctx), state)
 	var failed *isolation.ApplyError
 	if errors.As(err, &failed) {
 		n.problems = failed.Endpoints

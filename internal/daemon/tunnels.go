@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +23,7 @@ import (
 const (
 	// resync is how often everything is compared with the kernel though nobody
 	// asked: what was changed behind the daemon's back is mended within it.
-	resync = 3 * time.Second
+	resync = 2 * time.Second
 	// keepalive keeps NAT bindings open; WireGuard's own recommendation.
 	keepalive = 25 * time.Second
 	// handshakeFresh is how old a handshake of a live WireGuard tunnel can be:
@@ -50,6 +52,8 @@ type tunnels struct {
 	round sync.Mutex
 	// gone is true when it is known that nothing of a mesh is left in the kernel.
 	gone bool
+	// nodes are those that the last round was for.
+	nodes []mesh.Node
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -110,13 +114,33 @@ func (t *tunnels) run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		t.trouble.note(t.reconcile(ctx))
-		select {
-		case <-ctx.Done():
+		if !t.awaitNews(ctx, ticker.C) {
 			return nil
-		case <-t.dirty:
-		case <-ticker.C:
 		}
 	}
+}
+
+// awaitNews waits until a round may be of use: most changes of records are no
+// tunnel's business. It returns false when ctx has ended.
+func (t *tunnels) awaitNews(ctx context.Context, tick <-chan time.Time) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick:
+			return true
+		case <-t.dirty:
+			if !slices.EqualFunc(t.nodes, t.mesh.Nodes(), sameNode) || t.current().problem != nil || !t.current().ready() {
+				return true
+			}
+		}
+	}
+}
+
+// sameNode compares what the tunnel to a node follows from.
+func sameNode(a, b mesh.Node) bool {
+	return a.ID == b.ID && a.Prefix == b.Prefix && (a.State == mesh.StateLeft) == (b.State == mesh.StateLeft) &&
+		slices.Equal(a.Links, b.Links) && bytes.Equal(a.Announcement, b.Announcement)
 }
 
 // reconcile makes device and peers equal to the mesh's nodes.
@@ -167,7 +191,8 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err != nil {
 		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
 	}
-	want, problem := t.wantPeers(t.mesh.Nodes(), have)
+	t.nodes = t.mesh.Nodes()
+	want, problem := t.wantPeers(t.nodes, have)
 	now := time.Now()
 	problems := []error{problem}
 	keys := map[tunnel.PublicKey]bool{}

@@ -116,6 +116,9 @@ func (d driver) Down(ctx context.Context) error {
 
 type datapath struct{ kernel *Kernel }
 
+// Change has no reason to be another here: nobody else touches this kernel.
+func (d datapath) Change(ctx context.Context, want isolation.State) error { return d.Apply(ctx, want) }
+
 func (d datapath) Apply(_ context.Context, want isolation.State) error {
 	k := d.kernel
 	k.mu.Lock()
