@@ -22,10 +22,15 @@ type reach struct {
 	mtu    int
 }
 
-// derive computes the datapath of this host from the records. It is pure. A VPC
-// that cannot be compiled is reported under its VNI: its endpoints are cut off
-// and keep their devices, other VPCs are not touched.
+// derive computes the datapath of this host from the records. It is pure.
 func (d *derived) derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu int) (isolation.State, map[uint32]error) {
+	return d.update(s, mtu).assemble(s, tunnels, reaches)
+}
+
+// assemble makes the whole of its parts. A VPC that cannot be compiled is
+// reported under its VNI: its endpoints are cut off and keep their devices, other
+// VPCs are not touched.
+func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach) (isolation.State, map[uint32]error) {
 	state := isolation.State{
 		Tunnels:   tunnels,
 		Prefix:    s.self.Prefix,
@@ -39,12 +44,12 @@ func (d *derived) derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]
 		}
 	}
 	problems := map[uint32]error{}
-	parts, addresses := d.update(s, mtu-tenantOverhead), 0
-	for _, p := range parts {
+	addresses := 0
+	for _, p := range d {
 		addresses += len(p.addresses)
 	}
 	state.Addresses = make(map[isolation.Address]isolation.Location, addresses)
-	for vni, p := range parts {
+	for vni, p := range d {
 		if p.err != nil {
 			problems[vni] = fmt.Errorf("vpc %s: %w", p.from.vpc.name, p.err)
 		}

@@ -39,8 +39,9 @@ type inputs struct {
 	all   []*endpoint
 }
 
-// update derives what is not as it was.
+// update derives what is not as it was; mtu is that of the tunnels.
 func (d *derived) update(s *snapshot, mtu int) derived {
+	mtu -= tenantOverhead
 	members := make(map[uint32]*inputs, len(s.byVNI))
 	for vni, v := range s.byVNI {
 		members[vni] = &inputs{self: s.self.ID, mtu: mtu, vpc: v, all: make([]*endpoint, 0, len(v.hosts))}

@@ -16,6 +16,7 @@ import (
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 // maxProblem is how much of an error a record carries, in bytes.
@@ -51,6 +52,7 @@ type network struct {
 	mu       sync.Mutex
 	reader   reader
 	derived  derived
+	applied  *applied // nil if the last round did not go well
 	datapath Datapath
 	// problems are the endpoints that the last round could not make right.
 	problems map[isolation.Key]error
@@ -102,7 +104,7 @@ func (n *network) close() error {
 		return nil
 	}
 	err := n.datapath.Close()
-	n.datapath = nil
+	n.datapath, n.applied = nil, nil
 	return err
 }
 
@@ -137,7 +139,12 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 	if s == nil {
 		s = n.reader.read()
 	}
-	state, problems := n.derived.derive(s, []string{t.device.Name}, t.reaches(), t.device.MTU)
+	next := applied{parts: n.derived.update(s, t.device.MTU), device: t.device, reaches: t.reaches()}
+	if look == news && next.same(n.applied) {
+		return s, nil
+	}
+	n.applied = nil
+	state, problems := next.parts.assemble(s, []string{t.device.Name}, next.reaches)
 	n.vpcProblems = problems
 	// A round is not stopped halfway: an endpoint that was not got round to
 	// would count as one that does not work.
@@ -149,11 +156,26 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 	var failed *isolation.ApplyError
 	if errors.As(err, &failed) {
 		n.problems = failed.Endpoints
-		err = failed.Other
-	} else {
-		n.problems = nil
+		return s, failed.Other
+	}
+	n.problems = nil
+	if len(problems) == 0 {
+		n.applied = &next
 	}
 	return s, err
+}
+
+// applied is what a round that went well was made from.
+type applied struct {
+	parts   derived
+	device  tunnel.Device
+	reaches map[mesh.NodeID]reach
+}
+
+// same tells whether there is nothing new. Parts that are the same are at the
+// same place.
+func (a *applied) same(before *applied) bool {
+	return before != nil && a.device == before.device && maps.Equal(a.parts, before.parts) && maps.Equal(a.reaches, before.reaches)
 }
 
 func (n *network) open(ctx context.Context) error {
@@ -275,6 +297,6 @@ func (n *network) remove(ctx context.Context) error {
 		return err
 	}
 	err := n.datapath.Close()
-	n.datapath = nil
+	n.datapath, n.applied = nil, nil
 	return err
 }
