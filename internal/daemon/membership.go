@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
-	"edgenet.dev/edgenet/internal/version"
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
@@ -154,49 +153,4 @@ func (d *Daemon) Leave(ctx context.Context) error {
 	}
 	d.log.Info("left the mesh")
 	return nil
-}
-
-// Status tells how this node stands.
-func (d *Daemon) Status() *api.GetStatusResponse {
-	self := d.mesh.Self()
-	out := &api.GetStatusResponse{
-		Name: self.Name, Id: string(self.ID), Version: version.Version, Started: timestamppb.New(d.started),
-	}
-	id, in := d.mesh.MeshID()
-	if !in {
-		if problem := d.tunnels.current().problem; problem != nil {
-			out.Problems = append(out.Problems, problem.Error())
-		}
-		return out
-	}
-	out.MeshId = string(id)
-	for _, r := range self.Roles {
-		out.Roles = append(out.Roles, string(r))
-	}
-	for _, n := range d.ListNodes() {
-		out.NodesTotal++
-		if n.GetState() == string(mesh.StateAlive) {
-			out.NodesAlive++
-		}
-		if n.GetTunnel().GetState() == tunnelUp {
-			out.TunnelsUp++
-		}
-	}
-	s := d.snapshot()
-	if problem := d.tunnels.current().problem; problem != nil {
-		out.Problems = append(out.Problems, problem.Error())
-	}
-	if problem := d.network.problem(); problem != nil {
-		out.Problems = append(out.Problems, problem.Error())
-	}
-	for _, e := range s.endpoints {
-		if e.node != s.self.ID {
-			continue
-		}
-		out.EndpointsLocal++
-		if a := s.apiEndpoint(e); a.GetState() != endpointReady {
-			out.Problems = append(out.Problems, fmt.Sprintf("endpoint %s of vpc %s is %s: %s", e.name, a.GetVpc(), a.GetState(), a.GetMessage()))
-		}
-	}
-	return out
 }

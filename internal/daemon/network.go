@@ -262,6 +262,16 @@ func (n *network) problem() error {
 	return n.general
 }
 
+// drops are the packets that belong to no endpoint, by reason.
+func (n *network) drops() (map[string]uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.datapath == nil {
+		return nil, nil
+	}
+	return n.datapath.GlobalDrops()
+}
+
 // status is what the kernel knows of this host's endpoints.
 func (n *network) status(ctx context.Context) (map[isolation.Key]isolation.Status, error) {
 	n.mu.Lock()

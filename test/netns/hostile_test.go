@@ -310,6 +310,13 @@ func TestATakenNodeSpeaksOnlyForItself(t *testing.T) {
 			t.Errorf("port %d of edge-2 answers inside the tunnel", port)
 		}
 	}
+	var status struct{ Drops map[string]uint64 }
+	hosts[1].CtlJSON(&status, "status")
+	for _, reason := range []string{"host-service", "no-route"} {
+		if status.Drops[reason] == 0 {
+			t.Errorf("edge-2 tells of the drops %v, want some for %s", status.Drops, reason)
+		}
+	}
 }
 
 // Whoever listens on the wire reads nothing of tenants, and what the wire says

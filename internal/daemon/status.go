@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/version"
+	"edgenet.dev/edgenet/pkg/mesh"
+)
+
+// Status tells how this node stands.
+func (d *Daemon) Status() *api.GetStatusResponse {
+	self := d.mesh.Self()
+	out := &api.GetStatusResponse{
+		Name: self.Name, Id: string(self.ID), Version: version.Version, Started: timestamppb.New(d.started),
+	}
+	note := func(err error) {
+		if err != nil {
+			out.Problems = append(out.Problems, err.Error())
+		}
+	}
+	note(d.tunnels.current().problem)
+	id, in := d.mesh.MeshID()
+	if !in {
+		return out
+	}
+	out.MeshId = string(id)
+	for _, r := range self.Roles {
+		out.Roles = append(out.Roles, string(r))
+	}
+	d.countNodes(out)
+	note(d.network.problem())
+	d.noteEndpoints(out)
+	var err error
+	out.Drops, err = d.network.drops()
+	note(err)
+	out.Refusals = d.mesh.Refusals()
+	return out
+}
+
+func (d *Daemon) countNodes(out *api.GetStatusResponse) {
+	for _, n := range d.ListNodes() {
+		out.NodesTotal++
+		if n.GetState() == string(mesh.StateAlive) {
+			out.NodesAlive++
+		}
+		if n.GetTunnel().GetState() == tunnelUp {
+			out.TunnelsUp++
+		}
+	}
+}
+
+func (d *Daemon) noteEndpoints(out *api.GetStatusResponse) {
+	s := d.snapshot()
+	for _, e := range s.endpoints {
+		if e.node != s.self.ID {
+			continue
+		}
+		out.EndpointsLocal++
+		if a := s.apiEndpoint(e); a.GetState() != endpointReady {
+			out.Problems = append(out.Problems, fmt.Sprintf("endpoint %s of vpc %s is %s: %s", e.name, a.GetVpc(), a.GetState(), a.GetMessage()))
+		}
+	}
+}
