@@ -87,7 +87,8 @@ func action(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageError{fmt.Errorf("unexpected argument %q; settings are flags, see edgenetd --help", c.Args().First())}
 	}
-	if err := config.CheckEnvironment(os.Environ(), c.App.Flags); err != nil {
+	unknown, err := config.CheckEnvironment(os.Environ(), c.App.Flags)
+	if err != nil {
 		return usageError{err}
 	}
 	if c.Bool("cleanup") {
@@ -97,5 +98,9 @@ func action(c *cli.Context) error {
 	if err != nil {
 		return usageError{err}
 	}
-	return serve(c.Context, cfg)
+	log := newLogger(cfg)
+	for _, name := range unknown {
+		log.Warn("environment variable is no setting of edgenetd's", "variable", name)
+	}
+	return serve(c.Context, cfg, log)
 }

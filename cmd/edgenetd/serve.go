@@ -19,10 +19,9 @@ import (
 )
 
 // serve runs the daemon until a signal. A second signal kills it.
-func serve(ctx context.Context, cfg config.Config) (err error) {
+func serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	log := newLogger(cfg)
 	var handler http.Handler
 	d, err := edgenet.New(cfg, edgenet.Kernel{}, func(d *edgenet.Daemon) http.Handler {
 		handler = control.Handler(d, log.With("part", "control"))

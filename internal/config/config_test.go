@@ -124,13 +124,22 @@ func TestAllProblemsAreToldAtOnce(t *testing.T) {
 	}
 }
 
-func TestUnknownVariablesAreRefused(t *testing.T) {
-	if err := CheckEnvironment([]string{"PATH=/bin", "EDGENET_NAME=a", "EDGENET_SOCKET=/x", "EDGENET_PEER_PORT=1"}, Flags()); err != nil {
-		t.Error(err)
+func TestVariablesThatAreWrittenWrongAreRefused(t *testing.T) {
+	good := []string{"PATH=/bin", "EDGENET_NAME=a", "EDGENET_SOCKET=/x", "EDGENET_PEER_PORT=1"}
+	if unknown, err := CheckEnvironment(good, Flags()); err != nil || len(unknown) != 0 {
+		t.Errorf("got %v, %v of variables that are settings or not edgenetd's", unknown, err)
 	}
-	err := CheckEnvironment([]string{"EDGENET_UNDERLAYS=127.0.0.1"}, Flags())
-	if err == nil || !strings.Contains(err.Error(), "EDGENET_UNDERLAYS") {
-		t.Errorf("got %v, want an error that names the variable", err)
+	for wrong, right := range map[string]string{
+		"EDGENET_UNDERLAYS": "EDGENET_UNDERLAY", "EDGENET_NMAE": "EDGENET_NAME", "EDGENET_LOGLEVEL": "EDGENET_LOG_LEVEL",
+	} {
+		_, err := CheckEnvironment([]string{wrong + "=x"}, Flags())
+		if err == nil || !strings.Contains(err.Error(), wrong) || !strings.Contains(err.Error(), right+"?") {
+			t.Errorf("%s: got %v, want an error that names it and %s", wrong, err, right)
+		}
+	}
+	unknown, err := CheckEnvironment([]string{"EDGENET_SITE_OF_THIS_HOST=x"}, Flags())
+	if err != nil || len(unknown) != 1 {
+		t.Errorf("got %v, %v of somebody else's variable, want its name", unknown, err)
 	}
 }
 

@@ -6,9 +6,14 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 )
 
 const envPrefix = "EDGENET_"
+
+// misspelt is how many letters a variable may differ by to be taken for one that
+// is written wrong.
+const misspelt = 2
 
 func envName(flag string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
@@ -18,20 +23,27 @@ func envName(flag string) string {
 // tool's and those of the project's own tests and builds.
 var elsewhere = []string{"EDGENET_SOCKET", "EDGENET_E2E", "EDGENET_BIN", "EDGENET_RACE", "EDGENET_ALONE"}
 
-// CheckEnvironment refuses variables that look like settings but are none: a
-// misspelt one must not be ignored in silence.
-func CheckEnvironment(environ []string, flags []cli.Flag) error {
-	known := slices.Clone(elsewhere)
+// CheckEnvironment refuses variables that were meant as settings and are written
+// wrong, and returns others that are none: the environment is not edgenetd's
+// alone, so those are no error, but worth a word.
+func CheckEnvironment(environ []string, flags []cli.Flag) (unknown []string, err error) {
+	var settings []string
 	for _, f := range flags {
 		if d, ok := f.(cli.DocGenerationFlag); ok {
-			known = append(known, d.GetEnvVars()...)
+			settings = append(settings, d.GetEnvVars()...)
 		}
 	}
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, envPrefix) && !slices.Contains(known, name) {
-			return fmt.Errorf("environment variable %s: is no setting; known are %s", name, strings.Join(known, ", "))
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(settings, name) || slices.Contains(elsewhere, name) {
+			continue
 		}
+		for _, s := range settings {
+			if smetrics.WagnerFischer(name, s, 1, 1, 1) <= misspelt {
+				return nil, fmt.Errorf("environment variable %s: is no setting; did you mean %s?", name, s)
+			}
+		}
+		unknown = append(unknown, name)
 	}
-	return nil
+	return unknown, nil
 }
