@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/policy"
 )
@@ -18,7 +17,7 @@ func crowd(b *testing.B, local, all int) *snapshot {
 		names[i] = fmt.Sprintf("vpc-%d", i)
 	}
 	s := world(names...)
-	rule, err := records.ParseRule("ingress", "tcp", "80,443,8000-8100", "group:web")
+	rule, err := policy.ParseRule("ingress", "tcp", []string{"80,443,8000-8100"}, "group:web")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -140,7 +140,7 @@ func TestEqualClaimsAreSettledAlikeEverywhere(t *testing.T) {
 
 func TestRulesReachTheTablesOfTheirCarriers(t *testing.T) {
 	s := world("blue")
-	rule, err := records.ParseRule("ingress", "tcp", "80", "any")
+	rule, err := policy.ParseRule("ingress", "tcp", []string{"80"}, "any")
 	if err != nil {
 		t.Fatal(err)
 	}

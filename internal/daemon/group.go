@@ -2,11 +2,9 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -176,8 +174,5 @@ func (d *Daemon) changeRules(ctx context.Context, name, vpcName string, change f
 }
 
 func parseAPIRule(r *api.Rule) (policy.Rule, error) {
-	if slices.Contains(r.GetPorts(), "") {
-		return policy.Rule{}, errors.New("ports: one is empty; want numbers and ranges, such as 80 or 8000-8100")
-	}
-	return records.ParseRule(r.GetDirection(), r.GetProtocol(), strings.Join(r.GetPorts(), ","), r.GetPeer())
+	return policy.ParseRule(r.GetDirection(), r.GetProtocol(), r.GetPorts(), r.GetPeer())
 }

@@ -17,34 +17,17 @@ func (g *Group) PolicyRules() ([]policy.Rule, error) {
 	}
 	rules := make([]policy.Rule, 0, len(g.GetRules()))
 	for i, text := range g.GetRules() {
-		rule, err := ParseRule(text.GetDirection(), text.GetProtocol(), text.GetPorts(), text.GetPeer())
+		var ports []string
+		if text.GetPorts() != "" {
+			ports = []string{text.GetPorts()}
+		}
+		rule, err := policy.ParseRule(text.GetDirection(), text.GetProtocol(), ports, text.GetPeer())
 		if err != nil {
 			return nil, fmt.Errorf("rule %d: %w", i+1, err)
 		}
 		rules = append(rules, rule)
 	}
 	return rules, nil
-}
-
-// ParseRule makes a rule of its text forms. Empty ports mean all.
-func ParseRule(direction, protocol, ports, peer string) (policy.Rule, error) {
-	var rule policy.Rule
-	var err error
-	if rule.Direction, err = policy.ParseDirection(direction); err != nil {
-		return rule, err
-	}
-	if rule.Protocol, err = policy.ParseProtocol(protocol); err != nil {
-		return rule, err
-	}
-	if ports != "" {
-		if rule.Ports, err = policy.ParsePorts(ports); err != nil {
-			return rule, err
-		}
-	}
-	if rule.Peer, err = policy.ParsePeer(peer); err != nil {
-		return rule, err
-	}
-	return rule, rule.Validate()
 }
 
 // RuleText is the record's form of a rule.
