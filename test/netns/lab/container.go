@@ -81,25 +81,6 @@ func (c *Container) Runs(name string, args ...string) Result {
 	return Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 }
 
-// Starts starts a program in the container's network namespace. The returned
-// function ends it with SIGTERM and waits for it.
-func (c *Container) Starts(name string, args ...string) (stop func()) {
-	c.t().Helper()
-	cmd := exec.Command(name, args...)
-	var output strings.Builder
-	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.WaitDelay = time.Second
-	if err := startIn(c.Netns(), cmd); err != nil {
-		c.t().Fatalf("%s: start %s: %v", c, name, err)
-	}
-	return func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-		defer late.Stop()
-		_ = cmd.Wait() // a signal is how it ends
-	}
-}
-
 // Netns is the path of its namespace.
 func (c *Container) Netns() string { return fmt.Sprintf("/proc/%d/ns/net", c.agent.PID()) }
 

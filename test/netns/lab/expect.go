@@ -128,9 +128,3 @@ func (c *Container) Try(to netip.Addr, service string) agent.ProbeReply {
 	}
 	return reply
 }
-
-// Awaits is Lab.Await for programs that have the container at hand.
-func (c *Container) Awaits(what string, check func() error) {
-	c.t().Helper()
-	c.host.lab.Await(what, check)
-}

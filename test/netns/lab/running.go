@@ -46,15 +46,6 @@ func (p *Ping) Loses(atMost int) agent.PingReport {
 	return report
 }
 
-// RoundTrips pings one after another, so many times, and returns the times of
-// the answered ones.
-func (c *Container) RoundTrips(to netip.Addr, count int) []time.Duration {
-	c.t().Helper()
-	var times []time.Duration
-	c.call("RoundTrips", agent.RoundTripArgs{Target: to, Count: count, Timeout: tryTime}, &times)
-	return times
-}
-
 // gaps says when the lost ones were sent, as ranges from the start.
 func gaps(report agent.PingReport) string {
 	text := ""

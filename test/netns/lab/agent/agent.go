@@ -63,12 +63,6 @@ func (a *Agent) StopPing(id int, report *PingReport) error {
 	return nil
 }
 
-// RoundTrips pings one after another and returns the times of the answered.
-func (a *Agent) RoundTrips(args RoundTripArgs, times *[]time.Duration) (err error) {
-	*times, err = roundTrips(args)
-	return err
-}
-
 // StartFlow opens a connection, starts to talk, and returns its number.
 func (a *Agent) StartFlow(args FlowArgs, id *int) error {
 	f, err := startFlow(args)

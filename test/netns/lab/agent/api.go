@@ -87,15 +87,6 @@ type PingReport struct {
 	RTTs []time.Duration
 }
 
-// RoundTripArgs asks for echo requests one after another, each sent when the one
-// before is answered.
-type RoundTripArgs struct {
-	Target netip.Addr
-	Count  int
-	// Timeout of each.
-	Timeout time.Duration
-}
-
 // FlowArgs asks for one TCP connection that talks all the time to a server of
 // an agent.
 type FlowArgs struct {

@@ -200,24 +200,3 @@ func pingOnce(ctx context.Context, target netip.Addr) error {
 		return ctx.Err()
 	}
 }
-
-// roundTrips sends each request when the one before is answered or given up.
-func roundTrips(args RoundTripArgs) ([]time.Duration, error) {
-	p, err := newPinger(PingArgs{Target: args.Target})
-	if err != nil {
-		return nil, err
-	}
-	defer p.close()
-	for range args.Count {
-		if err := p.sendOne(); err != nil {
-			return nil, err
-		}
-		late := time.NewTimer(args.Timeout)
-		select {
-		case <-p.answered:
-		case <-late.C:
-		}
-		late.Stop()
-	}
-	return p.report().RTTs, nil
-}
