@@ -77,7 +77,7 @@ func readToken(r io.Reader) (string, error) {
 func (e *env) leaveCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "leave",
-		Usage:       "detach all endpoints of this node, leave the mesh and forget it",
+		Usage:       "detach all endpoints of this node, leave the mesh and forget it; the last authority takes the right to admit nodes with it",
 		Description: "edgenetctl leave",
 		Action: e.action(func(ctx context.Context, s *session) error {
 			if _, err := s.arguments(); err != nil {

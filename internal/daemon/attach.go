@@ -186,7 +186,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 			poke(n.dirty)
 			return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 		}
-		return s.apiEndpoint(old), nil
+		return n.withStatus(s.apiEndpoint(old), old)
 	}
 	if record.GetClaim() == 0 {
 		record.Claim = uint64(n.mesh.Now())
@@ -200,7 +200,20 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 	}
 	n.log.Info("endpoint attached", "endpoint", name, "vpc", v.name, "ip", addr)
-	return s.apiEndpoint(e), nil
+	return n.withStatus(s.apiEndpoint(e), e)
+}
+
+// withStatus adds what the kernel knows of an endpoint that was just attached.
+func (n *network) withStatus(a *api.Endpoint, e *endpoint) (*api.Endpoint, error) {
+	key := isolation.Key{VNI: e.vni, Name: e.name}
+	status, ok, err := n.datapath.EndpointStatus(key)
+	if err != nil {
+		return nil, fmt.Errorf("attach endpoint %s: %w", e.name, err)
+	}
+	if ok {
+		addStatus(a, map[isolation.Key]isolation.Status{key: status}, key)
+	}
+	return a, nil
 }
 
 // applyFor is a round for the sake of one endpoint: what is wrong with others is

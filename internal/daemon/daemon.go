@@ -51,6 +51,9 @@ func New(cfg config.Config, kernel Kernel, peers func(*Daemon) http.Handler, log
 	if err != nil {
 		return nil, err
 	}
+	if err := checkUnderlay(context.Background(), cfg); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	d := &Daemon{cfg: cfg, log: log, lock: lock, changes: newChanges(), started: time.Now()}
 	if err := d.open(kernel.complete(), peers(d)); err != nil {
 		return nil, errors.Join(err, d.Close())

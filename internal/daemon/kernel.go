@@ -26,6 +26,7 @@ type Datapath interface {
 	Apply(ctx context.Context, want isolation.State) error
 	Change(ctx context.Context, want isolation.State) error
 	Status(ctx context.Context) (map[isolation.Key]isolation.Status, error)
+	EndpointStatus(key isolation.Key) (isolation.Status, bool, error)
 	GlobalDrops() (map[string]uint64, error)
 	Remove(ctx context.Context) error
 	Close() error

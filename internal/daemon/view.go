@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -73,13 +74,28 @@ func (s *snapshot) apiEndpoint(e *endpoint) *api.Endpoint {
 	}
 	switch {
 	case e.lost:
-		out.State, out.Message = endpointSuperseded, "a later attach took its name or address"
+		out.State, out.Message = endpointSuperseded, s.whoTook(e)+"; attach it again to take it back, or detach it"
 	case e.misplaced != nil:
 		out.State, out.Message = endpointFailed, e.misplaced.Error()
 	case e.record.GetProblem() != "":
 		out.State, out.Message = endpointFailed, e.record.GetProblem()
 	}
 	return out
+}
+
+// whoTook says who holds what a superseded endpoint had.
+func (s *snapshot) whoTook(e *endpoint) string {
+	v := s.byVNI[e.vni]
+	if v == nil {
+		return "a later attach took its name or address"
+	}
+	if by := v.hosts[e.addr]; by != nil {
+		return fmt.Sprintf("its address %s was taken by %s on %s", e.addr, by.name, s.nodes[by.node].Name)
+	}
+	if by := v.names[e.name]; by != nil {
+		return fmt.Sprintf("its name was taken by the endpoint on %s", s.nodes[by.node].Name)
+	}
+	return "a later attach took its name or address"
 }
 
 // ListEndpoints returns the endpoints of one VPC, or of all if vpcName is empty.

@@ -32,16 +32,40 @@ func (d *Datapath) Status(ctx context.Context) (map[Key]Status, error) {
 		if link == nil {
 			continue
 		}
-		one := Status{Device: link.Attrs().Name}
-		if one.MAC, err = d.macOf(&e); err != nil {
+		if all[keyOf(&e)], err = d.statusOf(link.Attrs().Name, &e); err != nil {
 			return nil, err
 		}
-		if one.Counters, err = d.counters(e.Slot); err != nil {
-			return nil, err
-		}
-		all[keyOf(&e)] = one
 	}
 	return all, nil
+}
+
+// EndpointStatus is [Datapath.Status] of one endpoint, as the last call of Apply
+// or Change left it. It is false for one that the datapath does not serve.
+func (d *Datapath) EndpointStatus(key Key) (Status, bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.tables == nil {
+		return Status{}, false, errors.New("read status: the datapath is closed")
+	}
+	w, ok := d.last.wires[key]
+	if !ok {
+		return Status{}, false, nil
+	}
+	e, ok := d.tables.endpoints.have[w.wired.ifindex]
+	if !ok {
+		return Status{}, false, nil
+	}
+	one, err := d.statusOf(w.wired.name, &e)
+	return one, err == nil, err
+}
+
+func (d *Datapath) statusOf(device string, e *edgenetEndpoint) (one Status, err error) {
+	one.Device = device
+	if one.MAC, err = d.macOf(e); err != nil {
+		return one, err
+	}
+	one.Counters, err = d.counters(e.Slot)
+	return one, err
 }
 
 // GlobalDrops are the drops that belong to no endpoint of this host, by reason.

@@ -93,6 +93,14 @@ func TestTheSameAttachChangesNothing(t *testing.T) {
 	blue.web.Blocked(blue.db, "icmp")
 	blue.db.Attach("blue", "10.0.0.3", "all")
 	blue.web.Reaches(blue.db, "icmp", "http/80")
+
+	// The answer has what edgenet chose, as the list has it.
+	var answered, listed struct{ MAC, Device string }
+	hosts[1].CtlJSON(&answered, "endpoint", "attach", "blue-web", "--vpc", "blue", "--ip", "10.0.0.2", "--group", "all", "--netns", blue.web.Netns())
+	hosts[1].CtlJSON(&listed, "endpoint", "show", "blue-web", "--vpc", "blue")
+	if answered != listed || answered.MAC == "" || answered.Device == "" {
+		t.Errorf("attach answered %+v, and there is %+v", answered, listed)
+	}
 }
 
 // Containers die while they are being attached, at every moment of it. Nothing

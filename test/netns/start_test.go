@@ -211,3 +211,19 @@ func remove(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+// An address that the host does not have, and a port that another program has,
+// stop the start: no mesh is joined by a node that cannot be reached.
+func TestAWrongUnderlayStopsTheStart(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	host := l.Host("edge-1")
+	right := host.Flags["underlay"]
+	host.Flags["underlay"] = "198.18.0.200"
+	refused(t, host, "198.18.0.200: no device of this host has this address")
+	host.Flags["underlay"] = right
+	host.Start()
+
+	other := l.Stranger("other").Serves("tcp/7947").Host()
+	refused(t, other, "peer-port 7947: another program listens")
+}

@@ -154,6 +154,13 @@ func (d datapath) Status(context.Context) (map[isolation.Key]isolation.Status, e
 	return out, nil
 }
 
+// EndpointStatus is Status of one.
+func (d datapath) EndpointStatus(key isolation.Key) (isolation.Status, bool, error) {
+	all, err := d.Status(context.Background())
+	one, ok := all[key]
+	return one, ok, err
+}
+
 func (d datapath) Remove(context.Context) error {
 	d.kernel.mu.Lock()
 	defer d.kernel.mu.Unlock()
