@@ -17,6 +17,9 @@ type plan struct {
 // force before all of it is written.
 func (d *Datapath) fill(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
 	t := d.tables
+	// A packet under way may still ask the tables of the round before: they go
+	// with the next one.
+	failed.other(t.verdicts.retain(func(id policy.ID) bool { return want.Policies[id] != nil || d.inForce[id] }))
 	usable := d.fillPolicies(want, failed)
 	p := plan{
 		endpoints: d.planEndpoints(want, wires, usable, failed),
@@ -30,7 +33,10 @@ func (d *Datapath) fill(want *State, links linkTable, wires map[Key]wired, faile
 	if d.writePairs(&p, failed) {
 		t.flip()
 	}
-	failed.other(t.verdicts.retain(func(id policy.ID) bool { return want.Policies[id] != nil }))
+	d.inForce = make(map[policy.ID]bool, len(want.Policies))
+	for id := range want.Policies {
+		d.inForce[id] = true
+	}
 }
 
 // fillPolicies writes the verdict tables, and says which are whole.

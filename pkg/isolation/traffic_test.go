@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,23 +71,37 @@ func (s *space) doesNotReach(to string) {
 	}
 }
 
-// serveTCP echoes what it is sent, until the test ends.
+// serveTCP echoes what it is sent, until the test ends: the other end's goodbye
+// may have been lost with its endpoint.
 func (s *space) serveTCP(address string) {
 	s.t.Helper()
 	l := in(s, func() (net.Listener, error) { return net.Listen("tcp4", address) })
-	s.t.Cleanup(func() { _ = l.Close() })
-	go func() {
+	var (
+		served sync.WaitGroup
+		mu     sync.Mutex
+		open   []net.Conn
+	)
+	served.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				_, _ = io.Copy(c, c)
-			}()
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			served.Go(func() { _, _ = io.Copy(c, c); _ = c.Close() })
 		}
-	}()
+	})
+	s.t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for _, c := range open {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		served.Wait()
+	})
 }
 
 func (s *space) dial(address string) (net.Conn, error) {
