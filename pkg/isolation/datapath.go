@@ -12,8 +12,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"edgenet.dev/edgenet/pkg/policy"
 )
 
 // ErrFormat says that a datapath is running here that this program does not
@@ -63,8 +61,6 @@ type Datapath struct {
 	attached map[int]bool
 	// checked has what was last seen to be right of each endpoint's wiring.
 	checked map[Key]checked
-	// inForce are the policies of the last call.
-	inForce map[policy.ID]bool
 	// last is what the last call found and left, for Change to go on from.
 	last seen
 }

@@ -17,9 +17,10 @@ type plan struct {
 // force before all of it is written.
 func (d *Datapath) fill(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
 	t := d.tables
-	// A packet under way may still ask the tables of the round before: they go
-	// with the next one.
-	failed.other(t.verdicts.retain(func(id policy.ID) bool { return want.Policies[id] != nil || d.inForce[id] }))
+	// Packets ask the tables in force until the generation is increased, and those
+	// under way for a little longer: they go with the next round.
+	inForce := t.inForce()
+	failed.other(t.verdicts.retain(func(id policy.ID) bool { return want.Policies[id] != nil || inForce[id] }))
 	usable := d.fillPolicies(want, failed)
 	p := plan{
 		endpoints: d.planEndpoints(want, wires, usable, failed),
@@ -33,10 +34,17 @@ func (d *Datapath) fill(want *State, links linkTable, wires map[Key]wired, faile
 	if d.writePairs(&p, failed) {
 		t.flip()
 	}
-	d.inForce = make(map[policy.ID]bool, len(want.Policies))
-	for id := range want.Policies {
-		d.inForce[id] = true
+}
+
+// inForce are the policies by which packets are judged now, also those that
+// another process put in force.
+func (t *tables) inForce() map[policy.ID]bool {
+	active := t.active()
+	ids := make(map[policy.ID]bool)
+	for _, e := range t.endpoints.have {
+		ids[policy.ID(e.Ingress[active])], ids[policy.ID(e.Egress[active])] = true, true
 	}
+	return ids
 }
 
 // fillPolicies writes the verdict tables, and says which are whole.
