@@ -205,13 +205,12 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 
 // withStatus adds what the kernel knows of an endpoint that was just attached.
 func (n *network) withStatus(a *api.Endpoint, e *endpoint) (*api.Endpoint, error) {
-	key := isolation.Key{VNI: e.vni, Name: e.name}
-	status, ok, err := n.datapath.EndpointStatus(key)
+	status, ok, err := n.datapath.EndpointStatus(isolation.Key{VNI: e.vni, Name: e.name})
 	if err != nil {
 		return nil, fmt.Errorf("attach endpoint %s: %w", e.name, err)
 	}
 	if ok {
-		addStatus(a, map[isolation.Key]isolation.Status{key: status}, key)
+		addStatus(a, status)
 	}
 	return a, nil
 }

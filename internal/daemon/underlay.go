@@ -16,19 +16,15 @@ import (
 // taken before anything depends on them: a node that has joined a mesh and then
 // cannot listen is worse than one that says so and does not start.
 func checkUnderlay(ctx context.Context, cfg config.Config) error {
-	var problems []error
-	for i, l := range cfg.Underlay {
-		if i == 0 { // gossip uses the first
-			problems = append(problems,
-				canListen(ctx, "tcp", "gossip-port", l.Addr, cfg.GossipPort),
-				canListen(ctx, "udp", "gossip-port", l.Addr, cfg.GossipPort))
+	// Gossip uses the first address.
+	for _, network := range []string{"tcp", "udp"} {
+		if err := canListen(ctx, network, "gossip-port", cfg.Underlay[0].Addr, cfg.GossipPort); err != nil {
+			return err
 		}
-		problems = append(problems, canListen(ctx, "tcp", "peer-port", l.Addr, cfg.PeerPort))
 	}
-	for _, p := range problems {
-		// The same cause shows at every port; once is enough.
-		if p != nil {
-			return p
+	for _, l := range cfg.Underlay {
+		if err := canListen(ctx, "tcp", "peer-port", l.Addr, cfg.PeerPort); err != nil {
+			return err
 		}
 	}
 	return nil

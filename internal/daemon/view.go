@@ -115,7 +115,9 @@ func (d *Daemon) ListEndpoints(ctx context.Context, vpcName string) ([]*api.Endp
 			continue
 		}
 		if e.node == s.self.ID {
-			addStatus(a, status, isolation.Key{VNI: e.vni, Name: e.name})
+			if st, ok := status[isolation.Key{VNI: e.vni, Name: e.name}]; ok {
+				addStatus(a, st)
+			}
 		}
 		out = append(out, a)
 	}
@@ -126,11 +128,7 @@ func (d *Daemon) ListEndpoints(ctx context.Context, vpcName string) ([]*api.Endp
 }
 
 // addStatus adds what the kernel knows of an endpoint of this host.
-func addStatus(a *api.Endpoint, status map[isolation.Key]isolation.Status, key isolation.Key) {
-	st, ok := status[key]
-	if !ok {
-		return
-	}
+func addStatus(a *api.Endpoint, st isolation.Status) {
 	a.Device = st.Device
 	if len(st.MAC) > 0 {
 		a.Mac = st.MAC.String()
