@@ -64,13 +64,13 @@ static __always_inline int handle_arp(struct __sk_buff *skb, const struct endpoi
 		return drop(ep->slot, REASON_MALFORMED);
 	sender = arp_address(arp.sender);
 	target = arp_address(arp.target);
-	if (sender && sender != ep->address)
+	if (sender && sender != ep->address4.words[3])
 		return drop(ep->slot, REASON_SPOOFED_SOURCE);
 	if (mac_of(arp.sender_mac) != mac_of(arp.eth.h_source) ||
-	    !source_mac_ok(ep, arp.eth.h_source, sender == ep->address))
+	    !source_mac_ok(ep, arp.eth.h_source, sender == ep->address4.words[3]))
 		return drop(ep->slot, REASON_SPOOFED_MAC);
 	/* Announcements, probes for its own address and answers end here; they are no loss. */
-	if (arp.operation != bpf_htons(ARPOP_REQUEST) || target == ep->address)
+	if (arp.operation != bpf_htons(ARPOP_REQUEST) || target == ep->address4.words[3])
 		return TC_ACT_SHOT;
 	if (arp_answer(skb, &arp))
 		return drop(ep->slot, REASON_TRANSLATION);

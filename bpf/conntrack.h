@@ -63,6 +63,7 @@ static __always_inline void flow_key_of(struct flow_key *key, const struct packe
 	int out = direction == EGRESS;
 
 	key->endpoint = ep->id;
+	key->local = out ? pkt->source : pkt->destination;
 	key->remote = out ? pkt->destination : pkt->source;
 	key->local_port = out ? pkt->source_port : pkt->destination_port;
 	key->remote_port = out ? pkt->destination_port : pkt->source_port;
@@ -78,11 +79,12 @@ static __always_inline int evaluate(const struct packet *pkt, const struct endpo
 {
 	__u32 slot = pkt->generation & 1;
 	__u8 protocol = pkt->protocol;
-	__u64 policy = origin == EGRESS ? ep->egress[slot] : ep->ingress[slot];
+	const struct rules *rules = &ep->rules[slot];
+	__u64 policy = origin == EGRESS ? rules->egress : rules->ingress;
 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_ICMP)
 		protocol = 0;
-	if (permitted(policy, identity, protocol, port))
+	if (permitted(policy, identity, protocol, port, slot))
 		return REASON_NONE;
 	return origin == EGRESS ? REASON_NO_EGRESS_RULE : REASON_NO_INGRESS_RULE;
 }
@@ -118,16 +120,15 @@ static __always_inline int related(struct __sk_buff *skb, const struct packet *p
 	struct flow *flow;
 	struct iphdr inner;
 	__u8 ports[8];
-	__be32 local;
 	int sent = direction == INGRESS; /* what the error is about went the other way */
 
 	if (bpf_skb_load_bytes(skb, pkt->transport + 8, &inner, sizeof(inner)) ||
 	    bpf_skb_load_bytes(skb, pkt->transport + 8 + sizeof(inner), ports, sizeof(ports)))
 		return 0;
-	local = sent ? inner.saddr : inner.daddr;
-	if (inner.version != 4 || inner.ihl != 5 || local != ep->address)
+	map_ipv4(&key.local, sent ? inner.saddr : inner.daddr);
+	if (inner.version != 4 || inner.ihl != 5 || !same_ip(&key.local, &ep->address4))
 		return 0;
-	key.remote = sent ? inner.daddr : inner.saddr;
+	map_ipv4(&key.remote, sent ? inner.daddr : inner.saddr);
 	key.protocol = inner.protocol;
 	if (inner.protocol == IPPROTO_TCP || inner.protocol == IPPROTO_UDP) {
 		__u16 from = ports[0] << 8 | ports[1], to = ports[2] << 8 | ports[3];

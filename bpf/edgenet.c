@@ -15,7 +15,7 @@ char _license[] SEC("license") = "GPL";
 /* Is the frame from whom it should be, and to the gateway? */
 static __always_inline int check_frame(const struct endpoint *ep, const struct frame *frame)
 {
-	int own = frame->ip.saddr == ep->address;
+	int own = frame->ip.saddr == ep->address4.words[3];
 
 	if (!own)
 		return REASON_SPOOFED_SOURCE;
@@ -57,8 +57,8 @@ static __always_inline int read_frame(struct __sk_buff *skb, const struct endpoi
 	if (reason)
 		return reason;
 	pkt->vni = ep->vni;
-	pkt->source = frame->ip.saddr;
-	pkt->destination = frame->ip.daddr;
+	map_ipv4(&pkt->source, frame->ip.saddr);
+	map_ipv4(&pkt->destination, frame->ip.daddr);
 	pkt->protocol = frame->ip.protocol;
 	pkt->length = bpf_ntohs(frame->ip.tot_len);
 	pkt->transport = ETH_HLEN + IPV4_HEADER;
@@ -75,7 +75,7 @@ static __always_inline int deliver_local(struct __sk_buff *skb, const struct pac
 	struct endpoint *to = endpoint_of(ifindex);
 	int reason;
 
-	if (!to || to->vni != pkt->vni || to->address != pkt->destination || to == from)
+	if (!to || to->vni != pkt->vni || !same_ip(&to->address4, &pkt->destination) || to == from)
 		return drop(from->slot, REASON_NO_ROUTE);
 	count_tx(skb, from->slot, ETH_HLEN + pkt->length);
 	reason = admit(skb, pkt, to);
@@ -90,7 +90,7 @@ int from_endpoint(struct __sk_buff *skb)
 	struct endpoint *ep = endpoint_of(skb->ifindex);
 	struct frame frame = {};
 	struct packet pkt = {};
-	struct address to;
+	struct place to;
 	int reason;
 
 	if (!ep)
@@ -108,11 +108,11 @@ int from_endpoint(struct __sk_buff *skb)
 	reason = read_frame(skb, ep, &frame, &pkt);
 	if (reason)
 		return drop(ep->slot, reason);
-	if (locate(&to, pkt.vni, pkt.destination))
-		return drop(ep->slot, REASON_NO_ROUTE);
 	pkt.generation = current_generation();
-	pkt.source_identity = ep->identity[pkt.generation & 1];
-	pkt.destination_identity = to.identity[pkt.generation & 1];
+	if (locate(&to, pkt.vni, &pkt.destination, pkt.generation))
+		return drop(ep->slot, REASON_NO_ROUTE);
+	pkt.source_identity = ep->rules[pkt.generation & 1].identity4;
+	pkt.destination_identity = to.identity;
 	reason = track(skb, &pkt, ep, EGRESS);
 	if (reason)
 		return drop(ep->slot, reason);
@@ -128,8 +128,8 @@ static __always_inline int read_overlay(struct __sk_buff *skb, const struct over
 	__u32 payload = bpf_ntohs(h->payload);
 
 	pkt->vni = bpf_ntohl(h->destination.kind_vni) & 0xffffff;
-	pkt->source = h->source.address;
-	pkt->destination = h->destination.address;
+	map_ipv4(&pkt->source, h->source.address);
+	map_ipv4(&pkt->destination, h->destination.address);
 	pkt->protocol = h->protocol;
 	pkt->transport = tunnel_header + IPV6_HEADER;
 	if (!h->hop_limit || payload > 0xffff - IPV4_HEADER)
@@ -142,23 +142,24 @@ static __always_inline int read_overlay(struct __sk_buff *skb, const struct over
 static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_header *h)
 {
 	struct packet pkt = {};
-	struct address from, to;
+	struct place from, to;
 	struct endpoint *ep;
 	int reason = read_overlay(skb, h, &pkt), stale = 0;
 
 	if (reason)
 		return drop(NOBODY, reason);
-	if (locate(&to, pkt.vni, pkt.destination) || !to.ifindex)
+	pkt.generation = current_generation();
+	if (locate(&to, pkt.vni, &pkt.destination, pkt.generation) || !to.ifindex)
 		return drop(NOBODY, REASON_NO_ROUTE);
 	ep = endpoint_of(to.ifindex);
-	if (!ep || ep->vni != pkt.vni || ep->address != pkt.destination)
+	if (!ep || ep->vni != pkt.vni || !same_ip(&ep->address4, &pkt.destination))
 		return drop(NOBODY, REASON_NO_ROUTE);
 	/* The tunnel proved which node sent it: that node must own the source, in this VPC. */
-	if (h->source.kind_vni != h->destination.kind_vni || locate(&from, pkt.vni, pkt.source) ||
-	    from.ifindex || from.node != h->source.prefix)
+	if (h->source.kind_vni != h->destination.kind_vni ||
+	    locate(&from, pkt.vni, &pkt.source, pkt.generation) || from.ifindex ||
+	    from.node != h->source.prefix)
 		return drop(ep->slot, REASON_NOT_OWNER);
-	pkt.generation = current_generation();
-	pkt.source_identity = from.identity[pkt.generation & 1];
+	pkt.source_identity = from.identity;
 	reason = admit(skb, &pkt, ep);
 	if (!reason)
 		reason = translate_in(skb, h, &pkt, &stale);

@@ -34,9 +34,9 @@ struct packet {
 	__u64 generation;
 	__u64 source_identity;
 	__u64 destination_identity;
+	union ip source;
+	union ip destination;
 	__u32 vni;
-	__be32 source;
-	__be32 destination;
 	__u32 transport; /* offset of the transport header in the skb */
 	__u16 length; /* of the IPv4 packet, header included */
 	__u16 source_port; /* of ICMP echo: the identifier, in both */
@@ -69,6 +69,19 @@ struct overlay_header {
 	struct overlay_address source;
 	struct overlay_address destination;
 };
+
+/* The form of an IPv4 address that maps and flows have. */
+static __always_inline void map_ipv4(union ip *ip, __be32 address)
+{
+	ip->halves[0] = 0;
+	ip->words[2] = bpf_htonl(0xffff);
+	ip->words[3] = address;
+}
+
+static __always_inline int same_ip(const union ip *a, const union ip *b)
+{
+	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+}
 
 static __always_inline __u16 fold(__u64 sum)
 {

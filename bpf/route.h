@@ -21,24 +21,23 @@ static __always_inline __u64 current_generation(void)
 }
 
 /*
- * Copies what is known of an IPv4 address of a VPC. The VNI is compared last: the memory of a value
- * that is being removed may already hold another's.
+ * Copies where an address of a VPC is, by the slot that is in force. The key is compared last: the
+ * memory of a value that was removed may already hold another's.
  */
-static __always_inline int locate(struct address *to, __u32 vni, __be32 ipv4)
+static __always_inline int locate(struct place *to, __u32 vni, const union ip *ip, __u64 generation)
 {
-	struct address_key key = {.vni = vni, .address = {[10] = 0xff, [11] = 0xff}};
-	struct address *found;
+	struct address_key key = {.vni = vni, .address = *ip};
+	struct address *found = bpf_map_lookup_elem(&addresses, &key);
 
-	__builtin_memcpy(&key.address[12], &ipv4, 4);
-	found = bpf_map_lookup_elem(&addresses, &key);
 	if (!found)
 		return -1;
-	to->ifindex = found->ifindex;
-	to->node = found->node;
-	to->identity[0] = found->identity[0];
-	to->identity[1] = found->identity[1];
+	*to = found->places[generation & 1];
 	barrier();
-	return *(volatile __u32 *)&found->vni == vni ? 0 : -1;
+	if (*(volatile __u32 *)&found->vni != vni ||
+	    *(volatile __u64 *)&found->address.halves[0] != ip->halves[0] ||
+	    *(volatile __u64 *)&found->address.halves[1] != ip->halves[1])
+		return -1;
+	return to->ifindex || to->node || to->flags ? 0 : -1;
 }
 
 /* The endpoint behind a device of this host. */
@@ -125,7 +124,7 @@ static __always_inline int forward_again(struct __sk_buff *skb, const struct end
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &h, IPV6_HEADER))
 		return drop(from->slot, REASON_MALFORMED);
-	if (h.source.prefix != node_prefix || h.source.address != from->address)
+	if (h.source.prefix != node_prefix || h.source.address != from->address4.words[3])
 		return drop(from->slot, REASON_SPOOFED_SOURCE);
 	node = bpf_map_lookup_elem(&nodes, &h.destination.prefix);
 	if (!node)

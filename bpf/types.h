@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* A datapath of another format does not understand these maps and refuses them. */
-#define FORMAT 1
+#define FORMAT 2
 
 /* The second half of an overlay address begins with what it belongs to. */
 enum kind {
@@ -65,35 +65,90 @@ struct state {
 	__u64 next_id; /* the id of the next endpoint; ids are never used twice */
 };
 
-/* An endpoint of this host, by the ifindex of the host's device. */
+/* An IPv6 address, or an IPv4 address as IPv6 maps it: ::ffff:a.b.c.d. */
+union ip {
+	__u8 bytes[16];
+	__be32 words[4];
+	__u64 halves[2];
+};
+
+/* What rules say of an endpoint. Policies are named by number; 0 is none. */
+struct rules {
+	__u64 ingress;
+	__u64 egress;
+	__u64 shadow_ingress; /* of the candidate that only counts */
+	__u64 shadow_egress;
+	__u64 identity4; /* of its first IPv4 address */
+	__u64 identity6;
+};
+
+/*
+ * An endpoint of this host, by the ifindex of the host's device. A value is changed in place, under
+ * the lock, in the slot that is not in force: who reads what is in force needs no lock.
+ */
 struct endpoint {
-	__u32 ifindex; /* its own key: a value that is being replaced is noticed */
+	struct bpf_spin_lock lock;
+	__u32 ifindex; /* its own key: memory that was given to another is noticed */
 	__u32 id; /* what its flows are kept under */
 	__u32 slot; /* its place in the arrays */
 	__u32 vni;
-	__be32 address;
-	__u8 mac[6]; /* all zero: to be learned */
-	__u8 reserved[2];
 	enum delivery delivery;
 	enum endpoint_flag flags;
-	__u32 reserved2;
-	__u64 ingress[2]; /* policies, a pair of slots */
-	__u64 egress[2];
-	__u64 identity[2]; /* of its own address */
+	__u8 mac[6]; /* all zero: to be learned */
+	__u8 reserved[6];
+	union ip address4; /* its first of each family, or all zero */
+	union ip address6;
+	union ip gateway4; /* of the prefix that the first is in, or all zero */
+	union ip gateway6;
+	struct rules rules[2]; /* a pair of slots */
 	__u8 name[128]; /* for adoption by the next process, not for packets */
 };
 
 struct address_key {
 	__u32 vni;
-	__u8 address[16]; /* IPv4 is mapped: ::ffff:a.b.c.d */
+	__u32 reserved;
+	union ip address;
 };
 
-/* Where an address of a VPC is. */
-struct address {
-	__u32 vni; /* of its own key, checked after the rest was read */
-	__u32 ifindex; /* of the local endpoint, or 0 */
+enum place_flag {
+	PLACE_GATEWAY = 1, /* the VPC's gateway, which the datapath itself is */
+};
+
+/* Where an address is, and who it is to the rules. All zero is nowhere. */
+struct place {
 	__u64 node; /* the /64 of the remote node as it stands in a packet, or 0 */
-	__u64 identity[2];
+	__u64 identity;
+	__u32 ifindex; /* of the local endpoint, or 0 */
+	__be32 token; /* its short name on the overlay (IPv6), or 0 */
+	enum place_flag flags;
+	__u32 reserved;
+};
+
+/* What is known of an address of a VPC. Changed in place, like an endpoint. */
+struct address {
+	struct bpf_spin_lock lock;
+	__u32 vni; /* its own key, checked after the rest was read */
+	union ip address;
+	struct place places[2]; /* a pair of slots */
+};
+
+/* A prefix of a VPC, for addresses that are not known by themselves. */
+struct route_key {
+	__u32 length; /* bits of what follows that count: 32 and those of the prefix */
+	__be32 vni;
+	union ip prefix;
+};
+
+/* Like struct address; the kernel exchanges these whole, and readers see the old or the new. */
+struct route {
+	struct place places[2]; /* a pair of slots */
+};
+
+/* Who an IPv6 address is that stands in the overlay by its token. */
+struct token_key {
+	__u64 node; /* the /64 of the node that has it, as it stands in a packet */
+	__u32 vni;
+	__be32 token;
 };
 
 /* A remote node, by its /64 as it stands in a packet. */
@@ -109,26 +164,37 @@ struct verdict_key {
 	__u8 reserved[7];
 };
 
-/* Permitted ports: a run of sorted, disjoint intervals. */
-struct verdict {
+/* A run of sorted, disjoint intervals. */
+struct span {
 	__u32 offset;
 	__u32 count;
 };
 
+/* What a policy says of an identity. Changed in place, like an endpoint. */
+struct verdict {
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	struct verdict_key key; /* its own */
+	struct span spans[2]; /* a pair of slots */
+};
+
+#define RULE_DENIES 0x80000000U
+
 struct interval {
 	__u16 first;
 	__u16 last;
-	__u32 rule;
+	__u32 rule; /* number of the rule that decides, and RULE_DENIES */
 };
 
-/* A flow as one endpoint sees it: its own address is implied. Ports in host order. */
+/* A flow as one endpoint sees it. Ports in host order. */
 struct flow_key {
+	union ip local;
+	union ip remote;
 	__u32 endpoint;
-	__be32 remote;
 	__u16 local_port;
 	__u16 remote_port;
 	__u8 protocol;
-	__u8 reserved[3];
+	__u8 reserved[7];
 };
 
 struct flow {

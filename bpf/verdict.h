@@ -11,7 +11,8 @@
 #define SEARCH_STEPS 17
 
 /* No table, no identity or no interval means no: an empty map isolates everything. */
-static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __u32 port)
+static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __u32 port,
+				__u32 slot)
 {
 	struct verdict_key key = {
 		.policy = policy,
@@ -19,6 +20,7 @@ static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __
 		.protocol = protocol,
 	};
 	struct verdict *verdict;
+	struct span span;
 	__u32 low = 0, high;
 
 	if (!policy)
@@ -26,10 +28,15 @@ static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __
 	verdict = bpf_map_lookup_elem(&verdicts, &key);
 	if (!verdict)
 		return 0;
-	high = verdict->count;
+	span = verdict->spans[slot & 1];
+	barrier();
+	if (*(volatile __u64 *)&verdict->key.policy != policy ||
+	    *(volatile __u64 *)&verdict->key.identity != identity)
+		return 0;
+	high = span.count;
 	for (int i = 0; i < SEARCH_STEPS && low < high; i++) {
 		__u32 middle = (low + high) / 2;
-		__u32 index = verdict->offset + middle;
+		__u32 index = span.offset + middle;
 		struct interval *interval = bpf_map_lookup_elem(&intervals, &index);
 
 		if (!interval)
@@ -39,7 +46,7 @@ static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __
 		else if (port > interval->last)
 			low = middle + 1;
 		else
-			return 1;
+			return !(interval->rule & RULE_DENIES);
 	}
 	return 0;
 }

@@ -116,8 +116,7 @@ func (v *vpc) policy(local []*endpoint) policy.VPC {
 func (e *endpoint) desired(v *vpc, mtu int) isolation.Endpoint {
 	d := isolation.Endpoint{
 		Key:        isolation.Key{VNI: e.vni, Name: e.name},
-		Address:    e.addr,
-		Prefixes:   v.prefixes,
+		Addresses:  []netip.Addr{e.addr},
 		Netns:      e.record.GetNetns(),
 		Ifname:     e.record.GetIfname(),
 		Device:     e.record.GetDevice(),
@@ -125,9 +124,7 @@ func (e *endpoint) desired(v *vpc, mtu int) isolation.Endpoint {
 		Superseded: !e.holds(),
 	}
 	for _, p := range v.prefixes {
-		if p.Contains(e.addr) {
-			d.Gateway = records.Gateway(p)
-		}
+		d.Networks = append(d.Networks, isolation.Network{Prefix: p, Gateway: records.Gateway(p)})
 	}
 	switch e.record.GetKind() {
 	case records.KindNetns:

@@ -160,7 +160,7 @@ func TestRulesReachTheTablesOfTheirCarriers(t *testing.T) {
 	if state.Policies[web.Ingress] == nil || state.Policies[web.Egress] == nil {
 		t.Error("an endpoint refers to a table that is not there")
 	}
-	if web.MTU != 1400 || web.Gateway != netip.MustParseAddr("10.0.0.1") {
-		t.Errorf("MTU %d and gateway %s, want 1400 and 10.0.0.1", web.MTU, web.Gateway)
+	if web.MTU != 1400 || web.Networks[0].Gateway != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("MTU %d and gateway %s, want 1400 and 10.0.0.1", web.MTU, web.Networks[0].Gateway)
 	}
 }

@@ -28,7 +28,7 @@ func (d *Datapath) cutOff(want *State, links linkTable) error {
 		}
 	}
 	for key := range t.addresses.have {
-		address := netip.AddrFrom16(key.Address).Unmap()
+		address := netip.AddrFrom16(key.Address.Bytes).Unmap()
 		if _, ok := want.Addresses[Address{VNI: key.Vni, Addr: address}]; !ok {
 			errs = append(errs, t.addresses.delete(key))
 		}

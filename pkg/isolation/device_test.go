@@ -73,8 +73,8 @@ func (v *vm) hears(wanted func(frame []byte) bool) {
 // tapEndpoint is web behind a tap, with its MAC to be learned.
 func tapEndpoint() Endpoint {
 	return Endpoint{
-		Key: webKey, Kind: KindTap, Device: "vm0", MTU: 1400, Address: webAddr,
-		Prefixes: []netip.Prefix{vpc}, Gateway: gateway, Ingress: allowAll, Egress: allowAll,
+		Key: webKey, Kind: KindTap, Device: "vm0", MTU: 1400, Addresses: []netip.Addr{webAddr},
+		Networks: []Network{{vpc, gateway}}, Ingress: allowAll, Egress: allowAll,
 	}
 }
 
@@ -131,7 +131,7 @@ func TestTapsAreLeftAsTheyWere(t *testing.T) {
 	in(h.space, func() (any, error) { return nil, createTap("vm0") })
 	h.put(tapEndpoint())
 	other := tapEndpoint()
-	other.Key, other.Device, other.Address = Key{otherVNI, "vm"}, "vm1", dbAddr
+	other.Key, other.Device, other.Addresses = Key{otherVNI, "vm"}, "vm1", []netip.Addr{dbAddr}
 	h.put(other)
 	h.apply()
 	if now := h.devices(); now != "lo vm0 vm1" {

@@ -14,17 +14,21 @@ import (
 )
 
 type edgenetAddress struct {
-	_        structs.HostLayout
-	Vni      uint32
-	Ifindex  uint32
-	Node     uint64
-	Identity [2]uint64
+	_    structs.HostLayout
+	Lock struct {
+		_   structs.HostLayout
+		Val uint32
+	}
+	Vni     uint32
+	Address edgenetIp
+	Places  [2]edgenetPlace
 }
 
 type edgenetAddressKey struct {
-	_       structs.HostLayout
-	Vni     uint32
-	Address [16]uint8
+	_        structs.HostLayout
+	Vni      uint32
+	Reserved uint32
+	Address  edgenetIp
 }
 
 type edgenetCounters struct {
@@ -44,21 +48,25 @@ const (
 )
 
 type edgenetEndpoint struct {
-	_         structs.HostLayout
-	Ifindex   uint32
-	Id        uint32
-	Slot      uint32
-	Vni       uint32
-	Address   uint32
-	Mac       [6]uint8
-	Reserved  [2]uint8
-	Delivery  edgenetDelivery
-	Flags     edgenetEndpointFlag
-	Reserved2 uint32
-	Ingress   [2]uint64
-	Egress    [2]uint64
-	Identity  [2]uint64
-	Name      [128]uint8
+	_    structs.HostLayout
+	Lock struct {
+		_   structs.HostLayout
+		Val uint32
+	}
+	Ifindex  uint32
+	Id       uint32
+	Slot     uint32
+	Vni      uint32
+	Delivery edgenetDelivery
+	Flags    edgenetEndpointFlag
+	Mac      [6]uint8
+	Reserved [6]uint8
+	Address4 edgenetIp
+	Address6 edgenetIp
+	Gateway4 edgenetIp
+	Gateway6 edgenetIp
+	Rules    [2]edgenetRules
+	Name     [128]uint8
 }
 
 type edgenetEndpointFlag uint32
@@ -79,12 +87,13 @@ type edgenetFlow struct {
 
 type edgenetFlowKey struct {
 	_          structs.HostLayout
+	Local      edgenetIp
+	Remote     edgenetIp
 	Endpoint   uint32
-	Remote     uint32
 	LocalPort  uint16
 	RemotePort uint16
 	Protocol   uint8
-	Reserved   [3]uint8
+	Reserved   [7]uint8
 }
 
 type edgenetInterval struct {
@@ -94,11 +103,32 @@ type edgenetInterval struct {
 	Rule  uint32
 }
 
+type edgenetIp struct {
+	_     structs.HostLayout
+	Bytes [16]uint8
+}
+
 type edgenetNode struct {
 	_       structs.HostLayout
 	Ifindex uint32
 	Mtu     uint32
 }
+
+type edgenetPlace struct {
+	_        structs.HostLayout
+	Node     uint64
+	Identity uint64
+	Ifindex  uint32
+	Token    uint32
+	Flags    edgenetPlaceFlag
+	Reserved uint32
+}
+
+type edgenetPlaceFlag uint32
+
+const (
+	edgenetPlaceFlagPLACE_GATEWAY edgenetPlaceFlag = 1
+)
 
 type edgenetReason uint32
 
@@ -128,6 +158,34 @@ const (
 	edgenetReasonREASON_MAX                  edgenetReason = 22
 )
 
+type edgenetRoute struct {
+	_      structs.HostLayout
+	Places [2]edgenetPlace
+}
+
+type edgenetRouteKey struct {
+	_      structs.HostLayout
+	Length uint32
+	Vni    uint32
+	Prefix edgenetIp
+}
+
+type edgenetRules struct {
+	_             structs.HostLayout
+	Ingress       uint64
+	Egress        uint64
+	ShadowIngress uint64
+	ShadowEgress  uint64
+	Identity4     uint64
+	Identity6     uint64
+}
+
+type edgenetSpan struct {
+	_      structs.HostLayout
+	Offset uint32
+	Count  uint32
+}
+
 type edgenetState struct {
 	_          structs.HostLayout
 	Format     uint32
@@ -136,10 +194,22 @@ type edgenetState struct {
 	NextId     uint64
 }
 
+type edgenetTokenKey struct {
+	_     structs.HostLayout
+	Node  uint64
+	Vni   uint32
+	Token uint32
+}
+
 type edgenetVerdict struct {
-	_      structs.HostLayout
-	Offset uint32
-	Count  uint32
+	_    structs.HostLayout
+	Lock struct {
+		_   structs.HostLayout
+		Val uint32
+	}
+	Reserved uint32
+	Key      edgenetVerdictKey
+	Spans    [2]edgenetSpan
 }
 
 type edgenetVerdictKey struct {
@@ -162,6 +232,8 @@ const (
 	edgenetMapIntervals     = "intervals"
 	edgenetMapLearned       = "learned"
 	edgenetMapNodes         = "nodes"
+	edgenetMapRoutes        = "routes"
+	edgenetMapTokens        = "tokens"
 	edgenetMapVerdicts      = "verdicts"
 	edgenetProgFromEndpoint = "from_endpoint"
 	edgenetProgFromTunnel   = "from_tunnel"
@@ -227,6 +299,8 @@ type edgenetMapSpecs struct {
 	Intervals    *ebpf.MapSpec `ebpf:"intervals"`
 	Learned      *ebpf.MapSpec `ebpf:"learned"`
 	Nodes        *ebpf.MapSpec `ebpf:"nodes"`
+	Routes       *ebpf.MapSpec `ebpf:"routes"`
+	Tokens       *ebpf.MapSpec `ebpf:"tokens"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
@@ -266,6 +340,8 @@ type edgenetMaps struct {
 	Intervals    *ebpf.Map `ebpf:"intervals"`
 	Learned      *ebpf.Map `ebpf:"learned"`
 	Nodes        *ebpf.Map `ebpf:"nodes"`
+	Routes       *ebpf.Map `ebpf:"routes"`
+	Tokens       *ebpf.Map `ebpf:"tokens"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 }
 
@@ -279,6 +355,8 @@ func (m *edgenetMaps) Close() error {
 		m.Intervals,
 		m.Learned,
 		m.Nodes,
+		m.Routes,
+		m.Tokens,
 		m.Verdicts,
 	)
 }

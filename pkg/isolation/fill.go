@@ -8,7 +8,7 @@ import (
 
 // plan is what the tables shall say, with the pairs not filled in yet.
 type plan struct {
-	endpoints map[uint32]edgenetEndpoint // slots of pairs: 0 has the wanted one
+	endpoints map[uint32]edgenetEndpoint // of pairs, slot 0 has the wanted one
 	addresses map[edgenetAddressKey]edgenetAddress
 	nodes     map[uint64]edgenetNode
 }
@@ -42,7 +42,7 @@ func (t *tables) inForce() map[policy.ID]bool {
 	active := t.active()
 	ids := make(map[policy.ID]bool)
 	for _, e := range t.endpoints.have {
-		ids[policy.ID(e.Ingress[active])], ids[policy.ID(e.Egress[active])] = true, true
+		ids[policy.ID(e.Rules[active].Ingress)], ids[policy.ID(e.Rules[active].Egress)] = true, true
 	}
 	return ids
 }
@@ -75,20 +75,20 @@ func (d *Datapath) planEndpoints(want *State, wires map[Key]wired, usable map[po
 		e, w := want.Endpoints[key], wires[key]
 		old, ok := known[key]
 		next := kernelEndpoint(key, &e, w)
-		if ok && old.Address == next.Address {
+		if ok && old.Address4 == next.Address4 {
 			next.Id, next.Slot = old.Id, old.Slot
 		} else if err := d.place(&next, old, ok); err != nil {
 			failed.endpoint(key, err)
 			continue
 		}
 		var err error
-		if next.Ingress[0], err = chosen(e.Ingress, usable); err != nil {
+		if next.Rules[0].Ingress, err = chosen(e.Ingress, usable); err != nil {
 			failed.endpoint(key, err)
 		}
-		if next.Egress[0], err = chosen(e.Egress, usable); err != nil {
+		if next.Rules[0].Egress, err = chosen(e.Egress, usable); err != nil {
 			failed.endpoint(key, err)
 		}
-		next.Identity[0] = uint64(want.Addresses[Address{VNI: key.VNI, Addr: e.Address}].Identity)
+		next.Rules[0].Identity4 = uint64(want.Addresses[Address{VNI: key.VNI, Addr: e.first4()}].Identity)
 		planned[w.ifindex] = next
 	}
 	d.keepUnwired(want, planned)
@@ -135,14 +135,18 @@ func (d *Datapath) keepUnwired(want *State, planned map[uint32]edgenetEndpoint) 
 		if _, ok := planned[ifindex]; ok {
 			continue
 		}
-		e.Ingress[0], e.Egress[0], e.Identity[0] = e.Ingress[active], e.Egress[active], e.Identity[active]
+		e.Rules[0] = e.Rules[active]
 		planned[ifindex] = e
 	}
 }
 
 func kernelEndpoint(key Key, e *Endpoint, w wired) edgenetEndpoint {
 	next := edgenetEndpoint{
-		Ifindex: w.ifindex, Vni: key.VNI, Address: addressWord(e.Address), Delivery: w.delivery,
+		Ifindex: w.ifindex, Vni: key.VNI, Delivery: w.delivery,
+	}
+	next.Address4.Bytes = e.first4().As16()
+	if gateway := e.gateway(e.first4()); gateway.IsValid() {
+		next.Gateway4.Bytes = gateway.As16()
 	}
 	copy(next.Mac[:], w.mac)
 	copy(next.Name[:maxName], key.Name)
@@ -175,13 +179,17 @@ func planAddresses(want *State, endpoints map[uint32]edgenetEndpoint) map[edgene
 	}
 	planned := make(map[edgenetAddressKey]edgenetAddress, len(want.Addresses))
 	for address, location := range want.Addresses {
-		value := edgenetAddress{Vni: address.VNI, Identity: [2]uint64{uint64(location.Identity)}}
+		where := edgenetPlace{Identity: uint64(location.Identity)}
 		if location.Node.IsValid() {
-			value.Node = prefixWord(location.Node)
-		} else if value.Ifindex = devices[location.Endpoint]; value.Ifindex == 0 {
+			where.Node = prefixWord(location.Node)
+		} else if where.Ifindex = devices[location.Endpoint]; where.Ifindex == 0 {
 			continue
 		}
-		planned[edgenetAddressKey{Vni: address.VNI, Address: address.Addr.As16()}] = value
+		key := edgenetAddressKey{Vni: address.VNI}
+		key.Address.Bytes = address.Addr.As16()
+		value := edgenetAddress{Vni: address.VNI, Places: [2]edgenetPlace{where}}
+		value.Address.Bytes = key.Address.Bytes
+		planned[key] = value
 	}
 	return planned
 }

@@ -46,17 +46,18 @@ func configureInside(nl *netlink.Handle, e *Endpoint, link netlink.Link, mac net
 // ownPrefix is the VPC's prefix that the endpoint's address is in, else the
 // address alone.
 func (e *Endpoint) ownPrefix() netip.Prefix {
-	for _, p := range e.Prefixes {
-		if p.Contains(e.Address) {
-			return p.Masked()
+	address := e.first4()
+	for _, n := range e.Networks {
+		if n.Prefix.Contains(address) {
+			return n.Prefix.Masked()
 		}
 	}
-	return netip.PrefixFrom(e.Address, e.Address.BitLen())
+	return netip.PrefixFrom(address, address.BitLen())
 }
 
 // setAddress gives the interface its address and takes away every other.
 func setAddress(nl *netlink.Handle, e *Endpoint, link netlink.Link) error {
-	want := netip.PrefixFrom(e.Address, e.ownPrefix().Bits())
+	want := netip.PrefixFrom(e.first4(), e.ownPrefix().Bits())
 	have, err := nl.AddrList(link, netlink.FAMILY_V4)
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", e.Ifname, err)
@@ -84,8 +85,8 @@ func setAddress(nl *netlink.Handle, e *Endpoint, link netlink.Link) error {
 // has no other way.
 func setRoutes(nl *netlink.Handle, e *Endpoint, link netlink.Link) error {
 	var want []netip.Prefix
-	for _, p := range e.Prefixes {
-		if p = p.Masked(); p != e.ownPrefix() {
+	for _, n := range e.Networks {
+		if p := n.Prefix.Masked(); p.Addr().Is4() && p != e.ownPrefix() {
 			want = append(want, p)
 		}
 	}
@@ -102,7 +103,7 @@ func setRoutes(nl *netlink.Handle, e *Endpoint, link netlink.Link) error {
 			dst = everywhere
 			hasDefault = hasDefault || !own
 		}
-		if own && r.Gw.Equal(e.Gateway.AsSlice()) {
+		if own && r.Gw.Equal(e.gateway(e.first4()).AsSlice()) {
 			if i := slices.Index(want, dst); i >= 0 {
 				want = slices.Delete(want, i, i+1)
 				continue
@@ -125,12 +126,13 @@ func setRoutes(nl *netlink.Handle, e *Endpoint, link netlink.Link) error {
 }
 
 func addRoutes(nl *netlink.Handle, e *Endpoint, link netlink.Link, want []netip.Prefix) error {
-	if !e.Gateway.IsValid() {
+	gateway := e.gateway(e.first4())
+	if !gateway.IsValid() {
 		return nil
 	}
 	for _, dst := range want {
 		route := &netlink.Route{
-			LinkIndex: link.Attrs().Index, Dst: ipNet(dst), Gw: e.Gateway.AsSlice(),
+			LinkIndex: link.Attrs().Index, Dst: ipNet(dst), Gw: gateway.AsSlice(),
 			Flags: int(netlink.FLAG_ONLINK), Protocol: routeProtocol,
 		}
 		if err := nl.RouteReplace(route); err != nil {

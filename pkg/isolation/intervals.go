@@ -19,20 +19,20 @@ var errNoRoom = errors.New("no room for port intervals")
 type intervals struct {
 	kernel *ebpf.Map
 	// free spans are sorted and do not touch one another.
-	free    []edgenetVerdict
-	content map[edgenetVerdict]string
-	spans   map[string]edgenetVerdict
-	users   map[edgenetVerdict]int
+	free    []edgenetSpan
+	content map[edgenetSpan]string
+	spans   map[string]edgenetSpan
+	users   map[edgenetSpan]int
 }
 
 // openIntervals finds out from the verdicts which spans are in use.
 func openIntervals(kernel *ebpf.Map, used map[edgenetVerdictKey]edgenetVerdict) (*intervals, error) {
 	s := &intervals{
-		kernel: kernel, content: make(map[edgenetVerdict]string),
-		spans: make(map[string]edgenetVerdict), users: make(map[edgenetVerdict]int),
+		kernel: kernel, content: make(map[edgenetSpan]string),
+		spans: make(map[string]edgenetSpan), users: make(map[edgenetSpan]int),
 	}
-	for _, span := range used {
-		s.users[span]++
+	for _, v := range used {
+		s.users[v.Spans[0]]++
 	}
 	next := uint32(0)
 	for _, span := range slices.SortedFunc(maps.Keys(s.users), byOffset) {
@@ -40,7 +40,7 @@ func openIntervals(kernel *ebpf.Map, used map[edgenetVerdictKey]edgenetVerdict) 
 			return nil, fmt.Errorf("port intervals at %d overlap", span.Offset)
 		}
 		if span.Offset > next {
-			s.free = append(s.free, edgenetVerdict{Offset: next, Count: span.Offset - next})
+			s.free = append(s.free, edgenetSpan{Offset: next, Count: span.Offset - next})
 		}
 		next = span.Offset + span.Count
 		if err := s.read(span); err != nil {
@@ -48,14 +48,14 @@ func openIntervals(kernel *ebpf.Map, used map[edgenetVerdictKey]edgenetVerdict) 
 		}
 	}
 	if rest := kernel.MaxEntries() - next; rest > 0 {
-		s.free = append(s.free, edgenetVerdict{Offset: next, Count: rest})
+		s.free = append(s.free, edgenetSpan{Offset: next, Count: rest})
 	}
 	return s, nil
 }
 
-func byOffset(a, b edgenetVerdict) int { return cmp.Compare(a.Offset, b.Offset) }
+func byOffset(a, b edgenetSpan) int { return cmp.Compare(a.Offset, b.Offset) }
 
-func (s *intervals) read(span edgenetVerdict) error {
+func (s *intervals) read(span edgenetSpan) error {
 	b := make([]byte, 0, span.Count*intervalSize)
 	for i := range span.Count {
 		one, err := s.kernel.LookupBytes(span.Offset + i)
@@ -70,19 +70,19 @@ func (s *intervals) read(span edgenetVerdict) error {
 }
 
 // add returns a span with the content, and counts one user of it.
-func (s *intervals) add(content string) (edgenetVerdict, error) {
+func (s *intervals) add(content string) (edgenetSpan, error) {
 	if span, ok := s.spans[content]; ok {
 		s.users[span]++
 		return span, nil
 	}
 	count := uint32(len(content) / intervalSize)
-	i := slices.IndexFunc(s.free, func(f edgenetVerdict) bool { return f.Count >= count })
+	i := slices.IndexFunc(s.free, func(f edgenetSpan) bool { return f.Count >= count })
 	if i < 0 {
-		return edgenetVerdict{}, errNoRoom
+		return edgenetSpan{}, errNoRoom
 	}
-	span := edgenetVerdict{Offset: s.free[i].Offset, Count: count}
+	span := edgenetSpan{Offset: s.free[i].Offset, Count: count}
 	if err := s.write(span.Offset, content); err != nil {
-		return edgenetVerdict{}, err
+		return edgenetSpan{}, err
 	}
 	s.free[i].Offset += count
 	s.free[i].Count -= count
@@ -109,7 +109,7 @@ func (s *intervals) write(offset uint32, content string) error {
 }
 
 // release takes a user from a span, and frees it with the last.
-func (s *intervals) release(span edgenetVerdict) {
+func (s *intervals) release(span edgenetSpan) {
 	s.users[span]--
 	if s.users[span] > 0 {
 		return

@@ -199,8 +199,8 @@ func (h *host) change() {
 // endpoint adds a container at an address of a VPC to the state.
 func (h *host) endpoint(vni uint32, name, address string, c *space) Endpoint {
 	e := Endpoint{
-		Key: Key{vni, name}, Kind: KindNetns, Address: netip.MustParseAddr(address),
-		Prefixes: []netip.Prefix{vpc}, Gateway: gateway, MTU: 1400,
+		Key: Key{vni, name}, Kind: KindNetns, Addresses: []netip.Addr{netip.MustParseAddr(address)},
+		Networks: []Network{{vpc, gateway}}, MTU: 1400,
 		Ingress: allowAll, Egress: allowAll,
 	}
 	if c != nil {
@@ -218,7 +218,7 @@ func (h *host) endpoint(vni uint32, name, address string, c *space) Endpoint {
 
 func (h *host) put(e Endpoint) {
 	h.state.Endpoints[e.Key] = e
-	h.state.Addresses[Address{e.VNI, e.Address}] = Location{Endpoint: e.Key, Identity: someone}
+	h.state.Addresses[Address{e.VNI, e.first4()}] = Location{Endpoint: e.Key, Identity: someone}
 }
 
 // knows adds an address of another node to the state.

@@ -22,7 +22,8 @@ func (d *Datapath) ask(want *State, wires map[Key]wired) {
 		if mac, err := d.learnedMAC(e.Slot); err != nil || mac != 0 {
 			continue
 		}
-		if err := sendARP(w, want.Endpoints[key].Gateway, want.Endpoints[key].Address); err != nil {
+		asked := want.Endpoints[key]
+		if err := sendARP(w, asked.gateway(asked.first4()), asked.first4()); err != nil {
 			d.log.Debug("endpoint not asked for its MAC", "vni", key.VNI, "endpoint", key.Name, "err", err)
 		}
 	}

@@ -3,6 +3,7 @@ package isolation
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -140,7 +141,7 @@ func TestNothingIsLeftAfterRemoval(t *testing.T) {
 			h.endpoint(testVNI, "web", "10.0.0.2", web)
 			h.put(Endpoint{
 				Key: Key{testVNI, "vm"}, Kind: KindTap, Device: "vm0", MTU: 1400,
-				Address: dbAddr, Prefixes: h.state.Endpoints[webKey].Prefixes, Gateway: gateway,
+				Addresses: []netip.Addr{dbAddr}, Networks: h.state.Endpoints[webKey].Networks,
 			})
 			in(h.space, func() (any, error) { return nil, createTap("tuntest") })
 			h.state.Tunnels = []string{"tuntest"}
@@ -240,7 +241,7 @@ func TestEndpointsThatCannotBe(t *testing.T) {
 		"loopback":               {func(e *Endpoint) { e.Kind, e.Device = KindDevice, "lo" }, "loopback"},
 		"tap":                    {func(e *Endpoint) { e.Kind, e.Device = KindTap, "far" }, "is no tap"},
 		"kind":                   {func(e *Endpoint) { e.Kind = 9 }, "unknown"},
-		"v6":                     {func(e *Endpoint) { e.Address = nodeA.Addr() }, "not IPv4"},
+		"v6":                     {func(e *Endpoint) { e.Addresses = []netip.Addr{nodeA.Addr()} }, "no IPv4"},
 		"mac":                    {func(e *Endpoint) { e.MAC = net.HardwareAddr{1, 2, 3, 4, 5, 6} }, "unicast"},
 		strings.Repeat("x", 128): {func(*Endpoint) {}, "name has"},
 	}
@@ -274,7 +275,7 @@ func TestEndpointsThatCannotBe(t *testing.T) {
 func TestTwoEndpointsCannotShareADevice(t *testing.T) {
 	h := newHost(t, nodeA, AttachAuto)
 	for _, name := range []string{"a", "b"} {
-		h.put(Endpoint{Key: Key{testVNI, name}, Kind: KindTap, Device: "vm0", MTU: 1400, Address: webAddr, Gateway: gateway})
+		h.put(Endpoint{Key: Key{testVNI, name}, Kind: KindTap, Device: "vm0", MTU: 1400, Addresses: []netip.Addr{webAddr}, Networks: []Network{{vpc, gateway}}})
 	}
 	var failed *ApplyError
 	if err := h.tryApply(); !errors.As(err, &failed) || len(failed.Endpoints) != 1 || failed.Endpoints[Key{testVNI, "b"}] == nil {

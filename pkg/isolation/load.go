@@ -11,7 +11,7 @@ import (
 )
 
 // format is the version of the maps' layout, FORMAT in bpf/types.h.
-const format = 1
+const format = 2
 
 // intervalsPerVerdict says how many port intervals there is room for.
 const intervalsPerVerdict = 4
@@ -170,10 +170,4 @@ func readRodata(id ebpf.MapID) (content []byte, isRodata bool, err error) {
 func prefixWord(p netip.Prefix) uint64 {
 	a := p.Addr().As16()
 	return binary.NativeEndian.Uint64(a[:8])
-}
-
-// addressWord is an IPv4 address as programs read it from a packet.
-func addressWord(a netip.Addr) uint32 {
-	b := a.As4()
-	return binary.NativeEndian.Uint32(b[:])
 }

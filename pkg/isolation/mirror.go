@@ -12,12 +12,14 @@ import (
 type mirror[K, V comparable] struct {
 	name   string
 	kernel *ebpf.Map
-	have   map[K]V
+	// how values are written: those with a lock in place.
+	how  ebpf.MapUpdateFlags
+	have map[K]V
 }
 
 // openMirror reads all of a map.
-func openMirror[K, V comparable](name string, m *ebpf.Map) (*mirror[K, V], error) {
-	t := &mirror[K, V]{name: name, kernel: m, have: make(map[K]V)}
+func openMirror[K, V comparable](name string, m *ebpf.Map, how ebpf.MapUpdateFlags) (*mirror[K, V], error) {
+	t := &mirror[K, V]{name: name, kernel: m, how: how, have: make(map[K]V)}
 	var (
 		key   K
 		value V
@@ -36,7 +38,7 @@ func (t *mirror[K, V]) put(key K, value V) error {
 	if have, ok := t.have[key]; ok && have == value {
 		return nil
 	}
-	if err := t.kernel.Put(&key, &value); err != nil {
+	if err := t.kernel.Update(&key, &value, t.how); err != nil {
 		return fmt.Errorf("write map %s: %w", t.name, err)
 	}
 	t.have[key] = value

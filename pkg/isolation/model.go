@@ -30,12 +30,14 @@ type Key struct {
 type Endpoint struct {
 	Key
 	Kind Kind
-	// Address is the endpoint's IPv4 address.
-	Address netip.Addr
-	// Prefixes are the VPC's prefixes; one of them contains Address.
-	Prefixes []netip.Prefix
-	// Gateway is the VPC's gateway address in the prefix of Address.
-	Gateway netip.Addr
+	// Addresses are the endpoint's own, at least one; the first of each family
+	// is the one that its packets mostly come from.
+	Addresses []netip.Addr
+	// Routed are prefixes behind the endpoint: a nested network, or an address
+	// that it shares with others.
+	Routed []netip.Prefix
+	// Networks are the VPC's prefixes; each of Addresses is in one of them.
+	Networks []Network
 	// MAC is empty if it is to be given (KindNetns) or learned (the others).
 	MAC net.HardwareAddr
 	// Netns is the path of the namespace and Ifname the interface to make in it.
@@ -51,10 +53,23 @@ type Endpoint struct {
 	Ingress, Egress policy.ID
 }
 
+// Network is a prefix of a VPC.
+type Network struct {
+	Prefix netip.Prefix
+	// Gateway is the VPC's own address in it, which the datapath answers for.
+	Gateway netip.Addr
+}
+
 // Address is a destination of a VPC that this host knows.
 type Address struct {
 	VNI  uint32
 	Addr netip.Addr
+}
+
+// Route is a prefix of a VPC that an endpoint has behind it.
+type Route struct {
+	VNI    uint32
+	Prefix netip.Prefix
 }
 
 // Location says where an address is, and who it is to the rules.
@@ -85,7 +100,9 @@ type State struct {
 	Prefix    netip.Prefix
 	Endpoints map[Key]Endpoint
 	Addresses map[Address]Location
-	Nodes     map[netip.Prefix]Node
+	// Routes are for addresses that are not in Addresses; the longest prefix wins.
+	Routes map[Route]Location
+	Nodes  map[netip.Prefix]Node
 	// Policies are the verdict tables that Endpoints refer to.
 	Policies map[policy.ID]*policy.Table
 }

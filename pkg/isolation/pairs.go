@@ -11,15 +11,13 @@ func (d *Datapath) writePairs(p *plan, failed *ApplyError) bool {
 	change := p.changes(t, active)
 	for ifindex, next := range p.endpoints {
 		have := t.endpoints.have[ifindex]
-		next.Ingress = pair(have.Ingress, next.Ingress[0], active, change)
-		next.Egress = pair(have.Egress, next.Egress[0], active, change)
-		next.Identity = pair(have.Identity, next.Identity[0], active, change)
+		next.Rules = pair(have.Rules, next.Rules[0], active, change)
 		if err := t.endpoints.put(ifindex, next); err != nil {
 			failed.endpoint(keyOf(&next), errors.Join(err, t.endpoints.delete(ifindex)))
 		}
 	}
 	for key, next := range p.addresses {
-		next.Identity = pair(t.addresses.have[key].Identity, next.Identity[0], active, change)
+		next.Places = pair(t.addresses.have[key].Places, next.Places[0], active, change)
 		// What cannot be changed is closed: its old value may permit too much.
 		if err := t.addresses.put(key, next); err != nil {
 			failed.other(errors.Join(err, t.addresses.delete(key)))
@@ -30,7 +28,7 @@ func (d *Datapath) writePairs(p *plan, failed *ApplyError) bool {
 
 // pair keeps the slot in force and sets the other. A new pair has nothing in
 // force: nothing passes before the generation is increased.
-func pair(have [2]uint64, want uint64, active int, change bool) [2]uint64 {
+func pair[T any](have [2]T, want T, active int, change bool) [2]T {
 	if change {
 		have[1-active] = want
 	}
@@ -41,14 +39,13 @@ func pair(have [2]uint64, want uint64, active int, change bool) [2]uint64 {
 func (p *plan) changes(t *tables, active int) bool {
 	for ifindex, next := range p.endpoints {
 		have, ok := t.endpoints.have[ifindex]
-		if !ok || have.Id != next.Id || have.Ingress[active] != next.Ingress[0] ||
-			have.Egress[active] != next.Egress[0] || have.Identity[active] != next.Identity[0] {
+		if !ok || have.Id != next.Id || have.Rules[active] != next.Rules[0] {
 			return true
 		}
 	}
 	for key, next := range p.addresses {
 		have, ok := t.addresses.have[key]
-		if !ok || have.Identity[active] != next.Identity[0] {
+		if !ok || have.Places[active] != next.Places[0] {
 			return true
 		}
 	}

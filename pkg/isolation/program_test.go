@@ -66,7 +66,7 @@ func (b *bench) refill() {
 		links, err := b.dp.listLinks()
 		failed.other(err)
 		for key := range b.dp.tables.addresses.have {
-			addr := netip.AddrFrom16(key.Address).Unmap()
+			addr := netip.AddrFrom16(key.Address.Bytes).Unmap()
 			if _, ok := b.state.Addresses[Address{key.Vni, addr}]; !ok {
 				failed.other(b.dp.tables.addresses.delete(key))
 			}

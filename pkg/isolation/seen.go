@@ -31,9 +31,9 @@ func (s *seen) right(e *Endpoint) (wired, bool) {
 
 // sameWiring compares what devices, addresses and routes follow from.
 func sameWiring(a, b *Endpoint) bool {
-	return a.Kind == b.Kind && a.Address == b.Address && a.Gateway == b.Gateway && a.Netns == b.Netns &&
+	return a.Kind == b.Kind && a.Netns == b.Netns &&
 		a.Ifname == b.Ifname && a.Device == b.Device && a.MTU == b.MTU &&
-		bytes.Equal(a.MAC, b.MAC) && slices.Equal(a.Prefixes, b.Prefixes)
+		bytes.Equal(a.MAC, b.MAC) && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Networks, b.Networks)
 }
 
 // lookAtNew looks at the devices of the endpoints that are new or other than

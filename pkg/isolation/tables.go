@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,13 +44,13 @@ func openTables(maps *edgenetMaps) (*tables, error) {
 }
 
 func (t *tables) read() (err error) {
-	if t.endpoints, err = openMirror[uint32, edgenetEndpoint](edgenetMapEndpoints, t.maps.Endpoints); err != nil {
+	if t.endpoints, err = openMirror[uint32, edgenetEndpoint](edgenetMapEndpoints, t.maps.Endpoints, ebpf.UpdateLock); err != nil {
 		return err
 	}
-	if t.addresses, err = openMirror[edgenetAddressKey, edgenetAddress](edgenetMapAddresses, t.maps.Addresses); err != nil {
+	if t.addresses, err = openMirror[edgenetAddressKey, edgenetAddress](edgenetMapAddresses, t.maps.Addresses, ebpf.UpdateLock); err != nil {
 		return err
 	}
-	if t.nodes, err = openMirror[uint64, edgenetNode](edgenetMapNodes, t.maps.Nodes); err != nil {
+	if t.nodes, err = openMirror[uint64, edgenetNode](edgenetMapNodes, t.maps.Nodes, ebpf.UpdateAny); err != nil {
 		return err
 	}
 	t.verdicts, err = openVerdicts(t.maps)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/cilium/ebpf"
+
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
@@ -19,7 +21,7 @@ type verdicts struct {
 }
 
 func openVerdicts(maps *edgenetMaps) (*verdicts, error) {
-	spans, err := openMirror[edgenetVerdictKey, edgenetVerdict](edgenetMapVerdicts, maps.Verdicts)
+	spans, err := openMirror[edgenetVerdictKey, edgenetVerdict](edgenetMapVerdicts, maps.Verdicts, ebpf.UpdateLock)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func (v *verdicts) putOne(key edgenetVerdictKey, permits []policy.Interval) erro
 	}
 	content := encode(permits)
 	if have, ok := v.spans.have[key]; ok {
-		if v.store.content[have] == content {
+		if v.store.content[have.Spans[0]] == content {
 			return nil
 		}
 		if err := v.delete(key); err != nil {
@@ -78,7 +80,7 @@ func (v *verdicts) putOne(key edgenetVerdictKey, permits []policy.Interval) erro
 	if err != nil {
 		return err
 	}
-	if err := v.spans.put(key, span); err != nil {
+	if err := v.spans.put(key, edgenetVerdict{Key: key, Spans: [2]edgenetSpan{span, span}}); err != nil {
 		v.store.release(span)
 		return err
 	}
@@ -87,14 +89,14 @@ func (v *verdicts) putOne(key edgenetVerdictKey, permits []policy.Interval) erro
 }
 
 func (v *verdicts) delete(key edgenetVerdictKey) error {
-	span, ok := v.spans.have[key]
+	old, ok := v.spans.have[key]
 	if !ok {
 		return nil
 	}
 	if err := v.spans.delete(key); err != nil {
 		return err
 	}
-	v.store.release(span)
+	v.store.release(old.Spans[0])
 	delete(v.policies[policy.ID(key.Policy)], key)
 	return nil
 }

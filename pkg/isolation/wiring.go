@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -83,14 +84,35 @@ func (e *Endpoint) check() error {
 		return fmt.Errorf("name has %d bytes, not 1 to %d", len(e.Name), maxName)
 	case e.VNI == 0 || e.VNI >= 1<<24:
 		return fmt.Errorf("VNI %d is not a 24-bit number", e.VNI)
-	case !e.Address.Is4():
-		return fmt.Errorf("address %v is not IPv4", e.Address)
+	case !e.first4().IsValid():
+		return errors.New("has no IPv4 address")
 	case len(e.MAC) != 0 && (len(e.MAC) != 6 || e.MAC[0]&1 != 0):
 		return fmt.Errorf("MAC %v is not a unicast address", e.MAC)
 	case e.Kind == KindNetns && (e.MTU < minMTU || e.MTU > maxMTU):
 		return fmt.Errorf("MTU %d is not %d to %d bytes", e.MTU, minMTU, maxMTU)
 	}
 	return nil
+}
+
+// first4 is the endpoint's first IPv4 address; it is not valid if there is none.
+func (e *Endpoint) first4() netip.Addr {
+	for _, a := range e.Addresses {
+		if a.Is4() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+// gateway is the VPC's address in the network that an address is in; it is not
+// valid if there is none.
+func (e *Endpoint) gateway(address netip.Addr) netip.Addr {
+	for _, n := range e.Networks {
+		if n.Prefix.Contains(address) {
+			return n.Gateway
+		}
+	}
+	return netip.Addr{}
 }
 
 // muteIPv6 keeps the host from speaking to a tenant: no address, no router
