@@ -125,7 +125,7 @@ func (s *session) rule() (policy.Rule, error) {
 	if s.flags.IsSet("ports") {
 		ports = []string{s.flags.String("ports")}
 	}
-	rule, err := policy.ParseRule(text, protocol, ports, peer)
+	rule, err := policy.ParseRule(policy.RuleText{Direction: text, Protocol: protocol, Ports: ports, Peer: peer})
 	return rule, asUsage(err)
 }
 

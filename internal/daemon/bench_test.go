@@ -17,7 +17,7 @@ func crowd(b *testing.B, local, all int) *snapshot {
 		names[i] = fmt.Sprintf("vpc-%d", i)
 	}
 	s := world(names...)
-	rule, err := policy.ParseRule("ingress", "tcp", []string{"80,443,8000-8100"}, "group:web")
+	rule, err := policy.ParseRule(policy.RuleText{Direction: "ingress", Protocol: "tcp", Ports: []string{"80,443,8000-8100"}, Peer: "group:web"})
 	if err != nil {
 		b.Fatal(err)
 	}

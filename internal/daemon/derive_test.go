@@ -140,7 +140,7 @@ func TestEqualClaimsAreSettledAlikeEverywhere(t *testing.T) {
 
 func TestRulesReachTheTablesOfTheirCarriers(t *testing.T) {
 	s := world("blue")
-	rule, err := policy.ParseRule("ingress", "tcp", []string{"80"}, "any")
+	rule, err := policy.ParseRule(policy.RuleText{Direction: "ingress", Protocol: "tcp", Ports: []string{"80"}, Peer: "any"})
 	if err != nil {
 		t.Fatal(err)
 	}

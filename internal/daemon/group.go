@@ -174,5 +174,7 @@ func (d *Daemon) changeRules(ctx context.Context, name, vpcName string, change f
 }
 
 func parseAPIRule(r *api.Rule) (policy.Rule, error) {
-	return policy.ParseRule(r.GetDirection(), r.GetProtocol(), r.GetPorts(), r.GetPeer())
+	return policy.ParseRule(policy.RuleText{
+		Direction: r.GetDirection(), Protocol: r.GetProtocol(), Ports: r.GetPorts(), Peer: r.GetPeer(),
+	})
 }

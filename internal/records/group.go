@@ -21,7 +21,9 @@ func (g *Group) PolicyRules() ([]policy.Rule, error) {
 		if text.GetPorts() != "" {
 			ports = []string{text.GetPorts()}
 		}
-		rule, err := policy.ParseRule(text.GetDirection(), text.GetProtocol(), ports, text.GetPeer())
+		rule, err := policy.ParseRule(policy.RuleText{
+			Direction: text.GetDirection(), Protocol: text.GetProtocol(), Ports: ports, Peer: text.GetPeer(),
+		})
 		if err != nil {
 			return nil, fmt.Errorf("rule %d: %w", i+1, err)
 		}

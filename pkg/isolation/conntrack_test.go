@@ -201,7 +201,7 @@ const membarrierGlobal = 1
 func TestAPacketSeesAllOldOrAllNew(t *testing.T) {
 	b := newBench(t)
 	state := func(id policy.ID, identity policy.Identity) {
-		b.state.Policies = map[policy.ID]*policy.Table{id: {Permits: map[policy.Match][]policy.Interval{
+		b.state.Policies = map[policy.ID]*policy.Table{id: {Verdicts: map[policy.Match][]policy.Interval{
 			{Identity: identity, Protocol: 6}: {{First: 80, Last: 80}},
 		}}}
 		for key := range b.state.Endpoints {

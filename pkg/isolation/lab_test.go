@@ -118,17 +118,17 @@ const (
 )
 
 func allowAllTable(identities ...policy.Identity) *policy.Table {
-	t := &policy.Table{Permits: map[policy.Match][]policy.Interval{}}
+	t := &policy.Table{Verdicts: map[policy.Match][]policy.Interval{}}
 	for _, id := range append(identities, someone) {
 		for _, protocol := range []uint8{0, 1, 6, 17} {
-			t.Permits[policy.Match{Identity: id, Protocol: protocol}] = []policy.Interval{{First: 0, Last: 65535}}
+			t.Verdicts[policy.Match{Identity: id, Protocol: protocol}] = []policy.Interval{{First: 0, Last: 65535}}
 		}
 	}
 	return t
 }
 
 func allowWebTable() *policy.Table {
-	return &policy.Table{Permits: map[policy.Match][]policy.Interval{
+	return &policy.Table{Verdicts: map[policy.Match][]policy.Interval{
 		{Identity: someone, Protocol: 6}: {{First: 80, Last: 80}, {First: 8000, Last: 8100}},
 		{Identity: someone, Protocol: 1}: {{First: 8 << 8, Last: 8<<8 | 255}},
 	}}

@@ -53,7 +53,7 @@ func (v *verdicts) put(id policy.ID, table *policy.Table) error {
 	if v.whole[id] {
 		return nil
 	}
-	for match, permits := range table.Permits {
+	for match, permits := range table.Verdicts {
 		key := edgenetVerdictKey{Policy: uint64(id), Identity: uint64(match.Identity), Protocol: match.Protocol}
 		if err := v.putOne(key, permits); err != nil {
 			return fmt.Errorf("write policy %016x: %w", uint64(id), err)

@@ -22,7 +22,7 @@ type class struct {
 }
 
 // matchProtocols are the values of Match.Protocol, in the order of hashing.
-var matchProtocols = []uint8{protoOther, protoICMP, protoTCP, protoUDP}
+var matchProtocols = []uint8{protoOther, protoICMP, protoTCP, protoUDP, protoICMPv6, protoSCTP}
 
 func newTableBuilder(rules []compiledRule) *tableBuilder {
 	b := &tableBuilder{
@@ -48,7 +48,7 @@ func (b *tableBuilder) build(vni uint32, dir Direction, identities []identity) (
 	for i, identity := range identities {
 		perIdentity[i] = b.classOf(identity)
 	}
-	table := &Table{Permits: make(map[Match][]Interval), Rules: b.renumber()}
+	table := &Table{Verdicts: make(map[Match][]Interval), Rules: b.renumber()}
 
 	d := newDigest("policy v1")
 	d.number(uint64(vni))
@@ -64,7 +64,7 @@ func (b *tableBuilder) build(vni uint32, dir Direction, identities []identity) (
 			if len(intervals) == 0 {
 				continue
 			}
-			table.Permits[Match{Identity: identity.id, Protocol: proto}] = intervals
+			table.Verdicts[Match{Identity: identity.id, Protocol: proto}] = intervals
 			d.number(uint64(identity.id))
 			d.number(uint64(proto))
 			d.number(perIdentity[i].digest(proto))

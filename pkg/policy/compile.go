@@ -54,6 +54,13 @@ func Compile(in VPC) (*Compiled, error) {
 	if err := in.Validate(); err != nil {
 		return nil, fmt.Errorf("compile VPC %d: %w", in.VNI, err)
 	}
+	for _, g := range in.Groups {
+		for _, r := range g.Rules {
+			if r.Action != Allow || r.Priority != (Priority{}) || len(r.Peer.Except) > 0 || r.ICMP != (ICMP{}) || r.Disabled {
+				return nil, fmt.Errorf("compile VPC %d: group %s rule %s (%s) cannot be enforced yet", in.VNI, g.Name, r.ID(), r)
+			}
+		}
+	}
 	sels := newSelectors(in.Groups)
 	byAddr, identities, err := sels.identify(in.VNI, in.Hosts)
 	if err != nil {
@@ -154,5 +161,5 @@ func (c *compiler) policy(set []string, dir Direction) (ID, error) {
 
 func (t *Table) equal(other *Table) bool {
 	return slices.Equal(t.Rules, other.Rules) &&
-		maps.EqualFunc(t.Permits, other.Permits, slices.Equal[[]Interval])
+		maps.EqualFunc(t.Verdicts, other.Verdicts, slices.Equal[[]Interval])
 }

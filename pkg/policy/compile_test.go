@@ -13,7 +13,7 @@ func rule(t testing.TB, direction, protocol, ports, peer string) Rule {
 	if ports != "" {
 		list = []string{ports}
 	}
-	r, err := ParseRule(direction, protocol, list, peer)
+	r, err := ParseRule(RuleText{Direction: direction, Protocol: protocol, Ports: list, Peer: peer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"a rule without direction", VPC{VNI: 1, Groups: []Group{{Name: "a", Rules: []Rule{{}}}}}, "compile VPC 1: group a: rule has direction 0: set ingress or egress"},
 		{"an address twice", VPC{VNI: 1, Hosts: []Host{host("10.0.0.1"), host("10.0.0.1")}}, "compile VPC 1: host 10.0.0.1 is there twice"},
 		{"a host without address", VPC{VNI: 1, Hosts: []Host{{}}}, "compile VPC 1: host without an address"},
-		{"a host of IPv6", VPC{VNI: 1, Hosts: []Host{host("fd00::1")}}, "compile VPC 1: host fd00::1 is not IPv4: only IPv4 is possible"},
+		{"IPv4 within IPv6", VPC{VNI: 1, Hosts: []Host{host("::ffff:10.0.0.1")}}, "compile VPC 1: host ::ffff:10.0.0.1 has a zone or is IPv4 within IPv6: write it in its plain form"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -289,7 +289,7 @@ func TestNumbersStayTheSameOverReleases(t *testing.T) {
 	c := compile(t, v)
 	got := fmt.Sprintf("%s %x %x %x", r.ID(), uint64(c.Identities[v.Hosts[0].Addr]),
 		uint64(c.Policy([]string{"web"}, Ingress)), uint64(c.Policy([]string{"web"}, Egress)))
-	const want = "ed85265da606 761d8dd6b9479dac 1a8433f0693030bc 5c50aa9374631893"
+	const want = "ed85265da606 761d8dd6b9479dac 1a8433f0693030bc cfcf687f4fb3b75f"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -310,3 +310,5 @@ func TestASetWhoseExtraRulesMatchNobodySharesTheTable(t *testing.T) {
 		t.Errorf("policies are %x and %x", a, ab)
 	}
 }
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

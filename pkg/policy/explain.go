@@ -157,6 +157,10 @@ func (r Rule) permits(f Flow) bool {
 		return true
 	case ProtocolICMP:
 		return f.Protocol == protoICMP
+	case ProtocolICMPv6:
+		return f.Protocol == protoICMPv6
+	case ProtocolSCTP:
+		return f.Protocol == protoSCTP && hasPort(r.Ports, f.Port)
 	case ProtocolTCP:
 		return f.Protocol == protoTCP && hasPort(r.Ports, f.Port)
 	case ProtocolUDP:

@@ -14,13 +14,13 @@ func TestFlatten(t *testing.T) {
 		want  []Interval
 	}{
 		{"nothing stays nothing", nil, nil},
-		{"one span stays", []Interval{{5, 9, 3}}, []Interval{{5, 9, 3}}},
-		{"the lower rule cuts a hole into the higher", []Interval{{1, 100, 5}, {50, 60, 2}}, []Interval{{1, 49, 5}, {50, 60, 2}, {61, 100, 5}}},
-		{"the higher rule is not seen behind the lower", []Interval{{1, 100, 2}, {50, 60, 5}}, []Interval{{1, 100, 2}}},
-		{"the higher rule shows where the lower ends", []Interval{{1, 10, 1}, {5, 20, 2}}, []Interval{{1, 10, 1}, {11, 20, 2}}},
-		{"neighbours of two rules stay two", []Interval{{1, 5, 1}, {6, 9, 2}}, []Interval{{1, 5, 1}, {6, 9, 2}}},
-		{"neighbours of one rule become one", []Interval{{1, 5, 1}, {6, 9, 1}}, []Interval{{1, 9, 1}}},
-		{"the ends of the range of ports are no trouble", []Interval{{0, math.MaxUint16, 1}, {math.MaxUint16, math.MaxUint16, 0}}, []Interval{{0, 65534, 1}, {65535, 65535, 0}}},
+		{"one span stays", []Interval{{First: 5, Last: 9, Rule: 3}}, []Interval{{First: 5, Last: 9, Rule: 3}}},
+		{"the lower rule cuts a hole into the higher", []Interval{{First: 1, Last: 100, Rule: 5}, {First: 50, Last: 60, Rule: 2}}, []Interval{{First: 1, Last: 49, Rule: 5}, {First: 50, Last: 60, Rule: 2}, {First: 61, Last: 100, Rule: 5}}},
+		{"the higher rule is not seen behind the lower", []Interval{{First: 1, Last: 100, Rule: 2}, {First: 50, Last: 60, Rule: 5}}, []Interval{{First: 1, Last: 100, Rule: 2}}},
+		{"the higher rule shows where the lower ends", []Interval{{First: 1, Last: 10, Rule: 1}, {First: 5, Last: 20, Rule: 2}}, []Interval{{First: 1, Last: 10, Rule: 1}, {First: 11, Last: 20, Rule: 2}}},
+		{"neighbours of two rules stay two", []Interval{{First: 1, Last: 5, Rule: 1}, {First: 6, Last: 9, Rule: 2}}, []Interval{{First: 1, Last: 5, Rule: 1}, {First: 6, Last: 9, Rule: 2}}},
+		{"neighbours of one rule become one", []Interval{{First: 1, Last: 5, Rule: 1}, {First: 6, Last: 9, Rule: 1}}, []Interval{{First: 1, Last: 9, Rule: 1}}},
+		{"the ends of the range of ports are no trouble", []Interval{{First: 0, Last: math.MaxUint16, Rule: 1}, {First: math.MaxUint16, Last: math.MaxUint16, Rule: 0}}, []Interval{{First: 0, Last: 65534, Rule: 1}, {First: 65535, Last: 65535, Rule: 0}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

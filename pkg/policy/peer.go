@@ -9,8 +9,9 @@ import (
 
 const groupPrefix = "group:"
 
-// ParsePeer reads the other side of a rule: a CIDR as "10.0.0.0/24", an address
-// as "10.0.0.7", a group of the same VPC as "group:web", or "any".
+// ParsePeer reads the other side of a rule, without exceptions: a CIDR as
+// "10.0.0.0/24" or "fd00:1::/64", an address as "10.0.0.7", a group of the same
+// VPC as "group:web", or "any".
 func ParsePeer(s string) (Peer, error) {
 	p, err := parsePeer(s)
 	if err != nil {
@@ -19,7 +20,8 @@ func ParsePeer(s string) (Peer, error) {
 	return p, nil
 }
 
-// String is the twin of [ParsePeer]; an address is written as its CIDR.
+// String is the twin of [ParsePeer]: an address is written as its CIDR, and
+// exceptions are left out.
 func (p Peer) String() string {
 	switch p.Kind {
 	case PeerAny:
@@ -41,24 +43,35 @@ func parsePeer(s string) (Peer, error) {
 		p := Peer{Kind: PeerGroup, Group: name}
 		return p, p.validate()
 	}
-	if addr, err := netip.ParseAddr(s); err == nil {
-		p := Peer{Kind: PeerCIDR, CIDR: netip.PrefixFrom(addr, addr.BitLen())}
-		return p, p.validate()
-	}
-	cidr, err := netip.ParsePrefix(s)
-	if err != nil {
+	cidr, ok := parseCIDR(s)
+	if !ok {
 		return Peer{}, errors.New("write a CIDR (10.0.0.0/24), an address (10.0.0.7), group:NAME or any")
 	}
 	p := Peer{Kind: PeerCIDR, CIDR: cidr}
 	return p, p.validate()
 }
 
+// parseCIDR reads a CIDR, or an address as the CIDR of its full length.
+func parseCIDR(s string) (netip.Prefix, bool) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		return netip.PrefixFrom(addr, addr.BitLen()), true
+	}
+	cidr, err := netip.ParsePrefix(s)
+	return cidr, err == nil
+}
+
 func (p Peer) validate() error {
+	if len(p.Except) > 0 && p.Kind != PeerCIDR {
+		return fmt.Errorf("%s has exceptions: only a CIDR has them", p)
+	}
 	switch p.Kind {
 	case PeerAny:
 		return nil
 	case PeerCIDR:
-		return validateCIDR(p.CIDR)
+		if err := validateCIDR(p.CIDR); err != nil {
+			return err
+		}
+		return validateExcept(p.CIDR, p.Except)
 	case PeerGroup:
 		return ValidateName(p.Group)
 	default:
@@ -71,7 +84,7 @@ func validateCIDR(cidr netip.Prefix) error {
 		return errors.New("CIDR is not set or not valid")
 	}
 	if !supported(cidr.Addr()) {
-		return fmt.Errorf("%s is not IPv4: only IPv4 is possible", cidr)
+		return fmt.Errorf("%s is IPv4 within IPv6: write %s", cidr, cidr.Addr().Unmap())
 	}
 	if masked := cidr.Masked(); masked != cidr {
 		return fmt.Errorf("%s has bits set behind its length: write %s for the network or %s for the address",
@@ -80,5 +93,5 @@ func validateCIDR(cidr netip.Prefix) error {
 	return nil
 }
 
-// supported is the one place that says which addresses tenants may have.
-func supported(addr netip.Addr) bool { return addr.Is4() }
+// supported tells whether tenants may have the address: each has one form only.
+func supported(addr netip.Addr) bool { return addr.IsValid() && !addr.Is4In6() && addr.Zone() == "" }

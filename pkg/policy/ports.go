@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// MaxPorts is how many ports and ranges one rule may have.
+const MaxPorts = 256
+
 // ParsePorts reads a list of ports and ranges, for instance "80,8000-8100".
 // Ports are 1 to 65535, and a range begins with the lower one. The result is
 // sorted, and what overlaps or adjoins is one range.
@@ -21,7 +24,10 @@ func ParsePorts(s string) ([]PortRange, error) {
 		}
 		ports = append(ports, r)
 	}
-	return mergePorts(ports), nil
+	if ports = mergePorts(ports); len(ports) > MaxPorts {
+		return nil, fmt.Errorf("parse ports: %w", validatePorts(ports))
+	}
+	return ports, nil
 }
 
 // FormatPorts is the twin of [ParsePorts]; no ports give the empty string.
@@ -63,11 +69,9 @@ func parsePortRange(item string) (PortRange, error) {
 	return PortRange{First: first, Last: last}, nil
 }
 
-// parsePort is stricter than strconv: no sign and no leading zero, so that a
-// port is written in one way only.
 func parsePort(s string) (uint16, error) {
-	n, err := strconv.ParseUint(s, 10, 16)
-	if err != nil || n == 0 || s[0] == '+' || s[0] == '0' {
+	n, ok := parseNumber(s, 16)
+	if !ok || n == 0 {
 		return 0, fmt.Errorf("%q is no port: write a number from 1 to 65535", s)
 	}
 	return uint16(n), nil
@@ -97,6 +101,9 @@ func mergePorts(ports []PortRange) []PortRange {
 
 // validatePorts accepts exactly what [ParsePorts] returns.
 func validatePorts(ports []PortRange) error {
+	if len(ports) > MaxPorts {
+		return fmt.Errorf("%d ports and ranges: at most %d are possible in one rule", len(ports), MaxPorts)
+	}
 	for _, r := range ports {
 		if r.First == 0 || r.First > r.Last {
 			return fmt.Errorf("ports %s: a range is from 1 to 65535 and begins with the lower port", r)

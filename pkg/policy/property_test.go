@@ -20,7 +20,7 @@ func naive(v VPC, f Flow) bool {
 	in := func(list []string, name string) bool {
 		return strings.Contains(","+strings.Join(list, ",")+",", ","+name+",")
 	}
-	number := map[Protocol]uint8{ProtocolTCP: 6, ProtocolUDP: 17, ProtocolICMP: 1}
+	number := map[Protocol]uint8{ProtocolTCP: 6, ProtocolUDP: 17, ProtocolICMP: 1, ProtocolICMPv6: 58, ProtocolSCTP: 132}
 	side := func(own, other netip.Addr, dir Direction) bool {
 		asked, permitted := false, false
 		for _, g := range v.Groups {
@@ -185,7 +185,7 @@ func TestTablesAreWellFormed(t *testing.T) {
 func checkTable(t *testing.T, id ID, table *Table) {
 	t.Helper()
 	used := make([]bool, len(table.Rules))
-	for match, intervals := range table.Permits {
+	for match, intervals := range table.Verdicts {
 		if id == 0 || match.Identity == 0 || len(intervals) == 0 {
 			t.Fatalf("table %x has %d intervals for %+v", id, len(intervals), match)
 		}

@@ -5,70 +5,114 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// idDigits is the length of Rule.ID: 48 bits tell the rules of a group apart and
-// can still be typed.
-const idDigits = 12
-
-// ParseRule reads a rule from its parts as people and the API write them: see
-// [ParseDirection], [ParseProtocol], [ParsePorts] (each element may be a list;
-// none means every port) and [ParsePeer]. The result is valid and canonical.
-func ParseRule(direction, protocol string, ports []string, peer string) (Rule, error) {
-	var (
-		r   Rule
-		err error
-	)
-	if r.Direction, err = ParseDirection(direction); err != nil {
-		return Rule{}, err
-	}
-	if r.Protocol, err = ParseProtocol(protocol); err != nil {
-		return Rule{}, err
-	}
-	if len(ports) > 0 {
-		if r.Ports, err = ParsePorts(strings.Join(ports, ",")); err != nil {
-			return Rule{}, err
-		}
-	}
-	if r.Peer, err = ParsePeer(peer); err != nil {
-		return Rule{}, err
-	}
-	return r, r.Validate()
-}
+const (
+	// idDigits is the length of Rule.ID: 48 bits tell the rules of a group apart
+	// and can still be typed.
+	idDigits = 12
+	// MaxDescription is the length of a rule's description in bytes.
+	MaxDescription = 255
+)
 
 // Validate checks that the rule says something that can be enforced, and says
-// it in the canonical way: ports sorted and merged, CIDR masked.
+// it in the canonical way: ports sorted and merged, CIDRs masked.
 func (r Rule) Validate() error {
 	switch r.Direction {
 	case Ingress, Egress:
 	default:
 		return fmt.Errorf("rule has direction %d: set ingress or egress", r.Direction)
 	}
-	switch r.Protocol {
-	case ProtocolTCP, ProtocolUDP:
-		if err := validatePorts(r.Ports); err != nil {
-			return fmt.Errorf("rule: %w", err)
-		}
-	case ProtocolAny, ProtocolICMP:
-		if len(r.Ports) > 0 {
-			return fmt.Errorf("rule has ports for protocol %s: only tcp and udp have ports", r.Protocol)
-		}
+	switch r.Action {
+	case Allow, Deny:
 	default:
-		return fmt.Errorf("rule has protocol %d: set tcp, udp, icmp or any", r.Protocol)
+		return fmt.Errorf("rule has action %d: set allow or deny", r.Action)
+	}
+	if err := r.validateProtocol(); err != nil {
+		return err
 	}
 	if err := r.Peer.validate(); err != nil {
 		return fmt.Errorf("rule's peer: %w", err)
 	}
+	return validateDescription(r.Description)
+}
+
+func (r Rule) validateProtocol() error {
+	ports, icmp := false, false
+	switch r.Protocol {
+	case ProtocolTCP, ProtocolUDP, ProtocolSCTP:
+		ports = true
+	case ProtocolICMP, ProtocolICMPv6:
+		icmp = true
+	case ProtocolAny:
+	default:
+		return fmt.Errorf("rule has protocol %d: set tcp, udp, sctp, icmp, icmpv6 or any", r.Protocol)
+	}
+	if len(r.Ports) > 0 && !ports {
+		return fmt.Errorf("rule has ports for protocol %s: only tcp, udp and sctp have ports", r.Protocol)
+	}
+	if r.ICMP != (ICMP{}) && !icmp {
+		return fmt.Errorf("rule has an ICMP type for protocol %s: only icmp and icmpv6 have types", r.Protocol)
+	}
+	if err := validatePorts(r.Ports); err != nil {
+		return fmt.Errorf("rule: %w", err)
+	}
+	if err := r.ICMP.validate(); err != nil {
+		return fmt.Errorf("rule: %w", err)
+	}
+	return r.validateFamily()
+}
+
+// validateFamily refuses rules that no packet can match.
+func (r Rule) validateFamily() error {
+	if r.Peer.Kind != PeerCIDR {
+		return nil
+	}
+	if r.Protocol == ProtocolICMP && r.Peer.CIDR.Addr().Is6() {
+		return fmt.Errorf("rule for icmp has the IPv6 peer %s: write icmpv6", r.Peer)
+	}
+	if r.Protocol == ProtocolICMPv6 && r.Peer.CIDR.Addr().Is4() {
+		return fmt.Errorf("rule for icmpv6 has the IPv4 peer %s: write icmp", r.Peer)
+	}
 	return nil
 }
 
-// String is the rule in one line, for instance
-// "ingress tcp 80,8000-8100 from group:web". It is the same for rules that say
-// the same.
+func validateDescription(s string) error {
+	if len(s) > MaxDescription {
+		return fmt.Errorf("rule's description has %d bytes: at most %d are possible", len(s), MaxDescription)
+	}
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("rule's description %q is not UTF-8", s)
+	}
+	for _, c := range s {
+		if !unicode.IsPrint(c) {
+			return fmt.Errorf("rule's description %q has %q: only printable characters are possible", s, c)
+		}
+	}
+	return nil
+}
+
+// String is what the rule says in one line, for instance
+// "ingress tcp 80,8000-8100 from group:web" or
+// "ingress deny priority 10 icmp 8 from 10.0.0.0/8 except 10.1.0.0/16". What is
+// as it is by default is left out; description and Disabled are no part of it.
+// It is the same for rules that say the same.
 func (r Rule) String() string {
-	words := []string{r.Direction.String(), r.Protocol.String()}
+	words := []string{r.Direction.String()}
+	if r.Action != Allow {
+		words = append(words, r.Action.String())
+	}
+	if r.Priority != (Priority{}) {
+		words = append(words, "priority", r.Priority.String())
+	}
+	words = append(words, r.Protocol.String())
 	if len(r.Ports) > 0 {
 		words = append(words, FormatPorts(mergePorts(r.Ports)))
+	}
+	if r.ICMP.HasType {
+		words = append(words, r.ICMP.String())
 	}
 	preposition := "from"
 	if r.Direction == Egress {
@@ -78,7 +122,11 @@ func (r Rule) String() string {
 	if peer.Kind == PeerCIDR {
 		peer.CIDR = peer.CIDR.Masked()
 	}
-	return strings.Join(append(words, preposition, peer.String()), " ")
+	words = append(words, preposition, peer.String())
+	if len(peer.Except) > 0 {
+		words = append(words, "except", strings.Join(FormatExcept(mergeExcept(peer.Except)), ","))
+	}
+	return strings.Join(words, " ")
 }
 
 // ID names the rule within its group: 12 hexadecimal digits that follow from
@@ -88,8 +136,8 @@ func (r Rule) ID() string {
 	return hex.EncodeToString(sum[:])[:idDigits]
 }
 
-// Validate checks the group's name and each of its rules. Two equal rules are
-// an error.
+// Validate checks the group's name and each of its rules. Two rules that say
+// the same are an error.
 func (g Group) Validate() error {
 	if err := ValidateName(g.Name); err != nil {
 		return fmt.Errorf("group: %w", err)

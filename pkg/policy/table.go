@@ -11,25 +11,29 @@ type Identity uint64
 // ID, another one another. 0 is no table: it drops everything.
 type ID uint64
 
-// Interval permits the ports First to Last. For ICMP a port is type<<8 | code.
+// Interval is a verdict on the ports First to Last. For ICMP and ICMPv6 a port
+// is type<<8 | code.
 type Interval struct {
 	First, Last uint16
-	// Rule is the index in Table.Rules of the rule that permits it.
+	// Rule is the index in Table.Rules of the rule that decides.
 	Rule uint32
+	// Action is what that rule does.
+	Action Action
 }
 
 // Match is what a verdict is looked up by, besides the port.
 type Match struct {
 	Identity Identity
-	// Protocol is the IP protocol number 1, 6 or 17, or 0 for every other.
+	// Protocol is the IP protocol number 1, 6, 17, 58 or 132, or 0 for every
+	// other.
 	Protocol uint8
 }
 
 // Table has the verdicts of one direction of the groups of an endpoint: what
-// it does not permit is dropped.
+// is in no interval is dropped.
 type Table struct {
-	// Permits has sorted, disjoint intervals for each match.
-	Permits map[Match][]Interval
+	// Verdicts has sorted, disjoint intervals for each match.
+	Verdicts map[Match][]Interval
 	// Rules names the rules that intervals refer to.
 	Rules []RuleRef
 }

@@ -44,7 +44,7 @@ func (v VPC) Validate() error {
 			return errors.New("host without an address")
 		}
 		if !supported(h.Addr) {
-			return fmt.Errorf("host %s is not IPv4: only IPv4 is possible", h.Addr)
+			return fmt.Errorf("host %s has a zone or is IPv4 within IPv6: write it in its plain form", h.Addr)
 		}
 	}
 	return nil

@@ -4,10 +4,12 @@ import "fmt"
 
 // IP protocol numbers, as in Match.Protocol.
 const (
-	protoOther = 0
-	protoICMP  = 1
-	protoTCP   = 6
-	protoUDP   = 17
+	protoOther  = 0
+	protoICMP   = 1
+	protoTCP    = 6
+	protoUDP    = 17
+	protoICMPv6 = 58
+	protoSCTP   = 132
 )
 
 // ParseDirection reads "ingress" or "egress".
@@ -34,49 +36,78 @@ func (d Direction) String() string {
 	}
 }
 
-// ParseProtocol reads "tcp", "udp", "icmp" or "any".
-func ParseProtocol(s string) (Protocol, error) {
+// ParseAction reads "allow" or "deny". Nothing means allow.
+func ParseAction(s string) (Action, error) {
 	switch s {
-	case "any":
-		return ProtocolAny, nil
-	case "tcp":
-		return ProtocolTCP, nil
-	case "udp":
-		return ProtocolUDP, nil
-	case "icmp":
-		return ProtocolICMP, nil
+	case "allow", "":
+		return Allow, nil
+	case "deny":
+		return Deny, nil
 	default:
-		return 0, fmt.Errorf("parse protocol %q: write tcp, udp, icmp or any", s)
+		return 0, fmt.Errorf("parse action %q: write allow or deny", s)
 	}
+}
+
+// String is the twin of [ParseAction].
+func (a Action) String() string {
+	switch a {
+	case Allow:
+		return "allow"
+	case Deny:
+		return "deny"
+	default:
+		return fmt.Sprintf("Action(%d)", uint8(a))
+	}
+}
+
+// protocols are the words for protocols, in the order in which they are told.
+var protocols = []struct {
+	word     string
+	protocol Protocol
+}{
+	{"tcp", ProtocolTCP},
+	{"udp", ProtocolUDP},
+	{"sctp", ProtocolSCTP},
+	{"icmp", ProtocolICMP},
+	{"icmpv6", ProtocolICMPv6},
+	{"any", ProtocolAny},
+}
+
+// ParseProtocol reads "tcp", "udp", "sctp", "icmp", "icmpv6" or "any".
+func ParseProtocol(s string) (Protocol, error) {
+	for _, p := range protocols {
+		if p.word == s {
+			return p.protocol, nil
+		}
+	}
+	return 0, fmt.Errorf("parse protocol %q: write tcp, udp, sctp, icmp, icmpv6 or any", s)
 }
 
 // String is the twin of [ParseProtocol].
 func (p Protocol) String() string {
-	switch p {
-	case ProtocolAny:
-		return "any"
-	case ProtocolTCP:
-		return "tcp"
-	case ProtocolUDP:
-		return "udp"
-	case ProtocolICMP:
-		return "icmp"
-	default:
-		return fmt.Sprintf("Protocol(%d)", uint8(p))
+	for _, known := range protocols {
+		if known.protocol == p {
+			return known.word
+		}
 	}
+	return fmt.Sprintf("Protocol(%d)", uint8(p))
 }
 
-// matches are the values of Match.Protocol that a rule of protocol p permits.
+// matches are the values of Match.Protocol that a rule of protocol p is for.
 func (p Protocol) matches() []uint8 {
 	switch p {
 	case ProtocolAny:
-		return []uint8{protoOther, protoICMP, protoTCP, protoUDP}
+		return matchProtocols
 	case ProtocolTCP:
 		return []uint8{protoTCP}
 	case ProtocolUDP:
 		return []uint8{protoUDP}
+	case ProtocolSCTP:
+		return []uint8{protoSCTP}
 	case ProtocolICMP:
 		return []uint8{protoICMP}
+	case ProtocolICMPv6:
+		return []uint8{protoICMPv6}
 	default:
 		return nil
 	}
