@@ -157,6 +157,9 @@ struct node {
 	__u32 mtu; /* of the tunnel, bytes */
 };
 
+/* Every identity that the policy has no row, or an empty one, of. No address has it. */
+#define IDENTITY_REST 0
+
 struct verdict_key {
 	__u64 policy;
 	__u64 identity;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-/* Two look-ups and a binary search, however many rules there are. */
+/* At most three look-ups and a binary search, however many rules there are. */
 #pragma once
 
 #include "maps.h"
@@ -10,29 +10,46 @@
 /* Halvings of at most 65,536 ports. */
 #define SEARCH_STEPS 17
 
-/* No table, no identity or no interval means no: an empty map isolates everything. */
-static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __u32 port,
-				__u32 slot)
+/*
+ * What a policy says of an identity. A row that another identity was given the memory of, since it
+ * was found, counts as a refusal: a span of no intervals that is not asked further about.
+ */
+static __always_inline int find_span(struct span *span, __u64 policy, __u64 identity,
+				     __u32 protocol, __u32 slot)
 {
 	struct verdict_key key = {
 		.policy = policy,
 		.identity = identity,
 		.protocol = protocol,
 	};
-	struct verdict *verdict;
-	struct span span;
-	__u32 low = 0, high;
+	struct verdict *verdict = bpf_map_lookup_elem(&verdicts, &key);
 
-	if (!policy)
-		return 0;
-	verdict = bpf_map_lookup_elem(&verdicts, &key);
 	if (!verdict)
 		return 0;
-	span = verdict->spans[slot & 1];
+	*span = verdict->spans[slot & 1];
 	barrier();
 	if (*(volatile __u64 *)&verdict->key.policy != policy ||
-	    *(volatile __u64 *)&verdict->key.identity != identity)
+	    *(volatile __u64 *)&verdict->key.identity != identity) {
+		span->count = 0;
+		return 1;
+	}
+	return span->count != 0;
+}
+
+/*
+ * No table, no identity or no interval means no: an empty map isolates everything. Identities that
+ * a policy has no row of share the one of IDENTITY_REST.
+ */
+static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __u32 port,
+				__u32 slot)
+{
+	struct span span = {};
+	__u32 low = 0, high;
+
+	if (!policy || !identity)
 		return 0;
+	if (!find_span(&span, policy, identity, protocol, slot))
+		find_span(&span, policy, IDENTITY_REST, protocol, slot);
 	high = span.count;
 	for (int i = 0; i < SEARCH_STEPS && low < high; i++) {
 		__u32 middle = (low + high) / 2;

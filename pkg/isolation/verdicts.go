@@ -119,8 +119,12 @@ func (v *verdicts) retain(want func(policy.ID) bool) error {
 	return nil
 }
 
-// intervalSize is the size of struct interval.
-const intervalSize = 8
+const (
+	// intervalSize is the size of struct interval.
+	intervalSize = 8
+	// ruleDenies marks the rule of an interval that denies: RULE_DENIES.
+	ruleDenies = 1 << 31
+)
 
 // encode is intervals as they stand in the kernel.
 func encode(permits []policy.Interval) string {
@@ -128,7 +132,11 @@ func encode(permits []policy.Interval) string {
 	for _, p := range permits {
 		b = binary.NativeEndian.AppendUint16(b, p.First)
 		b = binary.NativeEndian.AppendUint16(b, p.Last)
-		b = binary.NativeEndian.AppendUint32(b, p.Rule)
+		rule := p.Rule
+		if p.Action == policy.Deny {
+			rule |= ruleDenies
+		}
+		b = binary.NativeEndian.AppendUint32(b, rule)
 	}
 	return string(b)
 }

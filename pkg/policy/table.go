@@ -7,6 +7,9 @@ import "net/netip"
 // identity get the same verdicts. 0 is no identity.
 type Identity uint64
 
+// Rest stands in a [Match] for every identity that a table has no row of.
+const Rest Identity = 0
+
 // ID names a verdict table. The same table of the same VPC always has the same
 // ID, another one another. 0 is no table: it drops everything.
 type ID uint64
