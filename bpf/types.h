@@ -157,8 +157,11 @@ struct node {
 	__u32 mtu; /* of the tunnel, bytes */
 };
 
-/* Every identity that the policy has no row, or an empty one, of. No address has it. */
-#define IDENTITY_REST 0
+/*
+ * Every identity of the same family that the policy has no row, or an empty one, of: the low bit of
+ * an identity tells IPv6 from IPv4. No address has it.
+ */
+#define REST(identity) ((identity) & 1)
 
 struct verdict_key {
 	__u64 policy;

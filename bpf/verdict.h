@@ -38,7 +38,7 @@ static __always_inline int find_span(struct span *span, __u64 policy, __u64 iden
 
 /*
  * No table, no identity or no interval means no: an empty map isolates everything. Identities that
- * a policy has no row of share the one of IDENTITY_REST.
+ * a policy has no row of share one for each family: see REST.
  */
 static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __u32 port,
 				__u32 slot)
@@ -46,10 +46,10 @@ static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __
 	struct span span = {};
 	__u32 low = 0, high;
 
-	if (!policy || !identity)
+	if (!policy || identity == REST(identity))
 		return 0;
 	if (!find_span(&span, policy, identity, protocol, slot))
-		find_span(&span, policy, IDENTITY_REST, protocol, slot);
+		find_span(&span, policy, REST(identity), protocol, slot);
 	high = span.count;
 	for (int i = 0; i < SEARCH_STEPS && low < high; i++) {
 		__u32 middle = (low + high) / 2;

@@ -12,7 +12,7 @@ const rests policy.ID = 0x4e57
 
 func restsTable(own []policy.Interval) *policy.Table {
 	t := &policy.Table{Verdicts: map[policy.Match][]policy.Interval{
-		{Identity: policy.Rest, Protocol: 6}: {{First: 80, Last: 90}},
+		{Identity: someone.Rest(), Protocol: 6}: {{First: 80, Last: 90}},
 	}}
 	if own != nil {
 		t.Verdicts[policy.Match{Identity: someone, Protocol: 6}] = own
@@ -46,6 +46,15 @@ func TestADenialDrops(t *testing.T) {
 	b.ruledBy(restsTable([]policy.Interval{{First: 80, Last: 80, Action: policy.Deny}, {First: 81, Last: 90}}))
 	b.redirect(t, b.dp.fromTunnel, fromFar(6, tcpSegment(1, 81, flagSYN, "")))
 	b.drop(t, b.dp.fromTunnel, fromFar(6, tcpSegment(2, 80, flagSYN, "")), 0, "no-ingress-rule")
+}
+
+func TestTheRestIsOfOneFamily(t *testing.T) {
+	b := newBench(t)
+	table := restsTable(nil)
+	b.ruledBy(&policy.Table{Verdicts: map[policy.Match][]policy.Interval{
+		{Identity: 1 - someone.Rest(), Protocol: 6}: table.Verdicts[policy.Match{Identity: someone.Rest(), Protocol: 6}],
+	}})
+	b.drop(t, b.dp.fromTunnel, fromFar(6, tcpSegment(1, 80, flagSYN, "")), 0, "no-ingress-rule")
 }
 
 func TestWhoHasNoIdentityIsNotOfTheRest(t *testing.T) {

@@ -2,13 +2,21 @@ package policy
 
 import "net/netip"
 
-// Identity is what the rules of a VPC call a remote address: the groups that
-// it carries and the CIDRs of rules that it falls in. Addresses with the same
-// identity get the same verdicts. 0 is no identity.
+// Identity is what the rules of a VPC call a remote address: the groups named
+// by rules that it carries, and the smallest CIDR of rules that it falls in.
+// Addresses with the same identity get the same verdicts. The low bit is 1 for
+// IPv6. 0 and 1 are no identities.
 type Identity uint64
 
-// Rest stands in a [Match] for every identity that a table has no row of.
-const Rest Identity = 0
+// Rest4 and Rest6 stand in a [Match] for every identity of a family that a table
+// has no row of.
+const (
+	Rest4 Identity = 0
+	Rest6 Identity = 1
+)
+
+// Rest is [Rest4] or [Rest6].
+func (i Identity) Rest() Identity { return i & 1 }
 
 // ID names a verdict table. The same table of the same VPC always has the same
 // ID, another one another. 0 is no table: it drops everything.
