@@ -7,14 +7,10 @@
  */
 #pragma once
 
+#include "events.h"
 #include "maps.h"
 #include "parse.h"
 #include "verdict.h"
-
-enum direction {
-	EGRESS, /* out of the endpoint */
-	INGRESS,
-};
 
 enum stage {
 	STAGE_NEW, /* unanswered */
@@ -73,18 +69,30 @@ static __always_inline void flow_key_of(struct flow_key *key, const struct packe
 		key->remote_port = out == (pkt->icmp_type == ICMP_ECHO_REQUEST) ? 0 : 1;
 }
 
+/* The protocol that rules know it by: 0 stands for all that they do not name. */
+static __always_inline __u32 rule_protocol(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_ICMP:
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_ICMPV6:
+	case IPPROTO_SCTP:
+		return protocol;
+	default:
+		return 0;
+	}
+}
+
 /* What the policies in force say of a flow that begins in this direction. */
 static __always_inline int evaluate(const struct packet *pkt, const struct endpoint *ep,
 				    __u32 origin, __u64 identity, __u16 port)
 {
 	__u32 slot = pkt->generation & 1;
-	__u8 protocol = pkt->protocol;
 	const struct rules *rules = &ep->rules[slot];
 	__u64 policy = origin == EGRESS ? rules->egress : rules->ingress;
 
-	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_ICMP)
-		protocol = 0;
-	if (permitted(policy, identity, protocol, port, slot))
+	if (!(decide(policy, identity, rule_protocol(pkt->protocol), port, slot) & RULE_DENIES))
 		return REASON_NONE;
 	return origin == EGRESS ? REASON_NO_EGRESS_RULE : REASON_NO_INGRESS_RULE;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-/* Accounting: one look-up in a per-CPU array. */
+/* Accounting. What passes is counted by CPU, what is dropped together. */
 #pragma once
 
+#include "events.h"
 #include "maps.h"
 
 #include <linux/pkt_cls.h>
@@ -9,12 +10,31 @@
 /* Owner of the drops that belong to no endpoint. */
 #define NOBODY 0
 
+/*
+ * What a program returns for a drop, until settle() counts it: TC_ACT_SHOT, above it the reason,
+ * above that the slot of the endpoint whose drop it is.
+ */
+#define VERDICT_BITS 8
+#define REASON_BITS  8
+
 static __always_inline int drop(__u32 slot, __u32 reason)
 {
-	struct counters *account = bpf_map_lookup_elem(&accounts, &slot);
+	return TC_ACT_SHOT | (reason & 0xff) << VERDICT_BITS | slot << (VERDICT_BITS + REASON_BITS);
+}
 
-	if (account && reason < REASON_MAX)
-		account->drops[reason]++;
+/* Counts what became of a packet, and returns what the kernel wants to hear. */
+static __always_inline int settle(struct __sk_buff *skb, int verdict, __u32 direction)
+{
+	__u32 reason = (__u32)verdict >> VERDICT_BITS & 0xff;
+	__u32 slot = (__u32)verdict >> (VERDICT_BITS + REASON_BITS);
+	struct dropped *lost;
+
+	if (!reason)
+		return verdict;
+	lost = bpf_map_lookup_elem(&drops, &slot);
+	if (lost && reason < REASON_MAX)
+		__sync_fetch_and_add(&lost->packets[reason], 1);
+	report_drop(skb, slot, reason, direction);
 	return TC_ACT_SHOT;
 }
 
@@ -30,7 +50,7 @@ static __always_inline __u64 packets(const struct __sk_buff *skb)
 
 static __always_inline void count_tx(const struct __sk_buff *skb, __u32 slot, __u32 bytes)
 {
-	struct counters *account = bpf_map_lookup_elem(&accounts, &slot);
+	struct account *account = bpf_map_lookup_elem(&accounts, &slot);
 
 	if (!account)
 		return;
@@ -40,7 +60,7 @@ static __always_inline void count_tx(const struct __sk_buff *skb, __u32 slot, __
 
 static __always_inline void count_rx(const struct __sk_buff *skb, __u32 slot, __u32 bytes)
 {
-	struct counters *account = bpf_map_lookup_elem(&accounts, &slot);
+	struct account *account = bpf_map_lookup_elem(&accounts, &slot);
 
 	if (!account)
 		return;

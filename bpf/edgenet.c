@@ -84,8 +84,7 @@ static __always_inline int deliver_local(struct __sk_buff *skb, const struct pac
 	return deliver(skb, pkt, to, 0);
 }
 
-SEC("tc")
-int from_endpoint(struct __sk_buff *skb)
+static __always_inline int handle_frame(struct __sk_buff *skb)
 {
 	struct endpoint *ep = endpoint_of(skb->ifindex);
 	struct frame frame = {};
@@ -119,6 +118,12 @@ int from_endpoint(struct __sk_buff *skb)
 	if (to.ifindex)
 		return deliver_local(skb, &pkt, ep, to.ifindex);
 	return forward(skb, &frame.ip, &pkt, ep, to.node);
+}
+
+SEC("tc")
+int from_endpoint(struct __sk_buff *skb)
+{
+	return settle(skb, handle_frame(skb), EGRESS);
 }
 
 /* Fills pkt from a tenant's packet under an overlay header, or says what is wrong with it. */
@@ -168,8 +173,7 @@ static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_h
 	return deliver(skb, &pkt, ep, stale);
 }
 
-SEC("tc")
-int from_tunnel(struct __sk_buff *skb)
+static __always_inline int handle_overlay(struct __sk_buff *skb)
 {
 	struct overlay_header h;
 
@@ -190,4 +194,10 @@ int from_tunnel(struct __sk_buff *skb)
 	default:
 		return drop(NOBODY, REASON_FOREIGN_DESTINATION);
 	}
+}
+
+SEC("tc")
+int from_tunnel(struct __sk_buff *skb)
+{
+	return settle(skb, handle_overlay(skb), INGRESS);
 }

@@ -76,13 +76,50 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* Slot 0 has the drops that belong to no endpoint. */
+/* By slot of the endpoint; so are drops and budgets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1025);
 	__type(key, __u32);
-	__type(value, struct counters);
+	__type(value, struct account);
 } accounts SEC(".maps");
+
+/* Slot 0 has the drops that belong to no endpoint. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1025);
+	__type(key, __u32);
+	__type(value, struct dropped);
+} drops SEC(".maps");
+
+/* Slot 0 has the sum. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1025);
+	__type(key, __u32);
+	__type(value, struct budget);
+} budgets SEC(".maps");
+
+/* By number of the rule. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct hit);
+} hits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 262144);
+} events SEC(".maps");
+
+/* By enum event_kind. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, EVENT_MAX);
+	__type(key, __u32);
+	__type(value, struct event_limit);
+} event_limits SEC(".maps");
 
 /* MACs in the low 48 bits; 0 until the endpoint has spoken. */
 struct {

@@ -51,18 +51,62 @@ enum reason {
 	REASON_NOT_OWNER, /* the node that sent it does not own its source address */
 	REASON_FOREIGN_DESTINATION, /* came through a tunnel, but is not for this node */
 	REASON_HOST_SERVICE, /* peers may ping this host and nothing else */
+	REASON_FLOW_BUDGET, /* the endpoint has as many flows as it may */
+	REASON_BAD_SEQUENCE, /* TCP far outside of what its connection is at */
 	REASON_MAX,
 };
 
 /* Room for reasons to come, so that more of them are not another format. */
 #define REASONS 60
 
+/*
+ * What a flow is doing. The names that people see are these, in lower case with dashes, without the
+ * prefix. Each has a time after which a flow that is silent is forgotten.
+ */
+enum flow_state {
+	FLOW_NONE,
+	FLOW_TCP_SYN_SENT,
+	FLOW_TCP_SYN_RECV, /* answered, not confirmed */
+	FLOW_TCP_ESTABLISHED,
+	FLOW_TCP_FIN_WAIT, /* one side has ended */
+	FLOW_TCP_CLOSE_WAIT, /* and the other has confirmed it, but goes on */
+	FLOW_TCP_LAST_ACK, /* and has ended, too */
+	FLOW_TCP_CLOSING, /* both have ended, the first is not confirmed */
+	FLOW_TCP_TIME_WAIT, /* both ends are confirmed */
+	FLOW_TCP_CLOSED, /* one side has reset it */
+	FLOW_UDP_UNREPLIED,
+	FLOW_UDP_REPLIED,
+	FLOW_UDP_STREAM, /* replied for more than a moment */
+	FLOW_SCTP_UNREPLIED,
+	FLOW_SCTP_REPLIED,
+	FLOW_ICMP, /* echo of both families */
+	FLOW_OTHER_UNREPLIED,
+	FLOW_OTHER_REPLIED,
+	FLOW_STATES,
+};
+
+/* What somebody may watch. */
+enum event_kind {
+	EVENT_NONE,
+	EVENT_DROP,
+	EVENT_FLOW, /* a new one */
+	EVENT_SHADOW, /* the candidate rules judge a flow otherwise */
+	EVENT_ANNOUNCEMENT, /* an endpoint says that it has an address */
+	EVENT_MAX,
+};
+
 /* The one entry of edgenet_state. */
 struct state {
 	__u32 format; /* always first, in every format */
-	__u32 reserved;
+	__u32 watched; /* a bit for each enum event_kind that has a watcher */
 	__u64 generation; /* its low bit says which slot of a pair is in force */
 	__u64 next_id; /* the id of the next endpoint; ids are never used twice */
+	__u64 heartbeat; /* ns, monotonic: when somebody last swept the flows */
+	__u32 flow_room; /* flows of all endpoints up to which anyone may have more than its share */
+	__u32 flow_share; /* flows that each endpoint may have in any case */
+	__u32 trace_mark; /* of packets that are made to see what would become of them; 0 is none */
+	__u32 reserved;
+	__u64 timeouts[32]; /* ns, by enum flow_state */
 };
 
 /* An IPv6 address, or an IPv4 address as IPv6 maps it: ::ffff:a.b.c.d. */
@@ -212,11 +256,60 @@ struct flow {
 	__u8 reserved[5];
 };
 
-/* What an endpoint sent (tx), was given (rx) and lost. */
-struct counters {
+/* What an endpoint sent (tx) and was given (rx), as one CPU saw it. */
+struct account {
 	__u64 rx_packets;
 	__u64 rx_bytes;
 	__u64 tx_packets;
 	__u64 tx_bytes;
-	__u64 drops[REASONS];
+	__u64 flows; /* new ones */
+	__u64 shadow_allows; /* what candidate rules would let pass and those in force do not */
+	__u64 shadow_drops; /* what candidate rules would drop and those in force do not */
+};
+
+/* What an endpoint lost, by enum reason. Shared by all CPUs: memory is for what passes. */
+struct dropped {
+	__u64 packets[REASONS];
+};
+
+/* How often a rule decided about a new flow. */
+struct hit {
+	__u64 live;
+	__u64 shadow_allows; /* it is of the candidate and allows, or in force and denies */
+	__u64 shadow_drops; /* it is of the candidate and denies, or in force and allows */
+};
+
+/* How many flows an endpoint has; in slot 0, all of them. */
+struct budget {
+	__u32 flows;
+	__u32 next; /* place in its ring of unanswered flows that is written next */
+};
+
+/* What one CPU has sent of one kind of event. */
+struct event_limit {
+	__u64 window; /* a number of time */
+	__u64 sent; /* in it */
+	__u64 left_out; /* ever */
+};
+
+/* The beginning of a packet that was dropped: Ethernet, the longest header, four ports. */
+#define CAPTURED 120
+
+struct event {
+	__u64 time; /* ns, monotonic */
+	__u32 slot; /* of the endpoint, or 0 */
+	__u32 vni;
+	__u32 rule; /* the one in force that decided, and RULE_DENIES */
+	__u32 shadow_rule; /* the candidate's */
+	__u32 length; /* bytes, link header included */
+	__u8 kind; /* enum event_kind */
+	__u8 reason; /* enum reason */
+	__u8 direction; /* enum direction */
+	__u8 protocol;
+	union ip source;
+	union ip destination;
+	__u16 source_port; /* host order */
+	__u16 destination_port;
+	__u32 captured; /* bytes of packet, of drops */
+	__u8 packet[CAPTURED];
 };

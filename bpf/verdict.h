@@ -37,17 +37,17 @@ static __always_inline int find_span(struct span *span, __u64 policy, __u64 iden
 }
 
 /*
- * No table, no identity or no interval means no: an empty map isolates everything. Identities that
- * a policy has no row of share one for each family: see REST.
+ * The number of the rule that decides, and RULE_DENIES if it says no. No table, no identity or no
+ * interval is a no of the default's, rule 0: an empty map isolates everything. Identities that a
+ * policy has no row of share one for each family: see REST.
  */
-static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __u32 port,
-				__u32 slot)
+static __noinline __u32 decide(__u64 policy, __u64 identity, __u32 protocol, __u32 port, __u32 slot)
 {
 	struct span span = {};
 	__u32 low = 0, high;
 
 	if (!policy || identity == REST(identity))
-		return 0;
+		return RULE_DENIES;
 	if (!find_span(&span, policy, identity, protocol, slot))
 		find_span(&span, policy, REST(identity), protocol, slot);
 	high = span.count;
@@ -57,13 +57,13 @@ static __noinline int permitted(__u64 policy, __u64 identity, __u32 protocol, __
 		struct interval *interval = bpf_map_lookup_elem(&intervals, &index);
 
 		if (!interval)
-			return 0;
+			return RULE_DENIES;
 		if (port < interval->first)
 			high = middle;
 		else if (port > interval->last)
 			low = middle + 1;
 		else
-			return !(interval->rule & RULE_DENIES);
+			return interval->rule;
 	}
-	return 0;
+	return RULE_DENIES;
 }

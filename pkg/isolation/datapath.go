@@ -39,6 +39,9 @@ type Config struct {
 	tunnelHeader uint32
 }
 
+// maxEndpoints is what fits beside a reason in what a program says of a drop.
+const maxEndpoints = 1<<16 - 1
+
 // Datapath is what runs in the kernel. It is safe for concurrent use.
 type Datapath struct {
 	cfg  Config
@@ -131,6 +134,9 @@ func (c *Config) complete() error {
 	c.NodePrefix = c.NodePrefix.Masked()
 	if !c.MeshPrefix.IsValid() || c.MeshPrefix.Bits() != 24 || !c.MeshPrefix.Overlaps(c.NodePrefix) {
 		return fmt.Errorf("mesh prefix %v is not a /24 that contains %v", c.MeshPrefix, c.NodePrefix)
+	}
+	if c.MaxEndpoints > maxEndpoints {
+		return fmt.Errorf("there can be no more than %d endpoints", maxEndpoints)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

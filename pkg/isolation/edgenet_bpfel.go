@@ -13,6 +13,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type edgenetAccount struct {
+	_            structs.HostLayout
+	RxPackets    uint64
+	RxBytes      uint64
+	TxPackets    uint64
+	TxBytes      uint64
+	Flows        uint64
+	ShadowAllows uint64
+	ShadowDrops  uint64
+}
+
 type edgenetAddress struct {
 	_    structs.HostLayout
 	Lock struct {
@@ -31,13 +42,10 @@ type edgenetAddressKey struct {
 	Address  edgenetIp
 }
 
-type edgenetCounters struct {
-	_         structs.HostLayout
-	RxPackets uint64
-	RxBytes   uint64
-	TxPackets uint64
-	TxBytes   uint64
-	Drops     [60]uint64
+type edgenetBudget struct {
+	_     structs.HostLayout
+	Flows uint32
+	Next  uint32
 }
 
 type edgenetDelivery uint32
@@ -46,6 +54,11 @@ const (
 	edgenetDeliveryDELIVER_PEER   edgenetDelivery = 1
 	edgenetDeliveryDELIVER_DEVICE edgenetDelivery = 2
 )
+
+type edgenetDropped struct {
+	_       structs.HostLayout
+	Packets [60]uint64
+}
 
 type edgenetEndpoint struct {
 	_    structs.HostLayout
@@ -75,6 +88,33 @@ const (
 	edgenetEndpointFlagENDPOINT_SUPERSEDED edgenetEndpointFlag = 1
 )
 
+type edgenetEvent struct {
+	_               structs.HostLayout
+	Time            uint64
+	Slot            uint32
+	Vni             uint32
+	Rule            uint32
+	ShadowRule      uint32
+	Length          uint32
+	Kind            uint8
+	Reason          uint8
+	Direction       uint8
+	Protocol        uint8
+	Source          edgenetIp
+	Destination     edgenetIp
+	SourcePort      uint16
+	DestinationPort uint16
+	Captured        uint32
+	Packet          [120]uint8
+}
+
+type edgenetEventLimit struct {
+	_       structs.HostLayout
+	Window  uint64
+	Sent    uint64
+	LeftOut uint64
+}
+
 type edgenetFlow struct {
 	_          structs.HostLayout
 	Generation uint64
@@ -94,6 +134,13 @@ type edgenetFlowKey struct {
 	RemotePort uint16
 	Protocol   uint8
 	Reserved   [7]uint8
+}
+
+type edgenetHit struct {
+	_            structs.HostLayout
+	Live         uint64
+	ShadowAllows uint64
+	ShadowDrops  uint64
 }
 
 type edgenetInterval struct {
@@ -155,7 +202,9 @@ const (
 	edgenetReasonREASON_NOT_OWNER            edgenetReason = 19
 	edgenetReasonREASON_FOREIGN_DESTINATION  edgenetReason = 20
 	edgenetReasonREASON_HOST_SERVICE         edgenetReason = 21
-	edgenetReasonREASON_MAX                  edgenetReason = 22
+	edgenetReasonREASON_FLOW_BUDGET          edgenetReason = 22
+	edgenetReasonREASON_BAD_SEQUENCE         edgenetReason = 23
+	edgenetReasonREASON_MAX                  edgenetReason = 24
 )
 
 type edgenetRoute struct {
@@ -189,9 +238,15 @@ type edgenetSpan struct {
 type edgenetState struct {
 	_          structs.HostLayout
 	Format     uint32
-	Reserved   uint32
+	Watched    uint32
 	Generation uint64
 	NextId     uint64
+	Heartbeat  uint64
+	FlowRoom   uint32
+	FlowShare  uint32
+	TraceMark  uint32
+	Reserved   uint32
+	Timeouts   [32]uint64
 }
 
 type edgenetTokenKey struct {
@@ -226,9 +281,14 @@ type edgenetVerdictKey struct {
 const (
 	edgenetMapAccounts      = "accounts"
 	edgenetMapAddresses     = "addresses"
+	edgenetMapBudgets       = "budgets"
+	edgenetMapDrops         = "drops"
 	edgenetMapEdgenetState  = "edgenet_state"
 	edgenetMapEndpoints     = "endpoints"
+	edgenetMapEventLimits   = "event_limits"
+	edgenetMapEvents        = "events"
 	edgenetMapFlows         = "flows"
+	edgenetMapHits          = "hits"
 	edgenetMapIntervals     = "intervals"
 	edgenetMapLearned       = "learned"
 	edgenetMapNodes         = "nodes"
@@ -293,9 +353,14 @@ type edgenetProgramSpecs struct {
 type edgenetMapSpecs struct {
 	Accounts     *ebpf.MapSpec `ebpf:"accounts"`
 	Addresses    *ebpf.MapSpec `ebpf:"addresses"`
+	Budgets      *ebpf.MapSpec `ebpf:"budgets"`
+	Drops        *ebpf.MapSpec `ebpf:"drops"`
 	EdgenetState *ebpf.MapSpec `ebpf:"edgenet_state"`
 	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
+	EventLimits  *ebpf.MapSpec `ebpf:"event_limits"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	Hits         *ebpf.MapSpec `ebpf:"hits"`
 	Intervals    *ebpf.MapSpec `ebpf:"intervals"`
 	Learned      *ebpf.MapSpec `ebpf:"learned"`
 	Nodes        *ebpf.MapSpec `ebpf:"nodes"`
@@ -334,9 +399,14 @@ func (o *edgenetObjects) Close() error {
 type edgenetMaps struct {
 	Accounts     *ebpf.Map `ebpf:"accounts"`
 	Addresses    *ebpf.Map `ebpf:"addresses"`
+	Budgets      *ebpf.Map `ebpf:"budgets"`
+	Drops        *ebpf.Map `ebpf:"drops"`
 	EdgenetState *ebpf.Map `ebpf:"edgenet_state"`
 	Endpoints    *ebpf.Map `ebpf:"endpoints"`
+	EventLimits  *ebpf.Map `ebpf:"event_limits"`
+	Events       *ebpf.Map `ebpf:"events"`
 	Flows        *ebpf.Map `ebpf:"flows"`
+	Hits         *ebpf.Map `ebpf:"hits"`
 	Intervals    *ebpf.Map `ebpf:"intervals"`
 	Learned      *ebpf.Map `ebpf:"learned"`
 	Nodes        *ebpf.Map `ebpf:"nodes"`
@@ -349,9 +419,14 @@ func (m *edgenetMaps) Close() error {
 	return _EdgenetClose(
 		m.Accounts,
 		m.Addresses,
+		m.Budgets,
+		m.Drops,
 		m.EdgenetState,
 		m.Endpoints,
+		m.EventLimits,
+		m.Events,
 		m.Flows,
+		m.Hits,
 		m.Intervals,
 		m.Learned,
 		m.Nodes,

@@ -120,7 +120,7 @@ const (
 func allowAllTable(identities ...policy.Identity) *policy.Table {
 	t := &policy.Table{Verdicts: map[policy.Match][]policy.Interval{}}
 	for _, id := range append(identities, someone) {
-		for _, protocol := range []uint8{0, 1, 6, 17} {
+		for _, protocol := range []uint8{0, 1, 6, 17, 58, 132} {
 			t.Verdicts[policy.Match{Identity: id, Protocol: protocol}] = []policy.Interval{{First: 0, Last: 65535}}
 		}
 	}

@@ -56,6 +56,8 @@ func (d *Datapath) spec(adopted map[string]*ebpf.Map) (*ebpf.CollectionSpec, err
 	for name, size := range map[string]int{
 		edgenetMapEndpoints: d.cfg.MaxEndpoints,
 		edgenetMapAccounts:  d.cfg.MaxEndpoints + 1,
+		edgenetMapDrops:     d.cfg.MaxEndpoints + 1,
+		edgenetMapBudgets:   d.cfg.MaxEndpoints + 1,
 		edgenetMapLearned:   d.cfg.MaxEndpoints + 1,
 		edgenetMapAddresses: d.cfg.MaxAddresses,
 		edgenetMapFlows:     d.cfg.MaxFlows,

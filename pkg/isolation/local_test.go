@@ -73,9 +73,11 @@ func TestReasonsHaveNames(t *testing.T) {
 		edgenetReasonREASON_NOT_OWNER:            "not-owner",
 		edgenetReasonREASON_FOREIGN_DESTINATION:  "foreign-destination",
 		edgenetReasonREASON_HOST_SERVICE:         "host-service",
+		edgenetReasonREASON_FLOW_BUDGET:          "flow-budget",
+		edgenetReasonREASON_BAD_SEQUENCE:         "bad-sequence",
 	} {
-		if names[reason] != want {
-			t.Errorf("reason %d is %q, want %q", reason, names[reason], want)
+		if names[uint32(reason)] != want {
+			t.Errorf("reason %d is %q, want %q", reason, names[uint32(reason)], want)
 		}
 	}
 	if want := int(edgenetReasonREASON_MAX) + 1; len(names) != want {

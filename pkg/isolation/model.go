@@ -111,6 +111,12 @@ type State struct {
 type Counters struct {
 	RxPackets, RxBytes uint64
 	TxPackets, TxBytes uint64
+	// Flows are the new ones, both ways.
+	Flows uint64
+	// ShadowAllows and ShadowDrops are flows that the candidate rules judge
+	// otherwise than those in force: they would let them pass, or drop them. A
+	// flow that is dropped counts with each packet that tries to begin it.
+	ShadowAllows, ShadowDrops uint64
 	// Drops has the dropped packets by reason; reasons with none are left out.
 	Drops map[string]uint64
 }

@@ -93,11 +93,7 @@ func (d *Datapath) macOf(e *edgenetEndpoint) (net.HardwareAddr, error) {
 
 func (d *Datapath) counters(slot uint32) (Counters, error) {
 	sum := Counters{Drops: make(map[string]uint64)}
-	perCPU, err := d.tables.counters(slot)
-	if err != nil {
-		return sum, err
-	}
-	names, err := reasonNames()
+	perCPU, err := d.tables.accounts(slot)
 	if err != nil {
 		return sum, err
 	}
@@ -106,30 +102,44 @@ func (d *Datapath) counters(slot uint32) (Counters, error) {
 		sum.RxBytes += c.RxBytes
 		sum.TxPackets += c.TxPackets
 		sum.TxBytes += c.TxBytes
-		for reason, n := range c.Drops {
-			if n > 0 {
-				sum.Drops[names[edgenetReason(reason)]] += n
-			}
+		sum.Flows += c.Flows
+		sum.ShadowAllows += c.ShadowAllows
+		sum.ShadowDrops += c.ShadowDrops
+	}
+	var lost edgenetDropped
+	if err := d.maps.Drops.Lookup(slot, &lost); err != nil {
+		return sum, fmt.Errorf("read drops: %w", err)
+	}
+	names, err := reasonNames()
+	if err != nil {
+		return sum, err
+	}
+	for reason, n := range lost.Packets {
+		if n > 0 {
+			sum.Drops[names[uint32(reason)]] += n
 		}
 	}
 	return sum, nil
 }
 
-// reasonNames are the names of enum reason in bpf/types.h as people see them,
-// taken from the type information of the object itself.
-var reasonNames = sync.OnceValues(func() (map[edgenetReason]string, error) {
+// reasonNames are the reasons for drops as people see them.
+var reasonNames = sync.OnceValues(func() (map[uint32]string, error) { return enumNames("reason", "REASON_") })
+
+// enumNames are the names of an enum in bpf/types.h as people see them, taken
+// from the type information of the object itself.
+func enumNames(enum, prefix string) (map[uint32]string, error) {
 	spec, err := loadEdgenet()
 	if err != nil {
 		return nil, fmt.Errorf("read datapath: %w", err)
 	}
-	var reason *btf.Enum
-	if err := spec.Types.TypeByName("reason", &reason); err != nil {
-		return nil, fmt.Errorf("read reasons: %w", err)
+	var found *btf.Enum
+	if err := spec.Types.TypeByName(enum, &found); err != nil {
+		return nil, fmt.Errorf("read enum %s: %w", enum, err)
 	}
-	names := make(map[edgenetReason]string, len(reason.Values))
-	for _, v := range reason.Values {
-		name := strings.ToLower(strings.TrimPrefix(v.Name, "REASON_"))
-		names[edgenetReason(v.Value)] = strings.ReplaceAll(name, "_", "-")
+	names := make(map[uint32]string, len(found.Values))
+	for _, v := range found.Values {
+		name := strings.ToLower(strings.TrimPrefix(v.Name, prefix))
+		names[uint32(v.Value)] = strings.ReplaceAll(name, "_", "-")
 	}
 	return names, nil
-})
+}

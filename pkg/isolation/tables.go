@@ -98,7 +98,7 @@ func (t *tables) clearSlot(slot uint32) error {
 	if err := t.maps.Learned.Put(slot, uint64(0)); err != nil {
 		return fmt.Errorf("clear learned address: %w", err)
 	}
-	perCPU, err := t.counters(slot)
+	perCPU, err := t.accounts(slot)
 	if err != nil {
 		return err
 	}
@@ -106,12 +106,15 @@ func (t *tables) clearSlot(slot uint32) error {
 	if err := t.maps.Accounts.Put(slot, perCPU); err != nil {
 		return fmt.Errorf("clear counters: %w", err)
 	}
+	if err := t.maps.Drops.Put(slot, &edgenetDropped{}); err != nil {
+		return fmt.Errorf("clear drops: %w", err)
+	}
 	return nil
 }
 
-// counters returns an account as each CPU has it.
-func (t *tables) counters(slot uint32) ([]edgenetCounters, error) {
-	var perCPU []edgenetCounters
+// accounts returns an account as each CPU has it.
+func (t *tables) accounts(slot uint32) ([]edgenetAccount, error) {
+	var perCPU []edgenetAccount
 	if err := t.maps.Accounts.Lookup(slot, &perCPU); err != nil {
 		return nil, fmt.Errorf("read counters: %w", err)
 	}

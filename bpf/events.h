@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/*
+ * What happens, for those who watch. Nobody is woken up: readers look by themselves. Each CPU sends
+ * so many of a kind in a moment and leaves out the rest, so that a flood costs what counting it
+ * costs.
+ */
+#pragma once
+
+#include "maps.h"
+#include "parse.h"
+
+enum direction {
+	EGRESS, /* out of the endpoint */
+	INGRESS,
+};
+
+/* About 17 ms: longer than the coarse clock's steps. */
+#define EVENT_WINDOW_SHIFT 24
+#define EVENTS_PER_WINDOW  32
+
+static __always_inline struct state *the_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&edgenet_state, &zero);
+}
+
+/* Does anyone watch events of this kind? */
+static __always_inline int watched(__u32 kind)
+{
+	struct state *state = the_state();
+
+	return state && *(volatile __u32 *)&state->watched & 1U << kind;
+}
+
+/* What a reservation holds is old. */
+static __noinline int begin_event(struct event *event, __u32 kind, __u64 now)
+{
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time = now;
+	event->kind = kind;
+	return 0;
+}
+
+/* Room for an event of a kind, if this CPU has not sent too many of late. */
+static __always_inline struct event *new_event(__u32 kind)
+{
+	struct event_limit *limit = bpf_map_lookup_elem(&event_limits, &kind);
+	__u64 now = bpf_ktime_get_coarse_ns();
+	__u64 window = now >> EVENT_WINDOW_SHIFT;
+	struct event *event;
+
+	if (!limit)
+		return NULL;
+	if (limit->window != window) {
+		limit->window = window;
+		limit->sent = 0;
+	}
+	if (limit->sent >= EVENTS_PER_WINDOW) {
+		limit->left_out++;
+		return NULL;
+	}
+	limit->sent++;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		limit->left_out++;
+		return NULL;
+	}
+	begin_event(event, kind, now);
+	return event;
+}
+
+/* Tells of a packet that was dropped, as it is now. */
+static __noinline int report_drop(struct __sk_buff *skb, __u32 slot, __u32 reason, __u32 direction)
+{
+	struct event *event;
+	__u32 length = skb->len;
+
+	if (!watched(EVENT_DROP))
+		return 0;
+	event = new_event(EVENT_DROP);
+	if (!event)
+		return 0;
+	event->slot = slot;
+	event->reason = reason;
+	event->direction = direction;
+	event->length = length;
+	if (length > CAPTURED)
+		length = CAPTURED;
+	if (length && !bpf_skb_load_bytes(skb, 0, event->packet, length))
+		event->captured = length;
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* Tells of a flow: a new one, or one that candidate rules judge otherwise. */
+static __attribute__((unused)) __noinline int report_flow(const struct packet *pkt,
+							  const struct endpoint *ep, __u32 kind,
+							  __u32 direction, __u32 rule,
+							  __u32 shadow_rule)
+{
+	struct event *event;
+
+	if (!watched(kind))
+		return 0;
+	event = new_event(kind);
+	if (!event)
+		return 0;
+	event->slot = ep->slot;
+	event->vni = ep->vni;
+	event->rule = rule;
+	event->shadow_rule = shadow_rule;
+	event->length = pkt->length;
+	event->direction = direction;
+	event->protocol = pkt->protocol;
+	event->source = pkt->source;
+	event->destination = pkt->destination;
+	event->source_port = pkt->source_port;
+	event->destination_port = pkt->destination_port;
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* An endpoint has said, by gratuitous ARP or unsolicited NA, that it has an address now. */
+static __attribute__((unused)) __noinline int announce(const struct endpoint *ep,
+						       const union ip *ip)
+{
+	struct event *event = new_event(EVENT_ANNOUNCEMENT);
+
+	if (!event)
+		return 0;
+	event->slot = ep->slot;
+	event->vni = ep->vni;
+	event->source = *ip;
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	return 0;
+}
