@@ -32,11 +32,10 @@ func (d *derived) derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]
 // VPCs are not touched.
 func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach) (isolation.State, map[uint32]error) {
 	state := isolation.State{
-		Tunnels:   tunnels,
-		Prefix:    s.self.Prefix,
-		Endpoints: map[isolation.Key]isolation.Endpoint{},
-		Nodes:     map[netip.Prefix]isolation.Node{},
-		Policies:  map[policy.ID]*policy.Table{},
+		Tunnels: tunnels,
+		Prefix:  s.self.Prefix,
+		Nodes:   map[netip.Prefix]isolation.Node{},
+		VPCs:    make(map[uint32]*isolation.VPC, len(d)),
 	}
 	for id, r := range reaches {
 		if n, ok := s.nodes[id]; ok && !n.Local {
@@ -44,22 +43,11 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 		}
 	}
 	problems := map[uint32]error{}
-	addresses := 0
-	for _, p := range d {
-		addresses += len(p.addresses)
-	}
-	state.Addresses = make(map[isolation.Address]isolation.Location, addresses)
 	for vni, p := range d {
 		if p.err != nil {
 			problems[vni] = fmt.Errorf("vpc %s: %w", p.from.vpc.name, p.err)
 		}
-		maps.Copy(state.Policies, p.policies)
-		for _, e := range p.endpoints {
-			state.Endpoints[e.Key] = e
-		}
-		for _, a := range p.addresses {
-			state.Addresses[a.address] = a.location
-		}
+		state.VPCs[vni] = p.made
 	}
 	return state, problems
 }
@@ -67,18 +55,21 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 // deriveVPC derives the part of a VPC that this host has endpoints of.
 func deriveVPC(s *snapshot, from inputs) *part {
 	v, p := from.vpc, &part{from: from}
+	p.made = &isolation.VPC{Endpoints: make(map[string]isolation.Endpoint, len(from.local))}
+	for _, e := range from.local {
+		p.made.Endpoints[e.name] = e.desired(v, from.mtu)
+	}
 	compiled, err := policy.Compile(v.policy(from.local))
 	if err != nil {
-		for _, e := range from.local {
-			d := e.desired(v, from.mtu)
-			d.Superseded = true
-			p.endpoints = append(p.endpoints, d)
+		for name, e := range p.made.Endpoints {
+			e.Superseded = true
+			p.made.Endpoints[name] = e
 		}
 		p.err = fmt.Errorf("compile groups: %w", err)
 		return p
 	}
-	p.policies = compiled.Tables
-	p.addresses = make([]located, 0, len(v.hosts))
+	p.made.Policies = compiled.Tables
+	p.made.Addresses = make(map[netip.Addr]isolation.Location, len(v.hosts))
 	for addr, e := range v.hosts {
 		where := isolation.Location{Identity: compiled.Identities[addr]}
 		if e.node == s.self.ID {
@@ -86,13 +77,13 @@ func deriveVPC(s *snapshot, from inputs) *part {
 		} else {
 			where.Node = s.nodes[e.node].Prefix
 		}
-		p.addresses = append(p.addresses, located{isolation.Address{VNI: v.vni(), Addr: addr}, where})
+		p.made.Addresses[addr] = where
 	}
 	for _, e := range from.local {
-		d := e.desired(v, from.mtu)
+		d := p.made.Endpoints[e.name]
 		d.Ingress = compiled.Policy(e.record.GetGroups(), policy.Ingress)
 		d.Egress = compiled.Policy(e.record.GetGroups(), policy.Egress)
-		p.endpoints = append(p.endpoints, d)
+		p.made.Endpoints[e.name] = d
 	}
 	return p
 }

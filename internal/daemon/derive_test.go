@@ -45,14 +45,14 @@ func (s *snapshot) attach(node mesh.NodeID, vni uint32, name, ip string, claim u
 	return e
 }
 
-func mustDerive(t *testing.T, s *snapshot) isolation.State {
+func mustDerive(t *testing.T, s *snapshot) flat {
 	t.Helper()
 	s.settle()
 	state, problems := new(derived).derive(s, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
-	return state
+	return flatten(state)
 }
 
 func TestEqualAddressesOfTwoVPCsStayApart(t *testing.T) {
@@ -65,10 +65,10 @@ func TestEqualAddressesOfTwoVPCsStayApart(t *testing.T) {
 		t.Fatalf("got %d endpoints and %d addresses, want 2 and 3", len(state.Endpoints), len(state.Addresses))
 	}
 	db := netip.MustParseAddr("10.0.0.6")
-	if got := state.Addresses[isolation.Address{VNI: 1, Addr: db}].Node; got != s.nodes[there].Prefix {
+	if got := state.Addresses[vpcAddress{VNI: 1, Addr: db}].Node; got != s.nodes[there].Prefix {
 		t.Errorf("db is at %v, want the other node's prefix", got)
 	}
-	if _, leaked := state.Addresses[isolation.Address{VNI: 2, Addr: db}]; leaked {
+	if _, leaked := state.Addresses[vpcAddress{VNI: 2, Addr: db}]; leaked {
 		t.Error("green knows an address of blue")
 	}
 }
@@ -89,7 +89,7 @@ func TestTheLatestClaimWins(t *testing.T) {
 	if !state.Endpoints[isolation.Key{VNI: 1, Name: "web"}].Superseded {
 		t.Error("the endpoint that lost its address is not cut off")
 	}
-	at := state.Addresses[isolation.Address{VNI: 1, Addr: netip.MustParseAddr("10.0.0.5")}]
+	at := state.Addresses[vpcAddress{VNI: 1, Addr: netip.MustParseAddr("10.0.0.5")}]
 	if at.Node != s.nodes[there].Prefix {
 		t.Errorf("the address is at %+v, want the later claim's node", at)
 	}

@@ -8,7 +8,6 @@ import (
 
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/mesh"
-	"edgenet.dev/edgenet/pkg/policy"
 )
 
 // derived has what was derived of each VPC last, by VNI. A change of one VPC
@@ -17,17 +16,11 @@ type derived map[uint32]*part
 
 // part is the share of one VPC in the datapath of this host.
 type part struct {
-	from      inputs
-	endpoints []isolation.Endpoint
-	addresses []located
-	policies  map[policy.ID]*policy.Table
+	from inputs
+	// made is handed over at the same place for as long as it is the same.
+	made *isolation.VPC
 	// err says why the rules could not be worked out.
 	err error
-}
-
-type located struct {
-	address  isolation.Address
-	location isolation.Location
 }
 
 // inputs are all that a part follows from.

@@ -170,7 +170,7 @@ func TestAnEndpointOfADeletedVPCCanBeDetached(t *testing.T) {
 	n, _ := authority(t)
 	var deleted error
 	n.Kernel.During(func(s isolation.State) {
-		if len(s.Endpoints) > 0 && deleted == nil {
+		if len(s.VPCs) > 0 && deleted == nil {
 			deleted = errors.Join(errors.New("once"), n.DeleteVPC(context.Background(), "blue"))
 		}
 	})

@@ -116,7 +116,8 @@ func TestAVPCThatCannotBeCompiledIsCutOffAlone(t *testing.T) {
 	if len(problems) != 1 || problems[1] == nil {
 		t.Errorf("problems are %v, want one of blue", problems)
 	}
-	blue, green := state.Endpoints[isolation.Key{VNI: 1, Name: "web"}], state.Endpoints[isolation.Key{VNI: 2, Name: "web"}]
+	flat := flatten(state)
+	blue, green := flat.Endpoints[isolation.Key{VNI: 1, Name: "web"}], flat.Endpoints[isolation.Key{VNI: 2, Name: "web"}]
 	if !blue.Superseded || blue.Netns == "" || green.Superseded {
 		t.Errorf("blue is %+v, green is %+v", blue, green)
 	}

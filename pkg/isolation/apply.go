@@ -74,7 +74,7 @@ func (d *Datapath) Apply(ctx context.Context, want State) error {
 		return &ApplyError{Other: err}
 	}
 	d.last = seen{links: links}
-	return d.apply(ctx, &want)
+	return d.apply(ctx, want.flat())
 }
 
 // Change is [Datapath.Apply] for when only want has changed since the last call:
@@ -90,12 +90,12 @@ func (d *Datapath) Change(ctx context.Context, want State) error {
 		}
 		d.last = seen{links: links}
 	}
-	return d.apply(ctx, &want)
+	return d.apply(ctx, want.flat())
 }
 
 // apply goes on from what was last seen. Whatever fails is looked at anew by the
 // next call.
-func (d *Datapath) apply(ctx context.Context, want *State) error {
+func (d *Datapath) apply(ctx context.Context, want *flatState) error {
 	failed := &ApplyError{Endpoints: make(map[Key]error)}
 	if d.tables == nil {
 		failed.other(errors.New("the datapath is closed"))
@@ -125,7 +125,7 @@ func (d *Datapath) apply(ctx context.Context, want *State) error {
 }
 
 // wire makes the devices of all endpoints, and puts the datapath on them.
-func (d *Datapath) wire(ctx context.Context, want *State, before *seen, failed *ApplyError) map[Key]wired {
+func (d *Datapath) wire(ctx context.Context, want *flatState, before *seen, failed *ApplyError) map[Key]wired {
 	wires := make(map[Key]wired, len(want.Endpoints))
 	owners := make(map[string]Key)
 	for _, key := range sortedKeys(want.Endpoints) {
@@ -182,7 +182,7 @@ func (d *Datapath) wireOne(e *Endpoint, links linkTable) (w wired, err error) {
 
 // attachTunnels puts the datapath on the tunnels that are there, and takes it
 // from the devices that are tunnels no more.
-func (d *Datapath) attachTunnels(want *State, links linkTable) error {
+func (d *Datapath) attachTunnels(want *flatState, links linkTable) error {
 	var errs []error
 	for _, name := range want.Tunnels {
 		link := links.byName[name]
@@ -198,7 +198,7 @@ func (d *Datapath) attachTunnels(want *State, links linkTable) error {
 }
 
 // raise brings the devices up, now that the datapath guards them.
-func (d *Datapath) raise(want *State, wires map[Key]wired, failed *ApplyError) {
+func (d *Datapath) raise(want *flatState, wires map[Key]wired, failed *ApplyError) {
 	for key, w := range wires {
 		if w.up {
 			continue

@@ -57,7 +57,7 @@ func TestAChangeTriesAgainWhatFailed(t *testing.T) {
 	})
 	h.endpoint(testVNI, "db", "10.0.0.3", db)
 	h.do(func() {
-		if err := h.dp.Change(t.Context(), h.state); err == nil {
+		if err := h.dp.Change(t.Context(), h.state.State()); err == nil {
 			t.Error("an interface that is there already was taken over")
 		}
 	})

@@ -12,7 +12,7 @@ import (
 )
 
 // cutOff closes what is not wanted any more, before anything is opened.
-func (d *Datapath) cutOff(want *State, links linkTable) error {
+func (d *Datapath) cutOff(want *flatState, links linkTable) error {
 	var errs []error
 	t := d.tables
 	for ifindex, e := range t.endpoints.have {
@@ -38,7 +38,7 @@ func (d *Datapath) cutOff(want *State, links linkTable) error {
 
 // removeDevices deletes the devices that were made for endpoints which are not
 // wanted, and leaves the others as they were before.
-func (d *Datapath) removeDevices(want *State, links linkTable) error {
+func (d *Datapath) removeDevices(want *flatState, links linkTable) error {
 	keep := make(map[string]bool)
 	for key, e := range want.Endpoints {
 		e.Key = key

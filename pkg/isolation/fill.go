@@ -15,7 +15,7 @@ type plan struct {
 
 // fill makes the tables equal to the state. Nothing that rules consist of is in
 // force before all of it is written.
-func (d *Datapath) fill(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
+func (d *Datapath) fill(want *flatState, links linkTable, wires map[Key]wired, failed *ApplyError) {
 	t := d.tables
 	// Packets ask the tables in force until the generation is increased, and those
 	// under way for a little longer: they go with the next round.
@@ -48,7 +48,7 @@ func (t *tables) inForce() map[policy.ID]bool {
 }
 
 // fillPolicies writes the verdict tables, and says which are whole.
-func (d *Datapath) fillPolicies(want *State, failed *ApplyError) map[policy.ID]bool {
+func (d *Datapath) fillPolicies(want *flatState, failed *ApplyError) map[policy.ID]bool {
 	usable := make(map[policy.ID]bool, len(want.Policies))
 	for id, table := range want.Policies {
 		if table == nil || id == 0 {
@@ -65,7 +65,7 @@ func (d *Datapath) fillPolicies(want *State, failed *ApplyError) map[policy.ID]b
 
 // planEndpoints says what the datapath shall know of the endpoints that have
 // devices. Ids and places are kept, unless the address is another.
-func (d *Datapath) planEndpoints(want *State, wires map[Key]wired, usable map[policy.ID]bool, failed *ApplyError) map[uint32]edgenetEndpoint {
+func (d *Datapath) planEndpoints(want *flatState, wires map[Key]wired, usable map[policy.ID]bool, failed *ApplyError) map[uint32]edgenetEndpoint {
 	known := make(map[Key]edgenetEndpoint, len(d.tables.endpoints.have))
 	for _, e := range d.tables.endpoints.have {
 		known[keyOf(&e)] = e
@@ -121,7 +121,7 @@ func (d *Datapath) place(next *edgenetEndpoint, old edgenetEndpoint, reuse bool)
 
 // keepUnwired keeps the endpoints that could not be checked this time but whose
 // devices are there as they were: running traffic is not cut for that.
-func (d *Datapath) keepUnwired(want *State, planned map[uint32]edgenetEndpoint) {
+func (d *Datapath) keepUnwired(want *flatState, planned map[uint32]edgenetEndpoint) {
 	present := make(map[Key]bool, len(planned))
 	for _, e := range planned {
 		present[keyOf(&e)] = true
@@ -157,7 +157,7 @@ func kernelEndpoint(key Key, e *Endpoint, w wired) edgenetEndpoint {
 }
 
 // planNodes says which devices lead to which nodes.
-func (d *Datapath) planNodes(want *State, links linkTable, failed *ApplyError) map[uint64]edgenetNode {
+func (d *Datapath) planNodes(want *flatState, links linkTable, failed *ApplyError) map[uint64]edgenetNode {
 	planned := make(map[uint64]edgenetNode, len(want.Nodes))
 	for prefix, n := range want.Nodes {
 		link := links.byName[n.Device]
@@ -172,7 +172,7 @@ func (d *Datapath) planNodes(want *State, links linkTable, failed *ApplyError) m
 
 // planAddresses says where the VPCs' addresses are. One of an endpoint without
 // a device is nowhere.
-func planAddresses(want *State, endpoints map[uint32]edgenetEndpoint) map[edgenetAddressKey]edgenetAddress {
+func planAddresses(want *flatState, endpoints map[uint32]edgenetEndpoint) map[edgenetAddressKey]edgenetAddress {
 	devices := make(map[Key]uint32, len(endpoints))
 	for ifindex, e := range endpoints {
 		devices[keyOf(&e)] = ifindex

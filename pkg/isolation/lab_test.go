@@ -139,7 +139,7 @@ type host struct {
 	*space
 	prefix netip.Prefix
 	dp     *Datapath
-	state  State
+	state  flatState
 	cfg    Config
 }
 
@@ -147,7 +147,7 @@ func newHost(t testing.TB, prefix netip.Prefix, mode Mode) *host {
 	t.Helper()
 	h := &host{space: newSpace(t), prefix: prefix}
 	h.cfg = Config{MeshPrefix: testMesh, NodePrefix: prefix, Attach: mode, MaxEndpoints: 64, MaxAddresses: 1024, MaxFlows: 4096, MaxVerdicts: 256}
-	h.state = State{
+	h.state = flatState{
 		Prefix: prefix, Endpoints: map[Key]Endpoint{}, Addresses: map[Address]Location{},
 		Nodes:    map[netip.Prefix]Node{},
 		Policies: map[policy.ID]*policy.Table{allowAll: allowAllTable(), allowWeb: allowWebTable()},
@@ -182,7 +182,7 @@ func (h *host) apply() {
 }
 
 func (h *host) tryApply() (err error) {
-	h.do(func() { err = h.dp.Apply(h.t.Context(), h.state) })
+	h.do(func() { err = h.dp.Apply(h.t.Context(), h.state.State()) })
 	return err
 }
 
@@ -190,7 +190,7 @@ func (h *host) tryApply() (err error) {
 func (h *host) change() {
 	h.t.Helper()
 	h.do(func() {
-		if err := h.dp.Change(h.t.Context(), h.state); err != nil {
+		if err := h.dp.Change(h.t.Context(), h.state.State()); err != nil {
 			h.t.Error(err)
 		}
 	})

@@ -12,7 +12,7 @@ import (
 // ask sends an ARP request to each endpoint whose MAC is still unknown: a server
 // that never speaks first is found by its answer. Its loss is repaired by the
 // next round.
-func (d *Datapath) ask(want *State, wires map[Key]wired) {
+func (d *Datapath) ask(want *flatState, wires map[Key]wired) {
 	for ifindex, e := range d.tables.endpoints.have {
 		key := keyOf(&e)
 		w, ok := wires[key]

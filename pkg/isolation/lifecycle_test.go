@@ -27,7 +27,7 @@ func (s *space) background(to string) (stop func() (sent, lost int)) {
 		var r result
 		for !ending.Load() {
 			r.sent++
-			if pingOn(c, to, r.sent, answerWithin) != nil {
+			if pingOn(c, to, r.sent&0xffff, answerWithin) != nil {
 				r.lost++
 			}
 		}

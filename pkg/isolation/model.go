@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"iter"
 	"net"
 	"net/netip"
 
@@ -60,18 +61,6 @@ type Network struct {
 	Gateway netip.Addr
 }
 
-// Address is a destination of a VPC that this host knows.
-type Address struct {
-	VNI  uint32
-	Addr netip.Addr
-}
-
-// Route is a prefix of a VPC that an endpoint has behind it.
-type Route struct {
-	VNI    uint32
-	Prefix netip.Prefix
-}
-
 // Location says where an address is, and who it is to the rules.
 type Location struct {
 	// Node is the /64 of the remote node, invalid for an address of this host.
@@ -97,14 +86,52 @@ type State struct {
 	// Tunnels are the devices on which the overlay's packets arrive.
 	Tunnels []string
 	// Prefix is this node's own /64.
-	Prefix    netip.Prefix
-	Endpoints map[Key]Endpoint
-	Addresses map[Address]Location
-	// Routes are for addresses that are not in Addresses; the longest prefix wins.
-	Routes map[Route]Location
+	Prefix netip.Prefix
 	Nodes  map[netip.Prefix]Node
+	// VPCs has the VPCs of this host's endpoints, by VNI.
+	VPCs map[uint32]*VPC
+}
+
+// VPC is all that the datapath of this host shall know of one VPC. It is not to
+// be changed once it was handed over: where a VPC stays at its place, nothing of
+// it is compared.
+type VPC struct {
+	// Endpoints are those of this host, by name.
+	Endpoints map[string]Endpoint
+	Addresses map[netip.Addr]Location
+	// Routes are for addresses that are not in Addresses; the longest prefix wins.
+	Routes map[netip.Prefix]Location
 	// Policies are the verdict tables that Endpoints refer to.
 	Policies map[policy.ID]*policy.Table
+	// Since, if it was the last that was handed over of this VPC, lets only
+	// Changed be compared of Addresses: the keys by which the two differ. Maps of
+	// such a pair may be the same, changed in between. Nil is always right.
+	Since   *VPC
+	Changed []netip.Addr
+}
+
+// Endpoint finds an endpoint of this host.
+func (s *State) Endpoint(key Key) (Endpoint, bool) {
+	v := s.VPCs[key.VNI]
+	if v == nil {
+		return Endpoint{}, false
+	}
+	e, ok := v.Endpoints[key.Name]
+	e.Key = key
+	return e, ok
+}
+
+// Keys are the names of all endpoints, in no order.
+func (s *State) Keys() iter.Seq[Key] {
+	return func(yield func(Key) bool) {
+		for vni, v := range s.VPCs {
+			for name := range v.Endpoints {
+				if !yield(Key{VNI: vni, Name: name}) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Counters count the packets of one endpoint, as the endpoint sees them.

@@ -40,7 +40,7 @@ func newBench(t testing.TB) *bench {
 	}
 	b.open()
 	t.Cleanup(b.close)
-	b.state = State{
+	b.state = flatState{
 		Prefix: nodeA, Endpoints: map[Key]Endpoint{}, Addresses: map[Address]Location{},
 		Nodes:    map[netip.Prefix]Node{nodeB: {Prefix: nodeB, Device: "lo", MTU: 1420}},
 		Policies: map[policy.ID]*policy.Table{allowAll: allowAllTable(), allowWeb: allowWebTable()},

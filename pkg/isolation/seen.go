@@ -38,7 +38,7 @@ func sameWiring(a, b *Endpoint) bool {
 
 // lookAtNew looks at the devices of the endpoints that are new or other than
 // they were.
-func (d *Datapath) lookAtNew(want *State, before *seen) error {
+func (d *Datapath) lookAtNew(want *flatState, before *seen) error {
 	if before.wires == nil {
 		return nil // all devices have been listed just now
 	}
@@ -65,7 +65,7 @@ func (d *Datapath) lookAtNew(want *State, before *seen) error {
 
 // remember keeps what is right for the next Change. After an error outside of
 // endpoints there is nothing to go on from.
-func (d *Datapath) remember(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
+func (d *Datapath) remember(want *flatState, links linkTable, wires map[Key]wired, failed *ApplyError) {
 	if failed.Other != nil {
 		return
 	}

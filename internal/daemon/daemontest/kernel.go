@@ -2,7 +2,6 @@ package daemontest
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"sync"
 
@@ -51,8 +50,8 @@ func (k *Kernel) Endpoints() []isolation.Key {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var out []isolation.Key
-	for key, e := range k.state.Endpoints {
-		if !e.Superseded && k.broken[key] == nil {
+	for key := range k.state.Keys() {
+		if e, _ := k.state.Endpoint(key); !e.Superseded && k.broken[key] == nil {
 			out = append(out, key)
 		}
 	}
@@ -126,7 +125,7 @@ func (d datapath) Apply(_ context.Context, want isolation.State) error {
 	k.applied++
 	failed := &isolation.ApplyError{Endpoints: map[isolation.Key]error{}}
 	for key, err := range k.broken {
-		if _, ok := want.Endpoints[key]; ok {
+		if _, ok := want.Endpoint(key); ok {
 			failed.Endpoints[key] = err
 		}
 	}
@@ -148,7 +147,7 @@ func (d datapath) Status(context.Context) (map[isolation.Key]isolation.Status, e
 	d.kernel.mu.Lock()
 	defer d.kernel.mu.Unlock()
 	out := map[isolation.Key]isolation.Status{}
-	for key := range maps.Keys(d.kernel.state.Endpoints) {
+	for key := range d.kernel.state.Keys() {
 		out[key] = isolation.Status{Device: "env" + key.Name}
 	}
 	return out, nil

