@@ -108,7 +108,7 @@ static __always_inline int handle_frame(struct __sk_buff *skb)
 	if (reason)
 		return drop(ep->slot, reason);
 	pkt.generation = current_generation();
-	if (locate(&to, pkt.vni, &pkt.destination, pkt.generation))
+	if (find(&to, pkt.vni, &pkt.destination, pkt.generation))
 		return drop(ep->slot, REASON_NO_ROUTE);
 	pkt.source_identity = ep->rules[pkt.generation & 1].identity4;
 	pkt.destination_identity = to.identity;
@@ -154,14 +154,14 @@ static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_h
 	if (reason)
 		return drop(NOBODY, reason);
 	pkt.generation = current_generation();
-	if (locate(&to, pkt.vni, &pkt.destination, pkt.generation) || !to.ifindex)
+	if (find(&to, pkt.vni, &pkt.destination, pkt.generation) || !to.ifindex)
 		return drop(NOBODY, REASON_NO_ROUTE);
 	ep = endpoint_of(to.ifindex);
 	if (!ep || ep->vni != pkt.vni || !same_ip(&ep->address4, &pkt.destination))
 		return drop(NOBODY, REASON_NO_ROUTE);
 	/* The tunnel proved which node sent it: that node must own the source, in this VPC. */
 	if (h->source.kind_vni != h->destination.kind_vni ||
-	    locate(&from, pkt.vni, &pkt.source, pkt.generation) || from.ifindex ||
+	    find(&from, pkt.vni, &pkt.source, pkt.generation) || from.ifindex ||
 	    from.node != h->source.prefix)
 		return drop(ep->slot, REASON_NOT_OWNER);
 	pkt.source_identity = from.identity;

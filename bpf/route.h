@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
-/* Where an address of a VPC is, and the last step to it. */
+/* The last step of a packet: into an endpoint, or into a tunnel. */
 #pragma once
 
 #include "conntrack.h"
 #include "counters.h"
+#include "locate.h"
 #include "mac.h"
 #include "translate.h"
 
@@ -11,42 +12,6 @@
 
 /* Marks a packet that is on its way from this program to this program. */
 #define TRANSLATED 0x656e7470
-
-static __always_inline __u64 current_generation(void)
-{
-	__u32 zero = 0;
-	struct state *state = bpf_map_lookup_elem(&edgenet_state, &zero);
-
-	return state ? *(volatile __u64 *)&state->generation : 0;
-}
-
-/*
- * Copies where an address of a VPC is, by the slot that is in force. The key is compared last: the
- * memory of a value that was removed may already hold another's.
- */
-static __always_inline int locate(struct place *to, __u32 vni, const union ip *ip, __u64 generation)
-{
-	struct address_key key = {.vni = vni, .address = *ip};
-	struct address *found = bpf_map_lookup_elem(&addresses, &key);
-
-	if (!found)
-		return -1;
-	*to = found->places[generation & 1];
-	barrier();
-	if (*(volatile __u32 *)&found->vni != vni ||
-	    *(volatile __u64 *)&found->address.halves[0] != ip->halves[0] ||
-	    *(volatile __u64 *)&found->address.halves[1] != ip->halves[1])
-		return -1;
-	return to->ifindex || to->node || to->flags ? 0 : -1;
-}
-
-/* The endpoint behind a device of this host. */
-static __always_inline struct endpoint *endpoint_of(__u32 ifindex)
-{
-	struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
-
-	return ep && ep->ifindex == ifindex ? ep : NULL;
-}
 
 /* May the endpoint have the packet? */
 static __always_inline int admit(struct __sk_buff *skb, const struct packet *pkt,
