@@ -79,16 +79,40 @@ func UDP(src, dst netip.AddrPort, payload []byte) []byte {
 	return bytes
 }
 
+// Flags of a TCP segment (RFC 9293, section 3.1).
+const (
+	FlagFIN = 0x01
+	FlagSYN = 0x02
+	FlagRST = 0x04
+	FlagACK = 0x10
+)
+
+// TCP is a header without options; the rest follows from the payload.
+type TCP struct {
+	Src, Dst netip.AddrPort
+	Flags    uint8
+	// Sequence and Ack are the numbers of the first byte sent and expected.
+	Sequence, Ack uint32
+}
+
+// Segment puts the header before a payload, with the checksum for either
+// family.
+func (h TCP) Segment(payload []byte) []byte {
+	bytes := make([]byte, 20, 20+len(payload))
+	binary.BigEndian.PutUint16(bytes[0:], h.Src.Port())
+	binary.BigEndian.PutUint16(bytes[2:], h.Dst.Port())
+	binary.BigEndian.PutUint32(bytes[4:], h.Sequence)
+	binary.BigEndian.PutUint32(bytes[8:], h.Ack)
+	bytes[12], bytes[13] = 5<<4, h.Flags
+	binary.BigEndian.PutUint16(bytes[14:], 64240)
+	bytes = append(bytes, payload...)
+	binary.BigEndian.PutUint16(bytes[16:], transportSum(h.Src.Addr(), h.Dst.Addr(), ProtoTCP, bytes))
+	return bytes
+}
+
 // TCPSyn is the first segment of a connection, with its checksum.
 func TCPSyn(src, dst netip.AddrPort) []byte {
-	bytes := make([]byte, 20)
-	binary.BigEndian.PutUint16(bytes[0:], src.Port())
-	binary.BigEndian.PutUint16(bytes[2:], dst.Port())
-	binary.BigEndian.PutUint32(bytes[4:], 0x65646765)
-	bytes[12], bytes[13] = 5<<4, 0x02
-	binary.BigEndian.PutUint16(bytes[14:], 64240)
-	binary.BigEndian.PutUint16(bytes[16:], transportSum(src.Addr(), dst.Addr(), ProtoTCP, bytes))
-	return bytes
+	return TCP{Src: src, Dst: dst, Flags: FlagSYN, Sequence: 0x65646765}.Segment(nil)
 }
 
 // Echo is an ICMP echo request.

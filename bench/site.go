@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"edgenet.dev/edgenet/bench/progrun"
+	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/policy"
+)
+
+// site is the real datapath of one host, filled by the library as edgenetd does
+// it, with a container and a workload of rules. There is no daemon and no
+// tunnel: packets are made by hand.
+type site struct {
+	load     *workload
+	host     *netns.NsHandle
+	inside   *netns.NsHandle // the container's
+	datapath *isolation.Datapath
+	state    isolation.State
+	programs progrun.Programs
+	// ifindex is the host's device of the container.
+	ifindex uint32
+}
+
+var (
+	siteMesh   = netip.MustParsePrefix("fd12:3400::/24")
+	sitePrefix = netip.MustParsePrefix("fd12:3400:0:1::/64")
+	// farPrefix is the /64 of the node that has the remote hosts. BPF_PROG_TEST_RUN
+	// takes the first 14 bytes of a packet for an Ethernet header, which packets of a
+	// tunnel do not have: there the fifth and sixth byte of the source address are
+	// where the type would be, so they are that of IPv6.
+	farPrefix = netip.MustParsePrefix("fd12:3456:86dd:1::/64")
+	siteMAC   = net.HardwareAddr{0x0a, 0, 0, 0, 0, 2}
+)
+
+// siteMTU is that of a tunnel over an underlay of 1,500 bytes, and that of the
+// container's interface.
+const (
+	siteTunnelMTU = 1420
+	siteMTU       = siteTunnelMTU - 20
+)
+
+var siteKey = isolation.Key{VNI: workloadVNI, Name: "web"}
+
+// newSite makes a site in namespaces that nothing but this process holds.
+func newSite(ctx context.Context, load *workload) (s *site, err error) {
+	s = &site{load: load}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(ctx))
+		}
+	}()
+	made, err := newNamespaces(2)
+	if len(made) > 0 {
+		s.host = made[0]
+	}
+	if err != nil {
+		return s, err
+	}
+	s.inside = made[1]
+	s.programs, err = progrun.Loaded(func() error {
+		return s.within(func() error {
+			if err := loopbackUp(); err != nil {
+				return err
+			}
+			s.datapath, err = isolation.Open(ctx, isolation.Config{MeshPrefix: siteMesh, NodePrefix: sitePrefix})
+			return err
+		})
+	})
+	if err != nil {
+		return s, err
+	}
+	compiled, err := policy.Compile(load.policy())
+	if err != nil {
+		return s, err
+	}
+	s.fill(compiled)
+	if err := s.within(func() error { return s.datapath.Apply(ctx, s.state) }); err != nil {
+		return s, err
+	}
+	return s, s.within(s.findDevice)
+}
+
+// path is where a namespace of this process is found by others of its threads.
+func path(namespace *netns.NsHandle) string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(*namespace))
+}
+
+func (s *site) within(do func() error) error { return within(path(s.host), do) }
+
+// fill makes the state that the datapath shall have.
+func (s *site) fill(compiled *policy.Compiled) {
+	endpoint := isolation.Endpoint{
+		Key: siteKey, Kind: isolation.KindNetns, Addresses: []netip.Addr{s.load.own},
+		Networks: []isolation.Network{{Prefix: workloadPrefix, Gateway: workloadPrefix.Addr().Next()}},
+		MAC:      siteMAC, Netns: path(s.inside), Ifname: "eth0", MTU: siteMTU,
+		Ingress: compiled.Policy(s.load.carried, policy.Ingress),
+		Egress:  compiled.Policy(s.load.carried, policy.Egress),
+	}
+	vpc := &isolation.VPC{
+		Endpoints: map[string]isolation.Endpoint{siteKey.Name: endpoint},
+		Addresses: make(map[netip.Addr]isolation.Location, len(compiled.Identities)),
+		Policies:  compiled.Tables,
+	}
+	for address, identity := range compiled.Identities {
+		vpc.Addresses[address] = isolation.Location{Node: farPrefix, Identity: identity}
+		if address == s.load.own {
+			vpc.Addresses[address] = isolation.Location{Endpoint: siteKey, Identity: identity}
+		}
+	}
+	s.state = isolation.State{
+		Prefix: sitePrefix,
+		// Any device will do: nothing is sent.
+		Nodes: map[netip.Prefix]isolation.Node{farPrefix: {Prefix: farPrefix, Device: "lo", MTU: siteTunnelMTU}},
+		VPCs:  map[uint32]*isolation.VPC{s.load.vni: vpc},
+	}
+}
+
+// findDevice finds the only veth of the host's namespace.
+func (s *site) findDevice() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list devices: %w", err)
+	}
+	for _, link := range links {
+		if link.Type() == "veth" {
+			s.ifindex = uint32(link.Attrs().Index)
+			return nil
+		}
+	}
+	return errors.New("the site has no veth")
+}
+
+func loopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("bring up loopback: %w", err)
+	}
+	return nil
+}
+
+// close removes all of it, though ctx may have ended.
+func (s *site) close(ctx context.Context) error {
+	errs := []error{s.programs.Close()}
+	if s.datapath != nil {
+		errs = append(errs,
+			s.within(func() error { return s.datapath.Remove(context.WithoutCancel(ctx)) }),
+			s.datapath.Close())
+	}
+	for _, namespace := range []*netns.NsHandle{s.host, s.inside} {
+		if namespace != nil {
+			errs = append(errs, namespace.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
