@@ -31,7 +31,7 @@ func (m *Mesh) Nodes() []Node {
 		return nil
 	}
 	var nodes []Node
-	for _, e := range m.replica.table.entries(func(e *entry) bool { return e.Kind == KindNode }) {
+	for _, e := range m.replica.table.ofKind(KindNode) {
 		nodes = append(nodes, m.nodeOf(in, e))
 	}
 	slices.SortFunc(nodes, func(a, b Node) int {

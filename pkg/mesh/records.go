@@ -9,15 +9,21 @@ import (
 // records cannot be put. It returns ErrNotAuthority for a kind that only an
 // authority may sign, ErrNotInMesh in no mesh.
 func (m *Mesh) Put(ctx context.Context, kind Kind, key string, payload []byte) (Record, error) {
-	if len(payload) > MaxPayload {
-		return Record{}, fmt.Errorf("put record %s %q: the payload has %d bytes, more than %d", kind, key, len(payload), MaxPayload)
-	}
 	rec := Record{Kind: kind, Key: key, Payload: payload}
 	rec, err := m.write(ctx, rec)
 	if err != nil {
 		return Record{}, fmt.Errorf("put record %s %q: %w", kind, key, err)
 	}
 	return rec, nil
+}
+
+// PutAll is Put for several records: all of them are stored here, or none.
+// Others may still hear of one before the other.
+func (m *Mesh) PutAll(ctx context.Context, recs []Record) error {
+	if _, err := m.writeAll(ctx, recs); err != nil {
+		return fmt.Errorf("put %d records: %w", len(recs), err)
+	}
+	return nil
 }
 
 // Delete makes a record a tombstone and spreads that. An absent record is no
@@ -34,38 +40,60 @@ func (m *Mesh) Delete(ctx context.Context, kind Kind, key string) error {
 
 // write checks that this node may sign the record, and does it.
 func (m *Mesh) write(ctx context.Context, rec Record) (Record, error) {
-	if err := ctx.Err(); err != nil {
+	es, err := m.writeAll(ctx, []Record{rec})
+	if err != nil {
 		return Record{}, err
+	}
+	return es[0].Record, nil
+}
+
+// writeAll checks that this node may sign the records, and does it.
+func (m *Mesh) writeAll(ctx context.Context, recs []Record) ([]*entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	m.mu.RLock()
 	in, leaving := m.member, m.leaving
 	m.mu.RUnlock()
 	if in == nil || leaving {
-		return Record{}, ErrNotInMesh
+		return nil, ErrNotInMesh
+	}
+	for _, rec := range recs {
+		if err := m.maySign(rec, in); err != nil {
+			return nil, err
+		}
+	}
+	es, err := m.replica.putAll(recs, in, m.key)
+	if err != nil {
+		return nil, err
+	}
+	m.publish(es)
+	return es, nil
+}
+
+// maySign says why this node cannot sign a record.
+func (m *Mesh) maySign(rec Record, in *member) error {
+	if len(rec.Payload) > MaxPayload {
+		return fmt.Errorf("the payload of %q has %d bytes, more than %d", rec.Key, len(rec.Payload), MaxPayload)
 	}
 	if err := checkKey(rec.Kind, rec.Key); err != nil {
-		return Record{}, err
+		return err
 	}
 	switch own := owner(rec.Kind, rec.Key); {
 	case rec.Kind == KindNode:
-		return Record{}, fmt.Errorf("a node's record is written by the mesh itself")
+		return fmt.Errorf("a node's record is written by the mesh itself")
 	case own == "" && !in.self.has(RoleAuthority):
-		return Record{}, ErrNotAuthority
+		return ErrNotAuthority
 	case own != "" && own != m.id:
-		return Record{}, fmt.Errorf("the record belongs to node %s", own)
+		return fmt.Errorf("the record belongs to node %s", own)
 	}
 	if !rec.Deleted && m.cfg.Validate != nil {
 		rec.Node = m.id
 		if err := m.cfg.Validate(rec); err != nil {
-			return Record{}, fmt.Errorf("check payload: %w", err)
+			return fmt.Errorf("check payload: %w", err)
 		}
 	}
-	e, err := m.replica.put(rec, in, m.key)
-	if err != nil {
-		return Record{}, err
-	}
-	m.publish([]*entry{e})
-	return e.Record, nil
+	return nil
 }
 
 // Get returns a live record. Its payload must not be changed.
@@ -77,8 +105,8 @@ func (m *Mesh) Get(kind Kind, key string) (Record, bool) {
 	return e.Record, true
 }
 
-// List returns the live records of a kind, by key. Their payloads must not be
-// changed.
+// List returns the live records of a kind, by key: the same slice for as long as
+// they are the same. It must not be changed.
 func (m *Mesh) List(kind Kind) []Record { return m.replica.table.list(kind) }
 
 // Now returns a version that is higher than that of every record seen, and

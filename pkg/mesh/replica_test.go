@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,12 +101,12 @@ func checkTable(t *testing.T, tab *table) {
 	t.Helper()
 	var digests [buckets]uint64
 	authored := map[NodeID]int{}
-	live := 0
+	live := map[Kind][]string{}
 	for _, e := range tab.entries(func(*entry) bool { return true }) {
 		digests[bucketOf(e.ref())] ^= e.digest()
 		authored[e.Node]++
-		if e.Kind == KindVPC && !e.Deleted {
-			live++
+		if !e.Deleted {
+			live[e.Kind] = append(live[e.Kind], fmt.Sprint(e.Key, "\x00", e.Version))
 		}
 	}
 	if !slices.Equal(digests[:], tab.digest()) {
@@ -116,8 +117,14 @@ func checkTable(t *testing.T, tab *table) {
 			t.Errorf("%s has signed %d, the table says %d", id, n, tab.authoredBy(id))
 		}
 	}
-	if got := len(tab.list(KindVPC)); got != live {
-		t.Errorf("%d live records are listed, there are %d", got, live)
+	for _, kind := range kinds {
+		var listed []string
+		for _, r := range tab.list(kind) {
+			listed = append(listed, fmt.Sprint(r.Key, "\x00", r.Version))
+		}
+		if slices.Sort(live[kind]); !slices.IsSorted(listed) || !slices.Equal(listed, live[kind]) {
+			t.Errorf("listed are %q of %s, there are %q", listed, kind, live[kind])
+		}
 	}
 }
 
@@ -172,4 +179,38 @@ func BenchmarkPut(b *testing.B) {
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+}
+
+// A list is kept up by steps, and is the same slice while nothing changes.
+func TestAListIsWhatIsLiveAfterEveryChange(t *testing.T) {
+	tab := newTable()
+	for i := range 2000 {
+		e := &entry{Record: Record{
+			Kind: KindVPC, Key: fmt.Sprint("v", rand.IntN(50)), Version: Version(i + 1), Deleted: rand.IntN(3) == 0,
+		}}
+		e.bucket = bucketOf(e.ref())
+		if old := tab.get(e.ref()); old != nil && rand.IntN(4) == 0 {
+			tab.remove(old)
+		} else {
+			tab.put(e)
+		}
+		if rand.IntN(3) > 0 {
+			continue
+		}
+		var want []Record
+		for _, one := range tab.ofKind(KindVPC) {
+			if !one.Deleted {
+				want = append(want, one.Record)
+			}
+		}
+		slices.SortFunc(want, func(a, b Record) int { return strings.Compare(a.Key, b.Key) })
+		got := tab.list(KindVPC)
+		same := func(a, b Record) bool { return a.Key == b.Key && a.Version == b.Version }
+		if !slices.EqualFunc(got, want, same) {
+			t.Fatalf("after %d changes there are %v, want %v", i, got, want)
+		}
+		if again := tab.list(KindVPC); len(got) > 0 && &again[0] != &got[0] {
+			t.Fatal("a list was made anew without a change")
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,8 +19,10 @@ type table struct {
 	mu      sync.RWMutex
 	kinds   map[Kind]map[string]*entry
 	digests [buckets]uint64
-	// sorted caches the live records of a kind by key.
-	sorted map[Kind][]Record
+	// sorted caches the live records of a kind by key; changed has the keys of
+	// those that are not in it as they are.
+	sorted  map[Kind][]Record
+	changed map[Kind]map[string]struct{}
 	// authored counts the records of each author, tombstones too.
 	authored map[NodeID]int
 	// owned is what each node has of its own, tombstones too.
@@ -47,7 +50,11 @@ func (t *table) reset() {
 		t.kinds[k] = make(map[string]*entry)
 	}
 	t.digests = [buckets]uint64{}
-	t.sorted = make(map[Kind][]Record)
+	t.sorted = make(map[Kind][]Record, len(kinds))
+	t.changed = make(map[Kind]map[string]struct{}, len(kinds))
+	for _, k := range kinds {
+		t.changed[k] = make(map[string]struct{})
+	}
 	t.authored = make(map[NodeID]int)
 	t.owned = make(map[NodeID]usage)
 }
@@ -82,7 +89,7 @@ func (t *table) put(e *entry) bool {
 	t.authored[e.Node]++
 	t.own(e, 1)
 	t.kinds[e.Kind][e.Key] = e
-	delete(t.sorted, e.Kind)
+	t.changed[e.Kind][e.Key] = struct{}{}
 	return true
 }
 
@@ -97,7 +104,7 @@ func (t *table) remove(e *entry) {
 	t.unauthor(e.Node)
 	t.own(e, -1)
 	delete(t.kinds[e.Kind], e.Key)
-	delete(t.sorted, e.Kind)
+	t.changed[e.Kind][e.Key] = struct{}{}
 }
 
 // unauthor counts one record of an author less. The lock is held.
@@ -147,23 +154,48 @@ func (t *table) authoredBy(id NodeID) int {
 	return t.authored[id]
 }
 
-// list returns the live records of a kind, by key.
+// list returns the live records of a kind, by key. It is the same slice for as
+// long as they are the same, and is never changed.
 func (t *table) list(kind Kind) []Record {
 	t.mu.RLock()
-	cached, ok := t.sorted[kind]
+	cached, current := t.sorted[kind], len(t.changed[kind]) == 0
 	t.mu.RUnlock()
-	if !ok {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		for _, e := range t.kinds[kind] {
-			if !e.Deleted {
-				cached = append(cached, e.Record)
-			}
-		}
-		slices.SortFunc(cached, func(a, b Record) int { return strings.Compare(a.Key, b.Key) })
-		t.sorted[kind] = cached
+	if current {
+		return cached
 	}
-	return slices.Clone(cached)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.changed[kind]) > 0 {
+		t.sorted[kind] = t.merge(kind)
+		clear(t.changed[kind])
+	}
+	return t.sorted[kind]
+}
+
+// merge makes the list of a kind from the one before and what changed since: all
+// is copied, but only what is new is sorted. The lock is held.
+func (t *table) merge(kind Kind) []Record {
+	old, keys := t.sorted[kind], slices.Sorted(maps.Keys(t.changed[kind]))
+	merged := make([]Record, 0, len(old)+len(keys))
+	for _, key := range keys {
+		at, found := slices.BinarySearchFunc(old, key, func(r Record, key string) int { return strings.Compare(r.Key, key) })
+		merged = append(merged, old[:at]...)
+		if found {
+			at++
+		}
+		old = old[at:]
+		if e := t.kinds[kind][key]; e != nil && !e.Deleted {
+			merged = append(merged, e.Record)
+		}
+	}
+	return append(merged, old...)
+}
+
+// ofKind returns the entries of a kind, in no order.
+func (t *table) ofKind(kind Kind) []*entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Values(t.kinds[kind]))
 }
 
 // entries returns all entries that want accepts, in the order of exchange.
