@@ -6,7 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// newApp is the tree of commands. Every flag of it takes a value.
+// newApp is the tree of commands. Every flag of it is a switch or takes a value.
 func newApp(e *env) *cli.App {
 	app := &cli.App{
 		Name:           program,

@@ -133,6 +133,9 @@ func (l *commandLine) addFlag(app *cli.App, word string, rest []string) ([]strin
 		l.help = true
 		return rest, nil
 	}
+	if name == "version" && len(l.path) == 0 && !hasValue {
+		return rest, l.addWord(app, name)
+	}
 	into := &l.local
 	flag := findFlag(l.flags(), name)
 	if flag == nil {
@@ -141,6 +144,9 @@ func (l *commandLine) addFlag(app *cli.App, word string, rest []string) ([]strin
 	}
 	if flag == nil {
 		return rest, usagef("unknown flag %s", word)
+	}
+	if _, isSwitch := flag.(*cli.BoolFlag); isSwitch && !hasValue {
+		value, hasValue = "true", true
 	}
 	if !hasValue {
 		if len(rest) == 0 {

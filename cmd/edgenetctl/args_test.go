@@ -27,8 +27,12 @@ func TestArrange(t *testing.T) {
 		{"a command's name may be an argument", "vpc show vpc", "vpc show -- vpc", true},
 		{"help may be an argument", "vpc show help", "vpc show -- help", true},
 
+		{"a switch takes no value", "group rule add --disabled g", "group rule add --disabled=true -- g", true},
+		{"but may have one", "group rule add --disabled=false g", "group rule add --disabled=false -- g", true},
+		{"--version is a command", "--version -o json", "--output=json version --", true},
+
 		{"nothing", "", "which command? init, token, join, leave, status, node, vpc, group, endpoint, watch, version, completion", false},
-		{"half a command", "group rule", "which command? add, remove", false},
+		{"half a command", "group rule", "which command? add, remove, disable, enable, describe", false},
 		{"an unknown command", "vpcs", `unknown command "vpcs": there are init, token, join, leave, status, node, vpc, group, endpoint, watch, version, completion`, false},
 		{"an unknown subcommand", "node create", `unknown command "create": there are list, show`, false},
 		{"an unknown flag", "vpc list --cidr a", "unknown flag --cidr", false},

@@ -88,7 +88,8 @@ func (c *completer) firstArgument(ctx context.Context) []string {
 		return c.nodeNames(ctx)
 	case "vpc show", "vpc delete":
 		return c.vpcNames(ctx)
-	case "group show", "group delete", "group rule add", "group rule remove":
+	case "group show", "group delete", "group replace",
+		"group rule add", "group rule remove", "group rule enable", "group rule disable", "group rule describe":
 		return c.groupNames(ctx)
 	case "endpoint show", "endpoint detach":
 		return c.endpointNames(ctx)
@@ -112,7 +113,11 @@ func (c *completer) values(ctx context.Context, flag, current string) []string {
 	case "direction":
 		return []string{"egress", "ingress"}
 	case "proto":
-		return []string{"any", "icmp", "tcp", "udp"}
+		return []string{"any", "icmp", "icmpv6", "sctp", "tcp", "udp"}
+	case "action":
+		return []string{"allow", "deny"}
+	case "id":
+		return c.ruleIDs(ctx)
 	case "role":
 		return prefixed(done, []string{"authority", "cloud", "edge", "gateway", "relay"})
 	case "kind":
@@ -147,6 +152,22 @@ func (c *completer) groupNames(ctx context.Context) []string {
 		return nil
 	}
 	return namesOf(answer.GetGroups())
+}
+
+// ruleIDs are those of the group typed already.
+func (c *completer) ruleIDs(ctx context.Context) []string {
+	if len(c.line.args) != 1 {
+		return nil
+	}
+	answer, err := call(ctx, c.groups.GetGroup, &edgenetv1.GetGroupRequest{Name: c.line.args[0], Vpc: c.line.value("vpc")})
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for _, r := range answer.GetGroup().GetRules() {
+		ids = append(ids, r.GetId())
+	}
+	return ids
 }
 
 func (c *completer) endpointNames(ctx context.Context) []string {

@@ -13,7 +13,8 @@ func TestComplete(t *testing.T) {
 	tests := []struct{ name, typed, want string }{
 		{"a command", "no", "node"},
 		{"all subcommands", "vpc ", "create list show delete"},
-		{"a nested command", "group rule ", "add remove"},
+		{"a nested command", "group rule ", "add remove disable enable describe"},
+		{"a rule's id", "group rule remove web --vpc blue --id 000000000001", "000000000001"},
 		{"help", "he", "help"},
 		{"a flag", "endpoint attach --ne", "--netns"},
 		{"a flag of every command", "vpc list --so", "--socket"},

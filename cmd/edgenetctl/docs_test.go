@@ -40,7 +40,11 @@ func TestExamplesWork(t *testing.T) {
 	try := func(text string) {
 		for _, match := range invocation.FindAllStringSubmatch(text, -1) {
 			args := strings.Fields(match[1])
-			got := tool(t.Context(), mesh().serve(t), "edgenet1.Zm9v", args...)
+			stdin := "edgenet1.Zm9v"
+			if line, _ := arrange(app, args); len(args) > 1 && args[1] == "replace" {
+				stdin = map[int]string{0: "[{name: web, rules: []}]", 1: "[]"}[len(line.args)]
+			}
+			got := tool(t.Context(), mesh().serve(t), stdin, args...)
 			// The fake ends every watch, which is an error.
 			if got.code != exitOK && args[0] != "watch" || got.code == exitUsage {
 				t.Errorf("edgenetctl%s\n%+v", match[1], got)

@@ -75,7 +75,7 @@ func fromMessage(m protoreflect.Message) any {
 	o := make(object, 0, fields.Len())
 	for i := range fields.Len() {
 		f := fields.Get(i)
-		if f.ContainingOneof() != nil && !m.Has(f) {
+		if oneof := f.ContainingOneof(); oneof != nil && !oneof.IsSynthetic() && !m.Has(f) {
 			continue // one of several that exclude each other
 		}
 		o = append(o, member{name: f.JSONName(), value: fromField(m, f)})
@@ -99,7 +99,7 @@ func fromField(m protoreflect.Message, f protoreflect.FieldDescriptor) any {
 		}
 		slices.SortFunc(o, func(a, b member) int { return strings.Compare(a.name, b.name) })
 		return o
-	case f.Message() != nil && !m.Has(f):
+	case f.HasPresence() && !m.Has(f):
 		return nil
 	default:
 		return fromValue(value, f)

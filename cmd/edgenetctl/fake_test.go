@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 
 var now = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
+func number(n uint32) *uint32 { return &n }
+
 func ago(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
 
 // fake is an edgenetd that answers with what it was given and remembers what it
@@ -158,6 +160,18 @@ func (f *fake) AddRule(_ context.Context, r *edgenetv1.AddRuleRequest) (*edgenet
 func (f *fake) RemoveRule(_ context.Context, r *edgenetv1.RemoveRuleRequest) (*edgenetv1.RemoveRuleResponse, error) {
 	group := &edgenetv1.Group{Name: r.GetGroup(), Vpc: r.GetVpc()}
 	return &edgenetv1.RemoveRuleResponse{Group: group}, f.ask(r)
+}
+
+func (f *fake) UpdateRule(_ context.Context, r *edgenetv1.UpdateRuleRequest) (*edgenetv1.UpdateRuleResponse, error) {
+	return &edgenetv1.UpdateRuleResponse{Group: &edgenetv1.Group{Name: r.GetGroup(), Vpc: r.GetVpc()}}, f.ask(r)
+}
+
+func (f *fake) ReplaceGroups(_ context.Context, r *edgenetv1.ReplaceGroupsRequest) (*edgenetv1.ReplaceGroupsResponse, error) {
+	var groups []*edgenetv1.Group
+	for _, g := range r.GetGroups() {
+		groups = append(groups, &edgenetv1.Group{Name: g.GetName(), Vpc: r.GetVpc(), Rules: g.GetRules()})
+	}
+	return &edgenetv1.ReplaceGroupsResponse{Groups: groups}, f.ask(r)
 }
 
 func (f *fake) AttachEndpoint(_ context.Context, r *edgenetv1.AttachEndpointRequest) (*edgenetv1.AttachEndpointResponse, error) {
@@ -292,8 +306,13 @@ func mesh() *fake {
 		groups: []*edgenetv1.Group{
 			{Name: "db", Vpc: "blue", Created: ago(time.Minute)},
 			{Name: "web", Vpc: "blue", Created: ago(time.Minute), Rules: []*edgenetv1.Rule{
-				{Id: "000000000001", Direction: "ingress", Protocol: "tcp", Ports: []string{"80", "8000-8100"}, Peer: "any"},
-				{Id: "000000000002", Direction: "egress", Protocol: "icmp", Peer: "group:db"},
+				{Id: "000000000001", Direction: "ingress", Action: "allow", Priority: number(1000), Protocol: "tcp", Ports: []string{"80", "8000-8100"}, Peer: "any"},
+				{Id: "000000000002", Direction: "egress", Action: "allow", Priority: number(1000), Protocol: "icmp", Icmp: "3/4", Peer: "group:db"},
+				{
+					Id: "000000000003", Direction: "ingress", Action: "deny", Priority: number(1000), Protocol: "any", Peer: "10.0.0.0/8",
+					Except: []string{"10.1.0.0/16", "10.2.0.0/16"}, Description: "the \x1b lab",
+				},
+				{Id: "000000000004", Direction: "ingress", Action: "allow", Priority: number(0), Protocol: "icmp", Icmp: "8", Peer: "any", Disabled: true},
 			}},
 		},
 		endpoints: []*edgenetv1.Endpoint{

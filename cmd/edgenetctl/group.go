@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -50,6 +48,7 @@ func (e *env) groupCommand() *cli.Command {
 				Action:      e.action(deleteGroup),
 			},
 			e.ruleCommand(),
+			e.replaceCommand(),
 		},
 	}
 }
@@ -105,50 +104,4 @@ func deleteGroup(ctx context.Context, s *session) error {
 		return failed("delete group "+name, err)
 	}
 	return s.printAnswer(answer, fmt.Sprintf("group %s of VPC %s deleted", name, vpc))
-}
-
-// countRules counts the rules of one direction.
-func countRules(g *edgenetv1.Group, direction string) string {
-	n := 0
-	for _, r := range g.GetRules() {
-		if r.GetDirection() == direction {
-			n++
-		}
-	}
-	return strconv.Itoa(n)
-}
-
-// groupText is a group's rules, and what holds where there are none.
-func (s *session) groupText(g *edgenetv1.Group) string {
-	head := []detail{
-		{"Name", g.GetName()},
-		{"VPC", g.GetVpc()},
-		{"Created", s.when(g.GetCreated())},
-		{"Ingress", "only what rules permit"},
-		{"Egress", "only what rules permit"},
-	}
-	if countRules(g, "ingress") == "0" {
-		head[3].value = "nothing"
-	}
-	if countRules(g, "egress") == "0" {
-		head[4].value = "everything"
-	}
-	if len(g.GetRules()) == 0 {
-		return details(head)
-	}
-	rules := table(g.GetRules(), []column[*edgenetv1.Rule]{
-		{"RULE", (*edgenetv1.Rule).GetId},
-		{"DIRECTION", (*edgenetv1.Rule).GetDirection},
-		{"PROTOCOL", (*edgenetv1.Rule).GetProtocol},
-		{"PORTS", func(r *edgenetv1.Rule) string { return orAll(r.GetPorts()) }},
-		{"PEER", (*edgenetv1.Rule).GetPeer},
-	})
-	return details(head) + "\n\n" + strings.TrimSuffix(rules, "\n")
-}
-
-func orAll(ports []string) string {
-	if len(ports) == 0 {
-		return "all"
-	}
-	return list(ports)
 }

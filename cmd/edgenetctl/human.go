@@ -89,6 +89,19 @@ func span(d time.Duration) string {
 	}
 }
 
+// brief is a duration without units of which there are none: "720h", not
+// "720h0m0s".
+func brief(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
 // plural is a number with its noun.
 func plural(n int, one, many string) string {
 	if n == 1 {

@@ -2,52 +2,65 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
 	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
-	"edgenet.dev/edgenet/pkg/policy"
 )
 
-// contentFlags are the flags that say what a rule permits.
-var contentFlags = []string{"direction", "proto", "ports", "from", "to"}
-
 func (e *env) ruleCommand() *cli.Command {
-	const content = "--direction ingress|egress --proto tcp|udp|icmp|any [--ports LIST] --from|--to CIDR|group:NAME|any"
-	flags := func() []cli.Flag {
-		return []cli.Flag{
-			vpcFlag(),
-			&cli.StringFlag{Name: "direction", Usage: "`DIRECTION` as the endpoint sees it: ingress or egress"},
-			&cli.StringFlag{Name: "proto", Usage: "`PROTOCOL`: tcp, udp, icmp or any"},
-			&cli.StringFlag{Name: "ports", Usage: "`LIST` of destination ports of tcp or udp, as 80,8000-8100 (default all)"},
-			&cli.StringFlag{Name: "from", Usage: "`PEER` that ingress comes from: a CIDR, an address, group:NAME or any"},
-			&cli.StringFlag{Name: "to", Usage: "`PEER` that egress goes to: a CIDR, an address, group:NAME or any"},
-		}
-	}
+	id := func() cli.Flag { return &cli.StringFlag{Name: "id", Usage: "`ID` of the rule, from group show"} }
 	return &cli.Command{
 		Name:        "rule",
-		Usage:       "add and remove the rules of a group",
+		Usage:       "add, remove and change the rules of a group",
 		Description: "edgenetctl group rule add web --vpc blue --direction ingress --proto tcp --ports 80 --from any",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "add",
-				Usage:     "permit traffic; in force at once on every host",
-				ArgsUsage: "NAME --vpc VPC " + content,
+				Usage:     "allow or deny traffic; in force at once on every host",
+				ArgsUsage: "NAME --vpc VPC " + ruleSynopsis + " [--description TEXT] [--disabled]",
 				Description: "edgenetctl group rule add web --vpc blue --direction ingress --proto tcp --ports 80,8000-8100 --from any\n" +
 					"edgenetctl group rule add db --vpc blue --direction ingress --proto tcp --ports 5432 --from group:web\n" +
-					"edgenetctl group rule add db --vpc blue --direction egress --proto any --to 10.0.0.0/24",
-				Flags:  flags(),
+					"edgenetctl group rule add db --vpc blue --direction egress --proto any --to 10.0.0.0/24 --except 10.0.0.64/26\n" +
+					"edgenetctl group rule add web --vpc blue --direction ingress --action deny --priority 10 --proto any --from 10.0.0.66\n" +
+					"edgenetctl group rule add web --vpc blue --direction ingress --proto icmp --icmp-type 8 --from any",
+				Flags: append(contentFlags(),
+					&cli.StringFlag{Name: "description", Usage: "`TEXT` for people, at most 255 bytes"},
+					&cli.BoolFlag{Name: "disabled", Usage: "add it as one that does not count"}),
 				Action: e.action(addRule),
 			}, {
 				Name:      "remove",
 				Usage:     "remove a rule, named by its id or by what it says",
-				ArgsUsage: "NAME --vpc VPC (--id ID | " + content + ")",
+				ArgsUsage: "NAME --vpc VPC (--id ID | " + ruleSynopsis + ")",
 				Description: "edgenetctl group rule remove web --vpc blue --id ed85265da606\n" +
 					"edgenetctl group rule remove web --vpc blue --direction ingress --proto tcp --ports 80,8000-8100 --from any",
-				Flags:  append(flags(), &cli.StringFlag{Name: "id", Usage: "`ID` of the rule, from group show"}),
+				Flags:  append(contentFlags(), id()),
 				Action: e.action(removeRule),
+			}, {
+				Name:        "disable",
+				Usage:       "let a rule count no longer, and keep it",
+				ArgsUsage:   "NAME --vpc VPC --id ID",
+				Description: "edgenetctl group rule disable web --vpc blue --id ed85265da606",
+				Flags:       []cli.Flag{vpcFlag(), id()},
+				Action:      e.action(func(ctx context.Context, s *session) error { return setDisabled(ctx, s, "disabled", true) }),
+			}, {
+				Name:        "enable",
+				Usage:       "let a disabled rule count again",
+				ArgsUsage:   "NAME --vpc VPC --id ID",
+				Description: "edgenetctl group rule enable web --vpc blue --id ed85265da606",
+				Flags:       []cli.Flag{vpcFlag(), id()},
+				Action:      e.action(func(ctx context.Context, s *session) error { return setDisabled(ctx, s, "enabled", false) }),
+			}, {
+				Name:        "describe",
+				Usage:       "change what people are told of a rule",
+				ArgsUsage:   "NAME --vpc VPC --id ID --description TEXT",
+				Description: "edgenetctl group rule describe web --vpc blue --id ed85265da606 --description ticket-4711",
+				Flags: []cli.Flag{
+					vpcFlag(), id(),
+					&cli.StringFlag{Name: "description", Usage: "`TEXT` for people, at most 255 bytes; empty removes it"},
+				},
+				Action: e.action(describeRule),
 			},
 		},
 	}
@@ -95,67 +108,50 @@ func (s *session) ruleToRemove() (*edgenetv1.Rule, string, error) {
 		}
 		return fromRule(rule), fmt.Sprintf("%s (%s)", rule.ID(), rule), nil
 	}
-	for _, flag := range contentFlags {
-		if s.flags.IsSet(flag) {
-			return nil, "", usagef("--id and --%s exclude each other", flag)
+	for _, flag := range contentFlags() {
+		if name := flag.Names()[0]; name != "vpc" && s.flags.IsSet(name) {
+			return nil, "", usagef("--id and --%s exclude each other", name)
 		}
 	}
 	return &edgenetv1.Rule{Id: id}, id, nil
 }
 
-// rule reads a rule from the flags; every error is one of usage.
-func (s *session) rule() (policy.Rule, error) {
-	text, err := s.required("direction")
+func setDisabled(ctx context.Context, s *session, word string, disabled bool) error {
+	request, err := s.ruleUpdate()
 	if err != nil {
-		return policy.Rule{}, err
+		return err
 	}
-	direction, err := policy.ParseDirection(text)
-	if err != nil {
-		return policy.Rule{}, asUsage(err)
-	}
-	protocol, err := s.required("proto")
-	if err != nil {
-		return policy.Rule{}, err
-	}
-	peer, err := s.peer(direction)
-	if err != nil {
-		return policy.Rule{}, asUsage(err)
-	}
-	var ports []string
-	if s.flags.IsSet("ports") {
-		ports = []string{s.flags.String("ports")}
-	}
-	rule, err := policy.ParseRule(policy.RuleText{Direction: text, Protocol: protocol, Ports: ports, Peer: peer})
-	return rule, asUsage(err)
+	request.Disabled = &disabled
+	return updateRule(ctx, s, request, word)
 }
 
-// peer is the other side, from the flag that goes with the direction.
-func (s *session) peer(direction policy.Direction) (string, error) {
-	from, to := s.flags.IsSet("from"), s.flags.IsSet("to")
-	switch {
-	case from && to:
-		return "", errors.New("--from and --to exclude each other: --from is for ingress, --to for egress")
-	case direction == policy.Ingress && to:
-		return "", errors.New("--to is for egress: write --from for ingress")
-	case direction == policy.Egress && from:
-		return "", errors.New("--from is for ingress: write --to for egress")
-	case direction == policy.Ingress && !from:
-		return "", errors.New("--from is missing")
-	case direction == policy.Egress && !to:
-		return "", errors.New("--to is missing")
+func describeRule(ctx context.Context, s *session) error {
+	request, err := s.ruleUpdate()
+	if err != nil {
+		return err
 	}
-	return s.flags.String("from") + s.flags.String("to"), nil
+	if !s.flags.IsSet("description") {
+		return usagef("--description is missing")
+	}
+	text := s.flags.String("description")
+	request.Description = &text
+	return updateRule(ctx, s, request, "described")
 }
 
-// fromRule is a rule as the API writes it.
-func fromRule(r policy.Rule) *edgenetv1.Rule {
-	rule := &edgenetv1.Rule{
-		Direction: r.Direction.String(),
-		Protocol:  r.Protocol.String(),
-		Peer:      r.Peer.String(),
+// ruleUpdate names the rule that is to be changed.
+func (s *session) ruleUpdate() (*edgenetv1.UpdateRuleRequest, error) {
+	group, vpc, err := s.nameInVPC()
+	if err != nil {
+		return nil, err
 	}
-	for _, p := range r.Ports {
-		rule.Ports = append(rule.Ports, p.String())
+	id, err := s.required("id")
+	return &edgenetv1.UpdateRuleRequest{Group: group, Vpc: vpc, Id: id}, err
+}
+
+func updateRule(ctx context.Context, s *session, request *edgenetv1.UpdateRuleRequest, word string) error {
+	answer, err := call(ctx, s.groups.UpdateRule, request)
+	if err != nil {
+		return failed("change rule of group "+request.GetGroup(), err)
 	}
-	return rule
+	return s.printAnswer(answer.GetGroup(), fmt.Sprintf("group %s: rule %s %s", request.GetGroup(), request.GetId(), word))
 }

@@ -40,7 +40,7 @@ func createToken(ctx context.Context, s *session) error {
 	}
 	ttl, uses, roles := s.flags.Duration("ttl"), s.flags.Int("uses"), s.flags.StringSlice("role")
 	if ttl < time.Second || ttl > maxTTL || ttl%time.Second != 0 {
-		return usagef("--ttl %s is not possible: write whole seconds from 1s to %s", ttl, maxTTL)
+		return usagef("--ttl %s is not possible: write whole seconds from 1s to %s", brief(ttl), brief(maxTTL))
 	}
 	if uses < 1 || uses > math.MaxUint32 {
 		return usagef("--uses %d is not possible: write 1 or more", uses)

@@ -72,7 +72,7 @@ Created:    1h ago
 		{"group list", `
 NAME  VPC   INGRESS  EGRESS  CREATED
 db    blue  0        0       1m ago
-web   blue  1        1       1m ago
+web   blue  3        1       1m ago
 `},
 		{"group show db --vpc blue", `
 Name:     db
@@ -85,12 +85,14 @@ Egress:   everything
 Name:     web
 VPC:      blue
 Created:  1m ago
-Ingress:  only what rules permit
-Egress:   only what rules permit
+Ingress:  only what rules allow
+Egress:   only what rules allow
 
-RULE          DIRECTION  PROTOCOL  PORTS         PEER
-000000000001  ingress    tcp       80,8000-8100  any
-000000000002  egress     icmp      all           group:db
+RULE          DIRECTION  PRIORITY  ACTION            PROTOCOL  PORTS          PEER                                       DESCRIPTION
+000000000004  ingress    0         allow (disabled)  icmp      type 8         any                                        -
+000000000003  ingress    1000      deny              any       all            10.0.0.0/8 except 10.1.0.0/16,10.2.0.0/16  the ? lab
+000000000001  ingress    1000      allow             tcp       80,8000-8100   any                                        -
+000000000002  egress     1000      allow             icmp      type 3 code 4  group:db                                   -
 `},
 		{"endpoint list", `
 NAME   VPC   IP        GROUPS  NODE     KIND   DEVICE  ATTACHED  STATE
@@ -201,6 +203,25 @@ func TestVerbs(t *testing.T) {
 			"group db: rule 20f4b41b3487 added: egress any to 10.0.0.7/32\n",
 		},
 		{
+			"group rule add db --vpc blue --direction ingress --action deny --priority 0 --proto icmp --icmp-type 3 --icmp-code 4" +
+				" --from 10.0.0.0/8 --except 10.1.0.0/16,10.2.0.0/16 --except 10.0.0.9 --disabled --description lab",
+			`AddRule {"group":"db","vpc":"blue","rule":{"direction":"ingress","protocol":"icmp","peer":"10.0.0.0/8","action":"deny",` +
+				`"priority":0,"except":["10.0.0.9/32","10.1.0.0/16","10.2.0.0/16"],"icmp":"3/4","description":"lab","disabled":true}}`,
+			"group db: rule b62257638f54 added: ingress deny priority 0 icmp 3/4 from 10.0.0.0/8 except 10.0.0.9/32,10.1.0.0/16,10.2.0.0/16\n",
+		},
+		{
+			"group rule disable db --vpc blue --id ed85265da606",
+			`UpdateRule {"group":"db","vpc":"blue","id":"ed85265da606","disabled":true}`, "group db: rule ed85265da606 disabled\n",
+		},
+		{
+			"group rule enable db --vpc blue --id ed85265da606",
+			`UpdateRule {"group":"db","vpc":"blue","id":"ed85265da606","disabled":false}`, "group db: rule ed85265da606 enabled\n",
+		},
+		{
+			"group rule describe db --vpc blue --id ed85265da606 --description=",
+			`UpdateRule {"group":"db","vpc":"blue","id":"ed85265da606","description":""}`, "group db: rule ed85265da606 described\n",
+		},
+		{
 			"group rule remove db --vpc blue " + rule,
 			`RemoveRule {"group":"db","vpc":"blue","rule":{"direction":"ingress","protocol":"tcp","ports":["80","8000-8100"],"peer":"group:web"}}`,
 			"group db: rule ed85265da606 (ingress tcp 80,8000-8100 from group:web) removed\n",
@@ -292,7 +313,10 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	got := tool(t.Context(), "/nonexistent", "", "version")
+	got := tool(t.Context(), "/nonexistent", "", "--version")
+	if again := tool(t.Context(), "/nonexistent", "", "version"); again != got {
+		t.Errorf("--version says %+v, version %+v", got, again)
+	}
 	if !strings.HasPrefix(got.stdout, "edgenetctl dev ") && !strings.HasPrefix(got.stdout, "edgenetctl dev(") || got.code != exitOK {
 		t.Errorf("%+v", got)
 	}

@@ -32,7 +32,8 @@ func isUsage(err error) bool {
 
 // onUsageError takes what urfave/cli says of a flag's value.
 func onUsageError(_ *cli.Context, err error, _ bool) error {
-	return usagef("%s", strings.Replace(err.Error(), "for flag -", "for flag --", 1))
+	text := strings.Replace(err.Error(), "for flag -", "for flag --", 1)
+	return usagef("%s", strings.Replace(text, " for -", " for flag --", 1)) // of a switch
 }
 
 // failed says what could not be done. edgenetd often says it too; then once is

@@ -24,7 +24,7 @@ func TestWatch(t *testing.T) {
 	want := result{code: exitError, stderr: "edgenetctl: watch: edgenetd ended the stream\n", stdout: `
 12:00:00  added     node      edge-1                alive, tunnel up
 12:00:00  added     vpc       blue                  VNI 1, 10.0.0.0/24,10.1.0.0/24
-12:00:00  added     group     blue/web              2 rules
+12:00:00  added     group     blue/web              4 rules
 12:00:00  synced
 12:00:00  modified  endpoint  blue/web-1            10.0.0.7 on cloud-1, ready
 `[1:]}

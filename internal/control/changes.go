@@ -71,7 +71,7 @@ func (l *localChanges) CreateGroup(ctx context.Context, req *api.CreateGroupRequ
 		return groupClient(c, url).CreateGroup
 	})
 	if err == nil {
-		l.awaitGroup(ctx, res.GetGroup())
+		l.daemon.AwaitGroups(ctx, res.GetGroup())
 	}
 	return res, err
 }
@@ -98,7 +98,7 @@ func (l *localChanges) AddRule(ctx context.Context, req *api.AddRuleRequest) (*a
 		return groupClient(c, url).AddRule
 	})
 	if err == nil {
-		l.awaitGroup(ctx, res.GetGroup())
+		l.daemon.AwaitGroups(ctx, res.GetGroup())
 	}
 	return res, err
 }
@@ -112,17 +112,37 @@ func (l *localChanges) RemoveRule(ctx context.Context, req *api.RemoveRuleReques
 		return groupClient(c, url).RemoveRule
 	})
 	if err == nil {
-		l.awaitGroup(ctx, res.GetGroup())
+		l.daemon.AwaitGroups(ctx, res.GetGroup())
 	}
 	return res, err
 }
 
-func (l *localChanges) awaitGroup(ctx context.Context, g *api.Group) {
-	ids := make([]string, 0, len(g.GetRules()))
-	for _, r := range g.GetRules() {
-		ids = append(ids, r.GetId())
+func (l *localChanges) UpdateRule(ctx context.Context, req *api.UpdateRuleRequest) (*api.UpdateRuleResponse, error) {
+	if l.daemon.IsAuthority() {
+		g, err := l.daemon.UpdateRule(ctx, req)
+		return &api.UpdateRuleResponse{Group: g}, err
 	}
-	l.daemon.AwaitGroup(ctx, g.GetName(), g.GetVpc(), ids)
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.UpdateRuleRequest) (*api.UpdateRuleResponse, error) {
+		return groupClient(c, url).UpdateRule
+	})
+	if err == nil {
+		l.daemon.AwaitGroups(ctx, res.GetGroup())
+	}
+	return res, err
+}
+
+func (l *localChanges) ReplaceGroups(ctx context.Context, req *api.ReplaceGroupsRequest) (*api.ReplaceGroupsResponse, error) {
+	if l.daemon.IsAuthority() {
+		groups, err := l.daemon.ReplaceGroups(ctx, req)
+		return &api.ReplaceGroupsResponse{Groups: groups}, err
+	}
+	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.ReplaceGroupsRequest) (*api.ReplaceGroupsResponse, error) {
+		return groupClient(c, url).ReplaceGroups
+	})
+	if err == nil {
+		l.daemon.AwaitGroups(ctx, res.GetGroups()...)
+	}
+	return res, err
 }
 
 // PeerHandler serves what other nodes ask over the mesh: changes, if this node
@@ -142,6 +162,7 @@ func PeerHandler(d *daemon.Daemon, handler http.Handler) http.Handler {
 		edgenetv1connect.VPCServiceCreateVPCProcedure, edgenetv1connect.VPCServiceDeleteVPCProcedure,
 		edgenetv1connect.GroupServiceCreateGroupProcedure, edgenetv1connect.GroupServiceDeleteGroupProcedure,
 		edgenetv1connect.GroupServiceAddRuleProcedure, edgenetv1connect.GroupServiceRemoveRuleProcedure,
+		edgenetv1connect.GroupServiceUpdateRuleProcedure, edgenetv1connect.GroupServiceReplaceGroupsProcedure,
 	} {
 		serve.Handle(procedure, admit)
 	}

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// maxRequest bounds a request's body in bytes.
-	maxRequest = 1 << 20
+	// maxRequest bounds a request's body in bytes: all rules that a VPC may have.
+	maxRequest = 8 << 20
 	// socketGroup may use the control socket besides root, where it exists.
 	socketGroup = "edgenet"
 	// drain is how long calls may go on after a stop.

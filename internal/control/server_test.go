@@ -160,7 +160,7 @@ func TestErrorsHaveTheirCodeAndOneWholeMessage(t *testing.T) {
 		call{"MeshService/CreateToken", `{"roles":["king"]}`, "invalid_argument", `create token: role "king": want edge, cloud, gateway, relay or authority`},
 		call{"NodeService/GetNode", `{"name":"x"}`, "not_found", `node "x": not found`},
 		call{"VPCService/GetVPC", `{"name":"x"}`, "not_found", `vpc "x": not found`},
-		call{"VPCService/CreateVPC", `{"name":"blue","cidrs":["10.9.0.0/24"]}`, "already_exists", "create vpc blue: exists already with cidr [10.0.0.0/24]"},
+		call{"VPCService/CreateVPC", `{"name":"blue","cidrs":["10.9.0.0/24"]}`, "already_exists", "create vpc blue: exists already with cidr 10.0.0.0/24"},
 		call{"VPCService/CreateVPC", `{"name":"red"}`, "invalid_argument", "create vpc red: cidr: want at least one, such as 10.0.0.0/24"},
 		call{"GroupService/AddRule", `{"group":"x","vpc":"blue","rule":{"direction":"ingress","protocol":"tcp","peer":"any"}}`, "not_found", `group "x" of vpc blue: not found`},
 		call{"EndpointService/GetEndpoint", `{"name":"x","vpc":"blue"}`, "not_found", `endpoint "x" of vpc blue: not found`},
@@ -313,6 +313,9 @@ func TestAWatchTellsEachChangeOnce(t *testing.T) {
 	if e := next(t, events); e.GetType() != "added" || e.GetVpc().GetName() != "blue" {
 		t.Errorf("first came %v", e)
 	}
+	if e := next(t, events); e.GetType() != "added" || e.GetGroup().GetName() != "default" {
+		t.Errorf("then came %v, want the default group", e)
+	}
 	if e := next(t, events); e.GetType() != "synced" || e.GetObject() != nil {
 		t.Errorf("then came %v, want synced", e)
 	}
@@ -328,6 +331,9 @@ func TestAWatchTellsEachChangeOnce(t *testing.T) {
 	if e := next(t, events); e.GetType() != "added" || e.GetVpc().GetName() != "green" {
 		t.Errorf("then came %v", e)
 	}
+	if e := next(t, events); e.GetType() != "added" || e.GetGroup().GetName() != "default" || e.GetGroup().GetVpc() != "green" {
+		t.Errorf("then came %v, want the default group", e)
+	}
 	// The group and its rule may be told in one.
 	for {
 		e := next(t, events)
@@ -342,14 +348,14 @@ func TestAWatchTellsEachChangeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := []string{}
-	for range 2 {
+	for range 3 {
 		e := next(t, events)
 		if e.GetType() != "deleted" {
 			t.Errorf("then came %v", e)
 		}
 		gone = append(gone, e.GetVpc().GetName()+e.GetGroup().GetName())
 	}
-	if slices.Sort(gone); !slices.Equal(gone, []string{"green", "web"}) {
+	if slices.Sort(gone); !slices.Equal(gone, []string{"default", "green", "web"}) {
 		t.Errorf("deleted were %v", gone)
 	}
 	stream, err := edgenetv1connect.NewWatchServiceClient(n.h2c, base).Watch(t.Context(), &api.WatchRequest{Kinds: []string{"moon"}})
@@ -399,7 +405,7 @@ func TestChangesAreCarriedToAnAuthority(t *testing.T) {
 	// Its refusals keep their code and their words.
 	create.Cidrs[0] = "10.9.0.0/24"
 	_, err = edge.vpcs().CreateVPC(t.Context(), create)
-	if connect.CodeOf(err) != connect.CodeAlreadyExists || !strings.HasSuffix(err.Error(), "create vpc blue: exists already with cidr [10.0.0.0/24]") {
+	if connect.CodeOf(err) != connect.CodeAlreadyExists || !strings.HasSuffix(err.Error(), "create vpc blue: exists already with cidr 10.0.0.0/24") {
 		t.Errorf("got %v", err)
 	}
 	// Only an authority makes tokens, and nobody does by way of a peer.

@@ -170,7 +170,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if _, err := records.CheckAddress(v.prefixes, addr); err != nil {
 		return nil, invalid("attach endpoint %s: %w", name, err)
 	}
-	e := &endpoint{node: s.self.ID, vni: v.vni(), name: name, record: record, addr: addr}
+	e := &endpoint{node: s.self.ID, vni: v.vni(), name: name, record: record, addrs: []netip.Addr{addr}}
 	old := s.find(e)
 	unchanged, err := e.reconsider(old)
 	if err != nil {
@@ -196,7 +196,8 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if old != nil {
 		look = everything
 	}
-	if err := n.commit(ctx, e, s.with(e), look); err != nil {
+	s, e = s.with(e)
+	if err := n.commit(ctx, e, s, look); err != nil {
 		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 	}
 	n.log.Info("endpoint attached", "endpoint", name, "vpc", v.name, "ip", addr)
@@ -283,13 +284,4 @@ func (e *endpoint) target() string {
 		return fmt.Sprintf("%s in namespace %s", e.record.GetIfname(), e.record.GetNetns())
 	}
 	return fmt.Sprintf("%s %s", e.record.GetKind(), e.record.GetDevice())
-}
-
-// find returns the endpoint that is the same as e, or nil.
-func (s *snapshot) find(e *endpoint) *endpoint {
-	i := slices.IndexFunc(s.endpoints, e.same)
-	if i < 0 {
-		return nil
-	}
-	return s.endpoints[i]
 }

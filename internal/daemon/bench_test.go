@@ -10,13 +10,13 @@ import (
 )
 
 // crowd is a mesh with as many endpoints on this node and in all, in VPCs of 500.
-func crowd(b *testing.B, local, all int) *snapshot {
+func crowd(b *testing.B, local, all int) *world {
 	b.Helper()
 	names := make([]string, (all+499)/500)
 	for i := range names {
 		names[i] = fmt.Sprintf("vpc-%d", i)
 	}
-	s := world(names...)
+	s := newWorld(names...)
 	rule, err := policy.ParseRule(policy.RuleText{Direction: "ingress", Protocol: "tcp", Ports: []string{"80,443,8000-8100"}, Peer: "group:web"})
 	if err != nil {
 		b.Fatal(err)
@@ -43,10 +43,6 @@ func crowd(b *testing.B, local, all int) *snapshot {
 func BenchmarkSettle(b *testing.B) {
 	s := crowd(b, 1000, 10_000)
 	for b.Loop() {
-		for _, v := range s.vpcs {
-			clear(v.hosts)
-			clear(v.names)
-		}
 		s.settle()
 	}
 }
@@ -63,7 +59,7 @@ func BenchmarkDerive(b *testing.B) {
 					d = nil
 				}
 				delete(d, 1) // The VPC that the attach is in.
-				if _, problems := d.derive(s, []string{"tun"}, reaches, 1420); len(problems) > 0 {
+				if _, problems := d.derive(s.snapshot, []string{"tun"}, reaches, 1420); len(problems) > 0 {
 					b.Fatal(problems)
 				}
 			}

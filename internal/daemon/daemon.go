@@ -93,7 +93,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		trouble:      complaint{log: log, of: "datapath"},
 		openDatapath: kernel.Datapath,
 		dirty:        make(chan struct{}, 1),
-		reader:       reader{mesh: d.mesh},
+		reader:       reader{mesh: d.mesh, batches: newBatches()},
 	}
 	return nil
 }

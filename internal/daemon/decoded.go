@@ -3,7 +3,10 @@ package daemon
 import "edgenet.dev/edgenet/pkg/mesh"
 
 // decoded are the records of one kind, by key, each decoded once.
-type decoded[T any] []decodedRecord[T]
+type decoded[T any] struct {
+	records []mesh.Record
+	list    []decodedRecord[T]
+}
 
 type decodedRecord[T any] struct {
 	key     string
@@ -13,21 +16,42 @@ type decodedRecord[T any] struct {
 	err error
 }
 
-// update makes d the records given, which are in the order of their keys.
-func (d *decoded[T]) update(recs []mesh.Record, decode func(mesh.Record) (T, error)) {
-	old := *d
-	next := make(decoded[T], 0, len(recs))
+// update makes d the records given, which are in the order of their keys. It
+// returns the values that are not as they were: those of before and those of
+// now.
+func (d *decoded[T]) update(recs []mesh.Record, decode func(mesh.Record) (T, error)) (before, now []T) {
+	// The mesh gives the same slice for as long as nothing has changed.
+	if len(recs) == len(d.records) && (len(recs) == 0 || &recs[0] == &d.records[0]) {
+		return nil, nil
+	}
+	drop := func(old decodedRecord[T]) {
+		if old.err == nil {
+			before = append(before, old.value)
+		}
+	}
+	old := d.list
+	next := make([]decodedRecord[T], 0, len(recs))
 	for _, rec := range recs {
-		for len(old) > 0 && old[0].key < rec.Key {
+		for ; len(old) > 0 && old[0].key < rec.Key; old = old[1:] {
+			drop(old[0])
+		}
+		if len(old) > 0 && old[0].key == rec.Key {
+			if old[0].version == rec.Version {
+				next, old = append(next, old[0]), old[1:]
+				continue
+			}
+			drop(old[0])
 			old = old[1:]
 		}
-		if len(old) > 0 && old[0].key == rec.Key && old[0].version == rec.Version {
-			next = append(next, old[0])
-			continue
-		}
 		one := decodedRecord[T]{key: rec.Key, version: rec.Version}
-		one.value, one.err = decode(rec)
+		if one.value, one.err = decode(rec); one.err == nil {
+			now = append(now, one.value)
+		}
 		next = append(next, one)
 	}
-	*d = next
+	for _, gone := range old {
+		drop(gone)
+	}
+	d.records, d.list = recs, next
+	return before, now
 }

@@ -55,11 +55,11 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 // deriveVPC derives the part of a VPC that this host has endpoints of.
 func deriveVPC(s *snapshot, from inputs) *part {
 	v, p := from.vpc, &part{from: from}
-	p.made = &isolation.VPC{Endpoints: make(map[string]isolation.Endpoint, len(from.local))}
-	for _, e := range from.local {
+	p.made = &isolation.VPC{Endpoints: make(map[string]isolation.Endpoint, len(v.local))}
+	for _, e := range v.local {
 		p.made.Endpoints[e.name] = e.desired(v, from.mtu)
 	}
-	compiled, err := policy.Compile(v.policy(from.local))
+	compiled, err := policy.Compile(v.policy())
 	if err != nil {
 		for name, e := range p.made.Endpoints {
 			e.Superseded = true
@@ -79,26 +79,26 @@ func deriveVPC(s *snapshot, from inputs) *part {
 		}
 		p.made.Addresses[addr] = where
 	}
-	for _, e := range from.local {
+	for _, e := range v.local {
 		d := p.made.Endpoints[e.name]
-		d.Ingress = compiled.Policy(e.record.GetGroups(), policy.Ingress)
-		d.Egress = compiled.Policy(e.record.GetGroups(), policy.Egress)
+		d.Ingress = compiled.Policy(e.groups(), policy.Ingress)
+		d.Egress = compiled.Policy(e.groups(), policy.Egress)
 		p.made.Endpoints[e.name] = d
 	}
 	return p
 }
 
 // policy is the VPC as the compiler wants it.
-func (v *vpc) policy(local []*endpoint) policy.VPC {
+func (v *vpc) policy() policy.VPC {
 	in := policy.VPC{VNI: v.vni(), Hosts: make([]policy.Host, 0, len(v.hosts))}
 	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
 		in.Groups = append(in.Groups, policy.Group{Name: name, Rules: v.groups[name].rules})
 	}
 	for addr, e := range v.hosts {
-		in.Hosts = append(in.Hosts, policy.Host{Addr: addr, Groups: e.record.GetGroups()})
+		in.Hosts = append(in.Hosts, policy.Host{Addr: addr, Groups: e.groups()})
 	}
-	for _, e := range local {
-		in.Sets = append(in.Sets, e.record.GetGroups())
+	for _, e := range v.local {
+		in.Sets = append(in.Sets, e.groups())
 	}
 	return in
 }
@@ -107,7 +107,7 @@ func (v *vpc) policy(local []*endpoint) policy.VPC {
 func (e *endpoint) desired(v *vpc, mtu int) isolation.Endpoint {
 	d := isolation.Endpoint{
 		Key:        isolation.Key{VNI: e.vni, Name: e.name},
-		Addresses:  []netip.Addr{e.addr},
+		Addresses:  e.addrs,
 		Netns:      e.record.GetNetns(),
 		Ifname:     e.record.GetIfname(),
 		Device:     e.record.GetDevice(),

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"edgenet.dev/edgenet/internal/records"
@@ -16,8 +17,15 @@ const (
 )
 
 // world is a mesh of two nodes with VPCs of the same prefix.
-func world(vpcs ...string) *snapshot {
-	s := &snapshot{
+type world struct {
+	*snapshot
+	// claims are the endpoints that nodes claim, in the order in which this node
+	// heard of them. settle writes into them what came of it.
+	claims []*endpoint
+}
+
+func newWorld(vpcs ...string) *world {
+	w := &world{snapshot: &snapshot{
 		self: mesh.Node{ID: here, Prefix: netip.MustParsePrefix("fd00:1:1111::/64"), Local: true},
 		nodes: map[mesh.NodeID]mesh.Node{
 			here:  {ID: here, Prefix: netip.MustParsePrefix("fd00:1:1111::/64"), Local: true},
@@ -25,30 +33,49 @@ func world(vpcs ...string) *snapshot {
 		},
 		vpcs:  map[string]*vpc{},
 		byVNI: map[uint32]*vpc{},
-	}
+	}}
 	for i, name := range vpcs {
 		v := &vpc{
-			name: name, record: &records.VPC{Vni: uint32(i + 1), Cidrs: []string{"10.0.0.0/24"}},
-			prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
-			groups:   map[string]*group{}, hosts: map[netip.Addr]*endpoint{}, names: map[string]*endpoint{},
+			vpcRecord: &vpcRecord{
+				name: name, record: &records.VPC{Vni: uint32(i + 1), Cidrs: []string{"10.0.0.0/24"}},
+				prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
+			},
+			groups: map[string]*group{},
 		}
-		s.vpcs[name], s.byVNI[v.vni()] = v, v
+		w.vpcs[name], w.byVNI[v.vni()] = v, v
 	}
-	return s
+	return w
 }
 
-func (s *snapshot) attach(node mesh.NodeID, vni uint32, name, ip string, claim uint64) *endpoint {
-	e := &endpoint{node: node, vni: vni, name: name, addr: netip.MustParseAddr(ip), record: &records.Endpoint{
+func (w *world) attach(node mesh.NodeID, vni uint32, name, ip string, claim uint64) *endpoint {
+	e := &endpoint{node: node, vni: vni, name: name, addrs: []netip.Addr{netip.MustParseAddr(ip)}, record: &records.Endpoint{
 		Ip: ip, Kind: records.KindNetns, Netns: "/run/netns/" + name, Ifname: "eth0", Claim: claim,
 	}}
-	s.endpoints = append(s.endpoints, e)
+	w.claims = append(w.claims, e)
 	return e
 }
 
-func mustDerive(t *testing.T, s *snapshot) flat {
+func (w *world) settle() {
+	for _, v := range w.byVNI {
+		var members []endpoint
+		for _, e := range w.claims {
+			if e.vni == v.vni() {
+				members = append(members, *e)
+			}
+		}
+		v.settle(w.self.ID, members)
+		for _, e := range w.claims {
+			if i := slices.IndexFunc(v.all, e.same); i >= 0 {
+				e.lost, e.misplaced = v.all[i].lost, v.all[i].misplaced
+			}
+		}
+	}
+}
+
+func mustDerive(t *testing.T, s *world) flat {
 	t.Helper()
 	s.settle()
-	state, problems := new(derived).derive(s, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
+	state, problems := new(derived).derive(s.snapshot, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -56,7 +83,7 @@ func mustDerive(t *testing.T, s *snapshot) flat {
 }
 
 func TestEqualAddressesOfTwoVPCsStayApart(t *testing.T) {
-	s := world("blue", "green")
+	s := newWorld("blue", "green")
 	s.attach(here, 1, "web", "10.0.0.5", 1)
 	s.attach(here, 2, "web", "10.0.0.5", 2)
 	s.attach(there, 1, "db", "10.0.0.6", 3)
@@ -74,7 +101,7 @@ func TestEqualAddressesOfTwoVPCsStayApart(t *testing.T) {
 }
 
 func TestAVPCWithoutLocalEndpointsIsNotInTheDatapath(t *testing.T) {
-	s := world("blue")
+	s := newWorld("blue")
 	s.attach(there, 1, "db", "10.0.0.6", 1)
 	if state := mustDerive(t, s); len(state.Addresses) != 0 || len(state.Policies) != 0 {
 		t.Errorf("got %d addresses and %d policies, want none", len(state.Addresses), len(state.Policies))
@@ -82,7 +109,7 @@ func TestAVPCWithoutLocalEndpointsIsNotInTheDatapath(t *testing.T) {
 }
 
 func TestTheLatestClaimWins(t *testing.T) {
-	s := world("blue")
+	s := newWorld("blue")
 	s.attach(here, 1, "web", "10.0.0.5", 1)
 	s.attach(there, 1, "web-new", "10.0.0.5", 2)
 	state := mustDerive(t, s)
@@ -96,7 +123,7 @@ func TestTheLatestClaimWins(t *testing.T) {
 }
 
 func TestANameCanBeHeldOnceToo(t *testing.T) {
-	s := world("blue")
+	s := newWorld("blue")
 	old := s.attach(here, 1, "web", "10.0.0.5", 1)
 	s.attach(there, 1, "web", "10.0.0.9", 2)
 	mustDerive(t, s)
@@ -106,7 +133,7 @@ func TestANameCanBeHeldOnceToo(t *testing.T) {
 }
 
 func TestALoserDoesNotTakeAnAddressWithIt(t *testing.T) {
-	s := world("blue")
+	s := newWorld("blue")
 	third := s.attach(here, 1, "a", "10.0.0.5", 1)  // loses its address to the second, which itself lost
 	second := s.attach(here, 1, "b", "10.0.0.5", 2) // loses its name to the first
 	s.attach(there, 1, "b", "10.0.0.6", 3)
@@ -117,7 +144,7 @@ func TestALoserDoesNotTakeAnAddressWithIt(t *testing.T) {
 }
 
 func TestASupersededEndpointNeverComesBack(t *testing.T) {
-	s := world("blue")
+	s := newWorld("blue")
 	e := s.attach(here, 1, "web", "10.0.0.5", 1)
 	e.record.Superseded = true
 	state := mustDerive(t, s)
@@ -128,7 +155,7 @@ func TestASupersededEndpointNeverComesBack(t *testing.T) {
 
 func TestEqualClaimsAreSettledAlikeEverywhere(t *testing.T) {
 	for _, order := range [][2]mesh.NodeID{{here, there}, {there, here}} {
-		s := world("blue")
+		s := newWorld("blue")
 		s.attach(order[0], 1, "web", "10.0.0.5", 7)
 		s.attach(order[1], 1, "web", "10.0.0.5", 7)
 		mustDerive(t, s)
@@ -139,7 +166,7 @@ func TestEqualClaimsAreSettledAlikeEverywhere(t *testing.T) {
 }
 
 func TestRulesReachTheTablesOfTheirCarriers(t *testing.T) {
-	s := world("blue")
+	s := newWorld("blue")
 	rule, err := policy.ParseRule(policy.RuleText{Direction: "ingress", Protocol: "tcp", Ports: []string{"80"}, Peer: "any"})
 	if err != nil {
 		t.Fatal(err)

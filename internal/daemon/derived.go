@@ -25,42 +25,26 @@ type part struct {
 
 // inputs are all that a part follows from.
 type inputs struct {
-	self  mesh.NodeID
-	mtu   int
-	vpc   *vpc
-	local []*endpoint
-	all   []*endpoint
+	self mesh.NodeID
+	mtu  int
+	vpc  *vpc
 }
 
 // update derives what is not as it was; mtu is that of the tunnels.
 func (d *derived) update(s *snapshot, mtu int) derived {
-	mtu -= tenantOverhead
-	members := make(map[uint32]*inputs, len(s.byVNI))
-	for vni, v := range s.byVNI {
-		members[vni] = &inputs{self: s.self.ID, mtu: mtu, vpc: v, all: make([]*endpoint, 0, len(v.hosts))}
-	}
-	for _, e := range s.endpoints {
-		in := members[e.vni]
-		if in == nil {
-			continue
-		}
-		in.all = append(in.all, e)
-		if e.node == s.self.ID {
-			in.local = append(in.local, e)
-		}
-	}
 	next := derived{}
-	for vni, in := range members {
-		if len(in.local) == 0 {
+	for vni, v := range s.byVNI {
+		if len(v.local) == 0 {
 			continue
 		}
-		if old := (*d)[vni]; old != nil && old.from.same(*in) {
+		in := inputs{self: s.self.ID, mtu: mtu - tenantOverhead, vpc: v}
+		if old := (*d)[vni]; old != nil && old.from.same(in) {
 			// What it was derived from is not kept longer than it must be.
-			old.from = *in
+			old.from = in
 			next[vni] = old
 			continue
 		}
-		next[vni] = deriveVPC(s, *in)
+		next[vni] = deriveVPC(s, in)
 	}
 	*d = next
 	return next
@@ -70,10 +54,13 @@ func (d *derived) update(s *snapshot, mtu int) derived {
 // never changed, so that most that are the same are at the same place; a node's
 // prefix follows from its id.
 func (in inputs) same(other inputs) bool {
-	return in.self == other.self && in.mtu == other.mtu &&
+	return in.self == other.self && in.mtu == other.mtu && (in.vpc == other.vpc ||
 		in.vpc.record == other.vpc.record &&
-		maps.Equal(in.vpc.groups, other.vpc.groups) &&
-		slices.EqualFunc(in.all, other.all, func(a, b *endpoint) bool {
-			return a.holds() == b.holds() && a.same(b) && (a.record == b.record || proto.Equal(a.record, b.record))
-		})
+			maps.Equal(in.vpc.groups, other.vpc.groups) && in.vpc.sameEndpoints(other.vpc))
+}
+
+func (v *vpc) sameEndpoints(other *vpc) bool {
+	return v.holdings == other.holdings || slices.EqualFunc(v.all, other.all, func(a, b *endpoint) bool {
+		return a.holds() == b.holds() && a.same(b) && (a.record == b.record || proto.Equal(a.record, b.record))
+	})
 }

@@ -65,8 +65,8 @@ func (n *network) detach(ctx context.Context, name, vpcName string) error {
 // deleted by an authority that had not heard of them yet.
 func (s *snapshot) orphans(name string) []*endpoint {
 	var out []*endpoint
-	for _, e := range s.endpoints {
-		if e.node == s.self.ID && e.name == name && s.byVNI[e.vni] == nil {
+	for _, e := range s.strays {
+		if e.node == s.self.ID && e.name == name {
 			out = append(out, e)
 		}
 	}

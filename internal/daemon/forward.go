@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
@@ -63,12 +67,15 @@ func (d *Daemon) AdmitCaller(ctx context.Context) error {
 	if len(d.cfg.ForwardFrom) == 0 {
 		return nil
 	}
+	roles := make([]string, 0, len(caller.Roles))
 	for _, role := range caller.Roles {
+		roles = append(roles, string(role))
 		if slices.Contains(d.cfg.ForwardFrom, string(role)) {
 			return nil
 		}
 	}
-	return denied("node %s may not ask for changes: its roles are %v, and this authority's forward-from is %v", caller.Name, caller.Roles, d.cfg.ForwardFrom)
+	return denied("node %s may not ask for changes: its roles are %s, and this authority's forward-from is %s",
+		caller.Name, strings.Join(roles, ","), strings.Join(d.cfg.ForwardFrom, ","))
 }
 
 // AwaitVPC waits a bounded time until what an authority has done is known here
@@ -82,15 +89,13 @@ func (d *Daemon) AwaitVPCGone(ctx context.Context, name string) {
 	d.await(ctx, func() bool { return d.snapshot().vpcs[name] == nil })
 }
 
-// AwaitGroup waits until the group has exactly these rules here.
-func (d *Daemon) AwaitGroup(ctx context.Context, name, vpcName string, ruleIDs []string) {
+// AwaitGroups waits until the groups are here as they are said to be.
+func (d *Daemon) AwaitGroups(ctx context.Context, groups ...*api.Group) {
 	d.await(ctx, func() bool {
-		_, g, err := d.snapshot().group(name, vpcName)
-		if err != nil || len(g.rules) != len(ruleIDs) {
-			return false
-		}
-		for _, r := range g.rules {
-			if !slices.Contains(ruleIDs, r.ID()) {
+		s := d.snapshot()
+		for _, want := range groups {
+			v, g, err := s.group(want.GetName(), want.GetVpc())
+			if err != nil || !proto.Equal(g.api(v), want) {
 				return false
 			}
 		}
@@ -98,7 +103,7 @@ func (d *Daemon) AwaitGroup(ctx context.Context, name, vpcName string, ruleIDs [
 	})
 }
 
-// AwaitGroupGone is AwaitGroup for a deletion.
+// AwaitGroupGone is AwaitGroups for a deletion.
 func (d *Daemon) AwaitGroupGone(ctx context.Context, name, vpcName string) {
 	d.await(ctx, func() bool {
 		_, _, err := d.snapshot().group(name, vpcName)

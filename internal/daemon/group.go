@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -28,6 +26,9 @@ func (d *Daemon) CreateGroup(ctx context.Context, name, vpcName string) (*api.Gr
 	}
 	if g, there := v.groups[name]; there {
 		return g.api(v), nil
+	}
+	if len(v.groups) >= records.MaxVPCGroups {
+		return nil, precondition("create group %s: vpc %s has %d groups; at most %d", name, vpcName, len(v.groups), records.MaxVPCGroups)
 	}
 	record := &records.Group{CreatedMs: time.Now().UnixMilli()}
 	if err := d.putRecord(ctx, mesh.KindGroup, records.GroupKey(v.vni(), name), record); err != nil {
@@ -65,18 +66,6 @@ func (d *Daemon) GetGroup(name, vpcName string) (*api.Group, error) {
 	return g.api(v), nil
 }
 
-func (s *snapshot) group(name, vpcName string) (*vpc, *group, error) {
-	v, ok := s.vpcs[vpcName]
-	if !ok {
-		return nil, nil, notFound("vpc %q: not found", vpcName)
-	}
-	g, ok := v.groups[name]
-	if !ok {
-		return nil, nil, notFound("group %q of vpc %s: not found", name, vpcName)
-	}
-	return v, g, nil
-}
-
 // DeleteGroup removes a group that nothing refers to.
 func (d *Daemon) DeleteGroup(ctx context.Context, name, vpcName string) error {
 	d.changing.Lock()
@@ -86,6 +75,9 @@ func (d *Daemon) DeleteGroup(ctx context.Context, name, vpcName string) error {
 	if err != nil {
 		return err
 	}
+	if name == records.DefaultGroup {
+		return precondition("delete group %s: it is there as long as vpc %s is; group replace can empty it", name, vpcName)
+	}
 	for _, other := range v.groups {
 		for _, r := range other.rules {
 			if other.name != name && r.Peer.Kind == policy.PeerGroup && r.Peer.Group == name {
@@ -93,8 +85,8 @@ func (d *Daemon) DeleteGroup(ctx context.Context, name, vpcName string) error {
 			}
 		}
 	}
-	for _, e := range s.endpoints {
-		if e.vni == v.vni() && slices.Contains(e.record.GetGroups(), name) {
+	for _, e := range v.all {
+		if slices.Contains(e.record.GetGroups(), name) {
 			return precondition("delete group %s: endpoint %s on node %s carries it; detach it first", name, e.name, s.nodes[e.node].Name)
 		}
 	}
@@ -103,78 +95,4 @@ func (d *Daemon) DeleteGroup(ctx context.Context, name, vpcName string) error {
 	}
 	d.log.Info("group deleted", "vpc", vpcName, "group", name)
 	return nil
-}
-
-// AddRule adds a rule. One that is there already changes nothing.
-func (d *Daemon) AddRule(ctx context.Context, name, vpcName string, text *api.Rule) (*api.Group, error) {
-	rule, err := parseAPIRule(text)
-	if err != nil {
-		return nil, invalid("add rule to group %s: %w", name, err)
-	}
-	return d.changeRules(ctx, name, vpcName, func(v *vpc, g *group) ([]policy.Rule, error) {
-		if rule.Peer.Kind == policy.PeerGroup && v.groups[rule.Peer.Group] == nil {
-			return nil, notFound("add rule to group %s: group %q of vpc %s: not found", name, rule.Peer.Group, vpcName)
-		}
-		if indexRule(g.rules, rule.ID()) >= 0 {
-			return g.rules, nil
-		}
-		if len(g.rules) >= records.MaxRules {
-			return nil, precondition("add rule to group %s: has %d rules; at most %d", name, len(g.rules), records.MaxRules)
-		}
-		return append(slices.Clone(g.rules), rule), nil
-	})
-}
-
-// RemoveRule removes a rule named by its id or by its content.
-func (d *Daemon) RemoveRule(ctx context.Context, name, vpcName string, text *api.Rule) (*api.Group, error) {
-	id := text.GetId()
-	if id == "" {
-		rule, err := parseAPIRule(text)
-		if err != nil {
-			return nil, invalid("remove rule from group %s: %w", name, err)
-		}
-		id = rule.ID()
-	}
-	return d.changeRules(ctx, name, vpcName, func(_ *vpc, g *group) ([]policy.Rule, error) {
-		i := indexRule(g.rules, id)
-		if i < 0 {
-			return nil, notFound("remove rule from group %s: no rule %s; group show lists them", name, id)
-		}
-		return slices.Delete(slices.Clone(g.rules), i, i+1), nil
-	})
-}
-
-func indexRule(rules []policy.Rule, id string) int {
-	return slices.IndexFunc(rules, func(r policy.Rule) bool { return r.ID() == id })
-}
-
-func (d *Daemon) changeRules(ctx context.Context, name, vpcName string, change func(*vpc, *group) ([]policy.Rule, error)) (*api.Group, error) {
-	d.changing.Lock()
-	defer d.changing.Unlock()
-	v, g, err := d.snapshot().group(name, vpcName)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := change(v, g)
-	if err != nil {
-		return nil, err
-	}
-	next := &records.Group{CreatedMs: g.record.GetCreatedMs()}
-	for _, r := range rules {
-		next.Rules = append(next.Rules, records.RuleText(r))
-	}
-	if proto.Equal(next, g.record) {
-		return g.api(v), nil
-	}
-	if err := d.putRecord(ctx, mesh.KindGroup, records.GroupKey(v.vni(), name), next); err != nil {
-		return nil, fmt.Errorf("change group %s: %w", name, err)
-	}
-	d.log.Info("group changed", "vpc", vpcName, "group", name, "rules", len(rules))
-	return d.GetGroup(name, vpcName)
-}
-
-func parseAPIRule(r *api.Rule) (policy.Rule, error) {
-	return policy.ParseRule(policy.RuleText{
-		Direction: r.GetDirection(), Protocol: r.GetProtocol(), Ports: r.GetPorts(), Peer: r.GetPeer(),
-	})
 }

@@ -202,10 +202,7 @@ func (n *network) report(ctx context.Context, s *snapshot) error {
 		return nil
 	}
 	var problems []error
-	for _, e := range s.endpoints {
-		if e.node != s.self.ID {
-			continue
-		}
+	for e := range s.local() {
 		why := n.why(s, e)
 		if e.record.GetProblem() == why && e.record.GetSuperseded() == e.lost {
 			continue
@@ -217,7 +214,7 @@ func (n *network) report(ctx context.Context, s *snapshot) error {
 		next.Problem, next.Superseded = why, e.lost
 		switch {
 		case e.lost && !e.record.GetSuperseded():
-			n.log.Warn("endpoint is superseded: a later attach took its name or address", "endpoint", e.name, "vni", e.vni, "ip", e.addr)
+			n.log.Warn("endpoint is superseded: a later attach took its name or address", "endpoint", e.name, "vni", e.vni, "ip", e.record.GetIp())
 		case why != "":
 			n.log.Warn("endpoint does not work", "endpoint", e.name, "vni", e.vni, "err", why)
 		default:

@@ -2,69 +2,67 @@ package daemon
 
 import (
 	"cmp"
+	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/mesh"
 )
+
+// holdings are who has what in a VPC. Once settled they are not changed.
+type holdings struct {
+	// all are the endpoints in the order of their records' keys, winners or not,
+	// local those of this node.
+	all, local []*endpoint
+	// hosts are the endpoints that hold their addresses, names those of all
+	// winners.
+	hosts map[netip.Addr]*endpoint
+	names map[string]*endpoint
+}
 
 // settle decides who holds which address and name: the latest claim, and of
 // two at the same moment the one of the higher node id. All nodes decide alike,
-// in whatever order they heard of the claims.
-func (s *snapshot) settle() {
-	contested := map[uint32][]*endpoint{}
-	for _, e := range s.endpoints {
-		v, ok := s.byVNI[e.vni]
-		if !ok {
-			continue
+// in whatever order they heard of the claims. The endpoints are v's own from
+// here on.
+func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
+	v.holdings = &holdings{
+		all:   make([]*endpoint, 0, len(members)),
+		hosts: make(map[netip.Addr]*endpoint, len(members)),
+		names: make(map[string]*endpoint, len(members)),
+	}
+	contested := false
+	for i := range members {
+		e := &members[i]
+		v.all = append(v.all, e)
+		if e.node == self {
+			v.local = append(v.local, e)
 		}
-		if _, e.misplaced = records.CheckAddress(v.prefixes, e.addr); e.misplaced != nil {
-			continue
-		}
-		if e.lost = e.record.GetSuperseded(); e.lost {
-			continue
-		}
-		if !v.take(e) {
-			contested[e.vni] = nil
+		e.misplaced, e.lost = v.misplaced(e), e.record.GetSuperseded()
+		if e.holds() && !v.take(e) {
+			contested = true
 		}
 	}
 	// Hardly ever is there a conflict, and sorting is what would cost most.
-	if len(contested) == 0 {
-		return
-	}
-	for _, e := range s.endpoints {
-		if rivals, ok := contested[e.vni]; ok && e.holds() {
-			contested[e.vni] = append(rivals, e)
-		}
-	}
-	for vni, rivals := range contested {
-		s.byVNI[vni].settle(rivals)
+	if contested {
+		v.contest()
 	}
 }
 
-// with makes s what it would be if e were a record already, and returns it.
-func (s *snapshot) with(e *endpoint) *snapshot {
-	// In the place that its record will have.
-	s.endpoints = slices.DeleteFunc(s.endpoints, e.same)
-	at, _ := slices.BinarySearchFunc(s.endpoints, e, func(a, b *endpoint) int { return strings.Compare(a.key(), b.key()) })
-	s.endpoints = slices.Insert(s.endpoints, at, e)
-	v, ok := s.byVNI[e.vni]
-	if !ok {
-		return s
-	}
-	_, e.misplaced = records.CheckAddress(v.prefixes, e.addr)
-	var rivals []*endpoint
-	for _, other := range s.endpoints {
-		if other.vni == e.vni && other.misplaced == nil && !other.record.GetSuperseded() {
-			rivals = append(rivals, other)
+// misplaced says why an endpoint cannot be as it is in the VPC.
+func (v *vpcRecord) misplaced(e *endpoint) error {
+	for _, addr := range e.addrs {
+		if _, err := records.CheckAddress(v.prefixes, addr); err != nil {
+			return err
 		}
 	}
-	v.settle(rivals)
-	return s
+	return nil
 }
 
-// settle gives names and addresses anew to those that may hold them.
-func (v *vpc) settle(rivals []*endpoint) {
+// contest gives names and addresses anew to those that may hold them.
+func (v *vpc) contest() {
+	rivals := slices.DeleteFunc(slices.Clone(v.all), func(e *endpoint) bool { return !e.holds() })
 	slices.SortFunc(rivals, func(a, b *endpoint) int {
 		return cmp.Or(
 			cmp.Compare(b.record.GetClaim(), a.record.GetClaim()),
@@ -79,11 +77,43 @@ func (v *vpc) settle(rivals []*endpoint) {
 	}
 }
 
-// take gives the endpoint its name and its address, if both are free.
-func (v *vpc) take(e *endpoint) bool {
-	if v.hosts[e.addr] != nil || v.names[e.name] != nil {
+// take gives the endpoint its name and its addresses, if all are free.
+func (h *holdings) take(e *endpoint) bool {
+	if h.names[e.name] != nil {
 		return false
 	}
-	v.hosts[e.addr], v.names[e.name] = e, e
+	for _, addr := range e.addrs {
+		if h.hosts[addr] != nil {
+			return false
+		}
+	}
+	h.names[e.name] = e
+	for _, addr := range e.addrs {
+		h.hosts[addr] = e
+	}
 	return true
+}
+
+// with returns what the snapshot would be if e were a record already, and e as
+// it is there.
+func (s *snapshot) with(e *endpoint) (*snapshot, *endpoint) {
+	old, ok := s.byVNI[e.vni]
+	if !ok {
+		return s, e
+	}
+	members := make([]endpoint, 0, len(old.all)+1)
+	for _, other := range old.all {
+		if !other.same(e) {
+			members = append(members, *other)
+		}
+	}
+	// In the place that its record will have.
+	at, _ := slices.BinarySearchFunc(members, e.key(), func(a endpoint, key string) int { return strings.Compare(a.key(), key) })
+	members = slices.Insert(members, at, *e)
+	v := &vpc{vpcRecord: old.vpcRecord, groups: old.groups}
+	v.settle(s.self.ID, members)
+	next := *s
+	next.vpcs, next.byVNI = maps.Clone(s.vpcs), maps.Clone(s.byVNI)
+	next.vpcs[v.name], next.byVNI[e.vni] = v, v
+	return &next, v.all[at]
 }

@@ -30,8 +30,8 @@ func winners(s *snapshot) []string {
 
 // naive settles by asking of each claim whether a later one that stands is in
 // its way: the definition.
-func naive(s *snapshot) []string {
-	rest := slices.Clone(s.endpoints)
+func naive(claims []*endpoint) []string {
+	rest := slices.Clone(claims)
 	slices.SortFunc(rest, func(a, b *endpoint) int {
 		if a.record.GetClaim() != b.record.GetClaim() {
 			return int(b.record.GetClaim()) - int(a.record.GetClaim())
@@ -46,11 +46,11 @@ func naive(s *snapshot) []string {
 	for _, e := range rest {
 		beaten := e.record.GetSuperseded()
 		for _, other := range standing {
-			beaten = beaten || (other.vni == e.vni && (other.addr == e.addr || other.name == e.name))
+			beaten = beaten || (other.vni == e.vni && (other.addrs[0] == e.addrs[0] || other.name == e.name))
 		}
 		if !beaten {
 			standing = append(standing, e)
-			out = append(out, fmt.Sprint(e.vni, e.addr, e.key(), true))
+			out = append(out, fmt.Sprint(e.vni, e.addrs[0], e.key(), true))
 		}
 	}
 	slices.Sort(out)
@@ -61,29 +61,34 @@ func naive(s *snapshot) []string {
 func TestAnyOrderOfRecordsGivesTheSameWinners(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		first := world("blue", "green")
+		first := newWorld("blue", "green")
 		for range random.IntN(30) {
 			node := []mesh.NodeID{here, there}[random.IntN(2)]
 			e := first.attach(node, uint32(1+random.IntN(2)), fmt.Sprint("e", random.IntN(8)), fmt.Sprint("10.0.0.", 2+random.IntN(8)), uint64(random.IntN(6)))
 			e.record.Superseded = random.IntN(10) == 0
 			// A node has one record of a name.
-			if slices.ContainsFunc(first.endpoints[:len(first.endpoints)-1], e.same) {
-				first.endpoints = first.endpoints[:len(first.endpoints)-1]
+			if last := len(first.claims) - 1; slices.ContainsFunc(first.claims[:last], e.same) {
+				first.claims = first.claims[:last]
 			}
 		}
-		want := naive(first)
+		want := naive(first.claims)
 		for range 4 {
-			again := world("blue", "green")
-			for _, i := range random.Perm(len(first.endpoints)) {
-				copied := *first.endpoints[i]
-				again.endpoints = append(again.endpoints, &copied)
+			again := newWorld("blue", "green")
+			for _, i := range random.Perm(len(first.claims)) {
+				copied := *first.claims[i]
+				again.claims = append(again.claims, &copied)
 			}
 			again.settle()
-			if i := len(again.endpoints) - 1; i >= 0 { // As if the last were being attached.
-				last := *again.endpoints[i]
-				again.with(&last)
+			got := winners(again.snapshot)
+			if i := len(again.claims) - 1; i >= 0 { // As if the last were being attached.
+				last := *again.claims[i]
+				with, _ := again.with(&last)
+				if after := winners(again.snapshot); !slices.Equal(after, got) {
+					t.Fatalf("seed %d: a snapshot was changed from %v to %v", seed, got, after)
+				}
+				got = winners(with)
 			}
-			if got := winners(again); !slices.Equal(got, want) {
+			if !slices.Equal(got, want) {
 				t.Fatalf("seed %d: got %v, want %v", seed, got, want)
 			}
 		}
@@ -91,7 +96,7 @@ func TestAnyOrderOfRecordsGivesTheSameWinners(t *testing.T) {
 }
 
 func TestAnAddressThatIsNoEndpointsIsNobodys(t *testing.T) {
-	s := world("blue")
+	s := newWorld("blue")
 	s.attach(there, 1, "gateway", "10.0.0.1", 9)
 	s.attach(there, 1, "outside", "10.9.0.5", 9)
 	web := s.attach(here, 1, "web", "10.0.0.5", 1)
@@ -99,7 +104,7 @@ func TestAnAddressThatIsNoEndpointsIsNobodys(t *testing.T) {
 	if len(state.Addresses) != 1 || !web.holds() {
 		t.Errorf("the datapath knows %v, want web alone", state.Addresses)
 	}
-	if got := s.apiEndpoint(s.endpoints[0]); got.GetState() != endpointFailed || !strings.Contains(got.GetMessage(), "gateway") {
+	if got := s.apiEndpoint(s.claims[0]); got.GetState() != endpointFailed || !strings.Contains(got.GetMessage(), "gateway") {
 		t.Errorf("it is told as %v", got)
 	}
 }
@@ -107,12 +112,12 @@ func TestAnAddressThatIsNoEndpointsIsNobodys(t *testing.T) {
 // Rules that cannot be compiled close their VPC and no other, and nobody's
 // device is taken away for that.
 func TestAVPCThatCannotBeCompiledIsCutOffAlone(t *testing.T) {
-	s := world("blue", "green")
+	s := newWorld("blue", "green")
 	s.attach(here, 1, "web", "10.0.0.5", 1)
 	s.attach(here, 2, "web", "10.0.0.5", 2)
 	s.byVNI[1].groups["bad"] = &group{name: "bad", rules: []policy.Rule{{}}}
 	s.settle()
-	state, problems := new(derived).derive(s, nil, nil, 1420)
+	state, problems := new(derived).derive(s.snapshot, nil, nil, 1420)
 	if len(problems) != 1 || problems[1] == nil {
 		t.Errorf("problems are %v, want one of blue", problems)
 	}
@@ -135,24 +140,28 @@ func TestRecordsAreDecodedOnce(t *testing.T) {
 	record := func(key string, v mesh.Version) mesh.Record { return mesh.Record{Key: key, Version: v} }
 	var d decoded[string]
 	for i, step := range []struct {
-		recs  []mesh.Record
-		calls int
-		want  []string
+		recs         []mesh.Record
+		calls        int
+		want         []string
+		before, news []string
 	}{
-		{[]mesh.Record{record("a", 1), record("bad", 1), record("c", 1)}, 3, []string{"a1", "", "c1"}},
-		{[]mesh.Record{record("a", 1), record("bad", 1), record("c", 1)}, 0, []string{"a1", "", "c1"}},
-		{[]mesh.Record{record("a", 2), record("b", 1), record("c", 1)}, 2, []string{"a2", "b1", "c1"}},
-		{[]mesh.Record{record("c", 1), record("d", 1)}, 1, []string{"c1", "d1"}},
-		{nil, 0, nil},
+		{[]mesh.Record{record("a", 1), record("bad", 1), record("c", 1)}, 3, []string{"a1", "", "c1"}, nil, []string{"a1", "c1"}},
+		{[]mesh.Record{record("a", 1), record("bad", 1), record("c", 1)}, 0, []string{"a1", "", "c1"}, nil, nil},
+		{[]mesh.Record{record("a", 2), record("b", 1), record("c", 1)}, 2, []string{"a2", "b1", "c1"}, []string{"a1"}, []string{"a2", "b1"}},
+		{[]mesh.Record{record("c", 1), record("d", 1)}, 1, []string{"c1", "d1"}, []string{"a2", "b1"}, []string{"d1"}},
+		{nil, 0, nil, []string{"c1", "d1"}, nil},
 	} {
 		calls = 0
-		d.update(step.recs, decode)
+		before, news := d.update(step.recs, decode)
 		var got []string
-		for _, one := range d {
+		for _, one := range d.list {
 			got = append(got, one.value)
 		}
 		if calls != step.calls || !slices.Equal(got, step.want) {
 			t.Errorf("step %d: got %v in %d calls, want %v in %d", i, got, calls, step.want, step.calls)
+		}
+		if !slices.Equal(before, step.before) || !slices.Equal(news, step.news) {
+			t.Errorf("step %d: went %v and came %v, want %v and %v", i, before, news, step.before, step.news)
 		}
 	}
 }

@@ -1,8 +1,10 @@
 package daemon
 
 import (
-	"cmp"
+	"iter"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -10,27 +12,33 @@ import (
 )
 
 // snapshot is what the records say at one moment, decoded and with conflicts
-// settled. Once made it is not changed, but by with.
+// settled. It is never changed, and shares with the snapshots before and after
+// it what is the same.
 type snapshot struct {
 	self  mesh.Node
 	nodes map[mesh.NodeID]mesh.Node
 	vpcs  map[string]*vpc
 	byVNI map[uint32]*vpc
-	// endpoints are all that nodes of the mesh claim, winners or not.
-	endpoints []*endpoint
+	// strays are the endpoints whose VPC is not known.
+	strays []*endpoint
 }
 
 type vpc struct {
+	*vpcRecord
+	groups map[string]*group
+	*holdings
+}
+
+// vpcRecord is a VPC as its record alone has it.
+type vpcRecord struct {
 	name     string
 	record   *records.VPC
 	prefixes []netip.Prefix
-	groups   map[string]*group
-	// hosts are the endpoints that hold their address.
-	hosts map[netip.Addr]*endpoint
-	names map[string]*endpoint
+	// implicit is the default group for as long as there is no record of it.
+	implicit *group
 }
 
-func (v *vpc) vni() uint32 { return v.record.GetVni() }
+func (v *vpcRecord) vni() uint32 { return v.record.GetVni() }
 
 type group struct {
 	vni    uint32
@@ -39,15 +47,18 @@ type group struct {
 	rules  []policy.Rule
 }
 
+func (g *group) key() string { return records.GroupKey(g.vni, g.name) }
+
 type endpoint struct {
 	node   mesh.NodeID
 	vni    uint32
 	name   string
 	record *records.Endpoint
-	addr   netip.Addr
-	// lost is true if a later claim took the address or the name.
+	// addrs are its own addresses, the primary one first.
+	addrs []netip.Addr
+	// lost is true if a later claim took an address or the name.
 	lost bool
-	// misplaced says why the address cannot be one of the VPC's, if so: only a
+	// misplaced says why an address cannot be one of the VPC's, if so: only a
 	// node that is not as it should be claims such a one.
 	misplaced error
 }
@@ -59,114 +70,70 @@ func (e *endpoint) same(other *endpoint) bool {
 	return e.vni == other.vni && e.name == other.name && e.node == other.node
 }
 
-// holds is true for an endpoint that has its name and its address.
+// holds is true for an endpoint that has its name and its addresses.
 func (e *endpoint) holds() bool { return !e.lost && e.misplaced == nil }
 
-// reader takes snapshots of a mesh. It decodes a record once.
-type reader struct {
-	mesh      *mesh.Mesh
-	vpcs      decoded[*records.VPC]
-	groups    decoded[*group]
-	endpoints decoded[*endpoint]
+// groups are those that the endpoint carries.
+func (e *endpoint) groups() []string {
+	if named := e.record.GetGroups(); len(named) > 0 {
+		return named
+	}
+	return defaultGroups
 }
 
-// read takes a snapshot.
-func (r *reader) read() *snapshot {
-	s := &snapshot{
-		self:  r.mesh.Self(),
-		nodes: map[mesh.NodeID]mesh.Node{},
-		vpcs:  map[string]*vpc{},
-		byVNI: map[uint32]*vpc{},
-	}
-	for _, n := range r.mesh.Nodes() {
-		s.nodes[n.ID] = n
-	}
-	r.readVPCs(s)
-	r.readGroups(s)
-	r.readEndpoints(s)
-	s.settle()
-	return s
+var defaultGroups = []string{records.DefaultGroup}
+
+// endpoints are all that nodes of the mesh claim, winners or not.
+func (s *snapshot) endpoints() iter.Seq[*endpoint] {
+	return s.each(func(v *vpc) []*endpoint { return v.all }, func(*endpoint) bool { return true })
 }
 
-func (r *reader) readVPCs(s *snapshot) {
-	r.vpcs.update(r.mesh.List(mesh.KindVPC), records.DecodeVPC)
-	for _, one := range r.vpcs {
-		if one.err != nil {
-			continue
+// local are the endpoints of this node.
+func (s *snapshot) local() iter.Seq[*endpoint] {
+	return s.each(func(v *vpc) []*endpoint { return v.local }, func(e *endpoint) bool { return e.node == s.self.ID })
+}
+
+// each goes through the VPCs, then through the strays that are meant.
+func (s *snapshot) each(of func(*vpc) []*endpoint, meant func(*endpoint) bool) iter.Seq[*endpoint] {
+	return func(yield func(*endpoint) bool) {
+		for _, vni := range slices.Sorted(maps.Keys(s.byVNI)) {
+			for _, e := range of(s.byVNI[vni]) {
+				if !yield(e) {
+					return
+				}
+			}
 		}
-		record := one.value
-		v := &vpc{
-			name: one.key, record: record, prefixes: record.Prefixes(),
-			groups: map[string]*group{}, hosts: map[netip.Addr]*endpoint{}, names: map[string]*endpoint{},
-		}
-		s.vpcs[v.name] = v
-		// Two authorities that were cut off from each other may have given the
-		// same VNI: the older VPC keeps it.
-		if other, taken := s.byVNI[v.vni()]; !taken || older(v, other) {
-			s.byVNI[v.vni()] = v
-		}
-	}
-	for name, v := range s.vpcs {
-		if s.byVNI[v.vni()] != v {
-			delete(s.vpcs, name)
+		for _, e := range s.strays {
+			if meant(e) && !yield(e) {
+				return
+			}
 		}
 	}
 }
 
-func older(a, b *vpc) bool {
-	return cmp.Or(cmp.Compare(a.record.GetCreatedMs(), b.record.GetCreatedMs()), cmp.Compare(a.name, b.name)) < 0
+// find returns the endpoint that is the same as e, or nil.
+func (s *snapshot) find(e *endpoint) *endpoint {
+	v, ok := s.byVNI[e.vni]
+	if !ok {
+		return nil
+	}
+	if holder := v.names[e.name]; holder != nil && holder.same(e) {
+		return holder
+	}
+	if i := slices.IndexFunc(v.all, e.same); i >= 0 {
+		return v.all[i]
+	}
+	return nil
 }
 
-func (r *reader) readGroups(s *snapshot) {
-	r.groups.update(r.mesh.List(mesh.KindGroup), decodeGroup)
-	for _, one := range r.groups {
-		if one.err != nil {
-			continue
-		}
-		if v, ok := s.byVNI[one.value.vni]; ok {
-			v.groups[one.value.name] = one.value
-		}
+func (s *snapshot) group(name, vpcName string) (*vpc, *group, error) {
+	v, ok := s.vpcs[vpcName]
+	if !ok {
+		return nil, nil, notFound("vpc %q: not found", vpcName)
 	}
-}
-
-func decodeGroup(rec mesh.Record) (*group, error) {
-	vni, name, err := records.SplitGroupKey(rec.Key)
-	if err != nil {
-		return nil, err
+	g, ok := v.groups[name]
+	if !ok {
+		return nil, nil, notFound("group %q of vpc %s: not found", name, vpcName)
 	}
-	record, err := records.DecodeGroup(rec)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := record.PolicyRules()
-	return &group{vni: vni, name: name, record: record, rules: rules}, err
-}
-
-func (r *reader) readEndpoints(s *snapshot) {
-	r.endpoints.update(r.mesh.List(mesh.KindEndpoint), decodeEndpoint)
-	// One block of memory for all: there may be very many.
-	block := make([]endpoint, 0, len(r.endpoints))
-	s.endpoints = make([]*endpoint, 0, len(r.endpoints))
-	for _, one := range r.endpoints {
-		if one.err != nil {
-			continue
-		}
-		if _, known := s.nodes[one.value.node]; known {
-			block = append(block, *one.value)
-			s.endpoints = append(s.endpoints, &block[len(block)-1])
-		}
-	}
-}
-
-func decodeEndpoint(rec mesh.Record) (*endpoint, error) {
-	node, vni, name, err := records.SplitEndpointKey(rec.Key)
-	if err != nil {
-		return nil, err
-	}
-	record, err := records.DecodeEndpoint(rec)
-	if err != nil {
-		return nil, err
-	}
-	addr, err := netip.ParseAddr(record.GetIp())
-	return &endpoint{node: node, vni: vni, name: name, record: record, addr: addr}, err
+	return v, g, nil
 }

@@ -54,10 +54,7 @@ func (d *Daemon) countNodes(out *api.GetStatusResponse) {
 
 func (d *Daemon) noteEndpoints(out *api.GetStatusResponse) {
 	s := d.snapshot()
-	for _, e := range s.endpoints {
-		if e.node != s.self.ID {
-			continue
-		}
+	for e := range s.local() {
 		out.EndpointsLocal++
 		if a := s.apiEndpoint(e); a.GetState() != endpointReady {
 			out.Problems = append(out.Problems, fmt.Sprintf("endpoint %s of vpc %s is %s: %s", e.name, a.GetVpc(), a.GetState(), a.GetMessage()))

@@ -32,7 +32,7 @@ func (v *vpc) api() *api.VPC {
 		Name:      v.name,
 		Vni:       v.vni(),
 		Created:   timestamp(v.record.GetCreatedMs()),
-		Endpoints: uint32(len(v.hosts)),
+		Endpoints: uint32(len(v.names)),
 	}
 	for _, p := range v.prefixes {
 		out.Cidrs = append(out.Cidrs, p.String())
@@ -44,11 +44,7 @@ func (v *vpc) api() *api.VPC {
 func (g *group) api(v *vpc) *api.Group {
 	out := &api.Group{Name: g.name, Vpc: v.name, Created: timestamp(g.record.GetCreatedMs())}
 	for _, r := range g.rules {
-		rule := &api.Rule{Id: r.ID(), Direction: r.Direction.String(), Protocol: r.Protocol.String(), Peer: r.Peer.String()}
-		for _, p := range r.Ports {
-			rule.Ports = append(rule.Ports, policy.FormatPorts([]policy.PortRange{p}))
-		}
-		out.Rules = append(out.Rules, rule)
+		out.Rules = append(out.Rules, apiRule(r))
 	}
 	return out
 }
@@ -59,7 +55,7 @@ func (s *snapshot) apiEndpoint(e *endpoint) *api.Endpoint {
 		Name:     e.name,
 		Ip:       e.record.GetIp(),
 		Mac:      e.record.GetMac(),
-		Groups:   e.record.GetGroups(),
+		Groups:   e.groups(),
 		Node:     s.nodes[e.node].Name,
 		NodeId:   string(e.node),
 		Kind:     e.record.GetKind(),
@@ -89,8 +85,10 @@ func (s *snapshot) whoTook(e *endpoint) string {
 	if v == nil {
 		return "a later attach took its name or address"
 	}
-	if by := v.hosts[e.addr]; by != nil {
-		return fmt.Sprintf("its address %s was taken by %s on %s", e.addr, by.name, s.nodes[by.node].Name)
+	for _, addr := range e.addrs {
+		if by := v.hosts[addr]; by != nil {
+			return fmt.Sprintf("its address %s was taken by %s on %s", addr, by.name, s.nodes[by.node].Name)
+		}
 	}
 	if by := v.names[e.name]; by != nil {
 		return fmt.Sprintf("its name was taken by the endpoint on %s", s.nodes[by.node].Name)
@@ -109,7 +107,7 @@ func (d *Daemon) ListEndpoints(ctx context.Context, vpcName string) ([]*api.Endp
 		return nil, err
 	}
 	out := []*api.Endpoint{}
-	for _, e := range s.endpoints {
+	for e := range s.endpoints() {
 		a := s.apiEndpoint(e)
 		if vpcName != "" && a.GetVpc() != vpcName {
 			continue

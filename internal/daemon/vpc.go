@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -32,7 +33,7 @@ func (d *Daemon) CreateVPC(ctx context.Context, req *api.CreateVPCRequest) (*api
 	s := d.snapshot()
 	if v, there := s.vpcs[req.GetName()]; there {
 		if !slices.Equal(v.prefixes, prefixes) {
-			return nil, exists("create vpc %s: exists already with cidr %v", v.name, v.prefixes)
+			return nil, exists("create vpc %s: exists already with cidr %s", v.name, strings.Join(v.record.GetCidrs(), ","))
 		}
 		return v.api(), nil
 	}
@@ -95,10 +96,9 @@ func (d *Daemon) DeleteVPC(ctx context.Context, name string) error {
 	if !ok {
 		return notFound("vpc %q: not found", name)
 	}
-	for _, e := range s.endpoints {
-		if e.vni == v.vni() {
-			return precondition("delete vpc %s: endpoint %s is attached to it on node %s; detach it first", name, e.name, s.nodes[e.node].Name)
-		}
+	if len(v.all) > 0 {
+		e := v.all[0]
+		return precondition("delete vpc %s: endpoint %s is attached to it on node %s; detach it first", name, e.name, s.nodes[e.node].Name)
 	}
 	for g := range v.groups {
 		if err := d.mesh.Delete(ctx, mesh.KindGroup, records.GroupKey(v.vni(), g)); err != nil {

@@ -84,7 +84,7 @@ func (d *Daemon) watched(kinds []string) map[string]*api.WatchResponse {
 		}
 	}
 	if slices.Contains(kinds, "endpoint") {
-		for _, e := range s.endpoints {
+		for e := range s.endpoints() {
 			out["4/"+e.key()] = &api.WatchResponse{Object: &api.WatchResponse_Endpoint{Endpoint: s.apiEndpoint(e)}}
 		}
 	}

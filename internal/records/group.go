@@ -2,6 +2,7 @@ package records
 
 import (
 	"fmt"
+	"strconv"
 
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/policy"
@@ -16,14 +17,8 @@ func (g *Group) PolicyRules() ([]policy.Rule, error) {
 		return nil, fmt.Errorf("%d rules: at most %d", len(g.GetRules()), MaxRules)
 	}
 	rules := make([]policy.Rule, 0, len(g.GetRules()))
-	for i, text := range g.GetRules() {
-		var ports []string
-		if text.GetPorts() != "" {
-			ports = []string{text.GetPorts()}
-		}
-		rule, err := policy.ParseRule(policy.RuleText{
-			Direction: text.GetDirection(), Protocol: text.GetProtocol(), Ports: ports, Peer: text.GetPeer(),
-		})
+	for i, r := range g.GetRules() {
+		rule, err := policy.ParseRule(r.text())
 		if err != nil {
 			return nil, fmt.Errorf("rule %d: %w", i+1, err)
 		}
@@ -32,32 +27,31 @@ func (g *Group) PolicyRules() ([]policy.Rule, error) {
 	return rules, nil
 }
 
-// RuleText is the record's form of a rule.
-func RuleText(r policy.Rule) *Rule {
-	return &Rule{
-		Direction: r.Direction.String(),
-		Protocol:  r.Protocol.String(),
-		Ports:     policy.FormatPorts(r.Ports),
-		Peer:      r.Peer.String(),
+func (r *Rule) text() policy.RuleText {
+	t := policy.RuleText{
+		Direction: r.GetDirection(), Action: r.GetAction(), Protocol: r.GetProtocol(), ICMP: r.GetIcmp(),
+		Peer: r.GetPeer(), Except: r.GetExcept(), Description: r.GetDescription(), Disabled: r.GetDisabled(),
 	}
+	if r.GetPorts() != "" {
+		t.Ports = []string{r.GetPorts()}
+	}
+	if r.Priority != nil {
+		t.Priority = strconv.FormatUint(uint64(r.GetPriority()), 10)
+	}
+	return t
 }
 
-// DecodeEndpoint decodes a record that has passed Validate.
-func DecodeEndpoint(r mesh.Record) (*Endpoint, error) { return decode(r.Payload, &Endpoint{}) }
-
-// DecodeAnnouncement decodes what a node announced; peers are not trusted to
-// announce well, so an error means no tunnel to that node.
-func DecodeAnnouncement(b []byte) (*Announcement, error) {
-	a, err := decode(b, &Announcement{})
-	if err != nil {
-		return nil, fmt.Errorf("announcement: %w", err)
+// RuleText is the record's form of a rule. A rule that uses nothing new is
+// written as it always was.
+func RuleText(r policy.Rule) *Rule {
+	t := r.Text()
+	out := &Rule{
+		Direction: t.Direction, Action: t.Action, Protocol: t.Protocol, Ports: policy.FormatPorts(r.Ports), Icmp: t.ICMP,
+		Peer: t.Peer, Except: t.Except, Description: t.Description, Disabled: t.Disabled,
 	}
-	w := a.GetWireguard()
-	if w == nil {
-		return nil, fmt.Errorf("announcement: names no tunnel")
+	if t.Priority != "" {
+		priority := uint32(r.Priority.Number())
+		out.Priority = &priority
 	}
-	if len(w.GetPublicKey()) != 32 || w.GetPort() == 0 || w.GetPort() > 65535 {
-		return nil, fmt.Errorf("announcement: WireGuard key of %d bytes, port %d: want 32 and 1 to 65535", len(w.GetPublicKey()), w.GetPort())
-	}
-	return a, nil
+	return out
 }

@@ -12,6 +12,10 @@ import (
 // MaxVNI is the largest 24-bit network identifier; 0 is not used.
 const MaxVNI = 1<<24 - 1
 
+// DefaultGroup is the group that every VPC has, also without a record of it,
+// and that endpoints without groups carry.
+const DefaultGroup = "default"
+
 // GroupKey is the key of a group record.
 func GroupKey(vni uint32, name string) string {
 	return strconv.FormatUint(uint64(vni), 10) + "/" + name

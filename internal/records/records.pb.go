@@ -89,9 +89,11 @@ func (x *VPC) GetCreatedMs() int64 {
 
 // Group is the payload of a group record; its key is VNI/name.
 type Group struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Rules         []*Rule                `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
-	CreatedMs     int64                  `protobuf:"varint,2,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Rules     []*Rule                `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	CreatedMs int64                  `protobuf:"varint,2,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	// Set if several groups were changed at once.
+	Batch         *Batch `protobuf:"bytes,3,opt,name=batch,proto3" json:"batch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -140,20 +142,91 @@ func (x *Group) GetCreatedMs() int64 {
 	return 0
 }
 
-// Rule is one rule of a group, in the text forms that the API uses.
+func (x *Group) GetBatch() *Batch {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+// Batch says which records were made to come into force together.
+type Batch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The same in all records of one batch, and in no other batch.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many records there are.
+	Size          uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Batch) Reset() {
+	*x = Batch{}
+	mi := &file_internal_records_records_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Batch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Batch) ProtoMessage() {}
+
+func (x *Batch) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_records_records_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Batch.ProtoReflect.Descriptor instead.
+func (*Batch) Descriptor() ([]byte, []int) {
+	return file_internal_records_records_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Batch) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Batch) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// Rule is one rule of a group, in the text forms that the API uses. Absent
+// fields mean what they meant before there were such: allow, everything.
 type Rule struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Direction     string                 `protobuf:"bytes,1,opt,name=direction,proto3" json:"direction,omitempty"`
-	Protocol      string                 `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	Ports         string                 `protobuf:"bytes,3,opt,name=ports,proto3" json:"ports,omitempty"`
-	Peer          string                 `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Direction string                 `protobuf:"bytes,1,opt,name=direction,proto3" json:"direction,omitempty"`
+	Protocol  string                 `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Ports     string                 `protobuf:"bytes,3,opt,name=ports,proto3" json:"ports,omitempty"`
+	Peer      string                 `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+	// allow (empty) or deny.
+	Action string `protobuf:"bytes,5,opt,name=action,proto3" json:"action,omitempty"`
+	// Absent means policy.DefaultPriority.
+	Priority      *uint32  `protobuf:"varint,6,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
+	Except        []string `protobuf:"bytes,7,rep,name=except,proto3" json:"except,omitempty"`
+	Icmp          string   `protobuf:"bytes,8,opt,name=icmp,proto3" json:"icmp,omitempty"`
+	Description   string   `protobuf:"bytes,9,opt,name=description,proto3" json:"description,omitempty"`
+	Disabled      bool     `protobuf:"varint,10,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_internal_records_records_proto_msgTypes[2]
+	mi := &file_internal_records_records_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +238,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_records_records_proto_msgTypes[2]
+	mi := &file_internal_records_records_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +251,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_internal_records_records_proto_rawDescGZIP(), []int{2}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Rule) GetDirection() string {
@@ -209,6 +282,48 @@ func (x *Rule) GetPeer() string {
 	return ""
 }
 
+func (x *Rule) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Rule) GetPriority() uint32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
+func (x *Rule) GetExcept() []string {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
+func (x *Rule) GetIcmp() string {
+	if x != nil {
+		return x.Icmp
+	}
+	return ""
+}
+
+func (x *Rule) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Rule) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
 // Endpoint is the payload of an endpoint record; its key is NodeID/VNI/name.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -236,7 +351,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_internal_records_records_proto_msgTypes[3]
+	mi := &file_internal_records_records_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +363,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_records_records_proto_msgTypes[3]
+	mi := &file_internal_records_records_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +376,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_internal_records_records_proto_rawDescGZIP(), []int{3}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Endpoint) GetIp() string {
@@ -351,7 +466,7 @@ type Announcement struct {
 
 func (x *Announcement) Reset() {
 	*x = Announcement{}
-	mi := &file_internal_records_records_proto_msgTypes[4]
+	mi := &file_internal_records_records_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +478,7 @@ func (x *Announcement) String() string {
 func (*Announcement) ProtoMessage() {}
 
 func (x *Announcement) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_records_records_proto_msgTypes[4]
+	mi := &file_internal_records_records_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +491,7 @@ func (x *Announcement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Announcement.ProtoReflect.Descriptor instead.
 func (*Announcement) Descriptor() ([]byte, []int) {
-	return file_internal_records_records_proto_rawDescGZIP(), []int{4}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Announcement) GetWireguard() *WireGuard {
@@ -399,7 +514,7 @@ type WireGuard struct {
 
 func (x *WireGuard) Reset() {
 	*x = WireGuard{}
-	mi := &file_internal_records_records_proto_msgTypes[5]
+	mi := &file_internal_records_records_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +526,7 @@ func (x *WireGuard) String() string {
 func (*WireGuard) ProtoMessage() {}
 
 func (x *WireGuard) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_records_records_proto_msgTypes[5]
+	mi := &file_internal_records_records_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +539,7 @@ func (x *WireGuard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WireGuard.ProtoReflect.Descriptor instead.
 func (*WireGuard) Descriptor() ([]byte, []int) {
-	return file_internal_records_records_proto_rawDescGZIP(), []int{5}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WireGuard) GetPublicKey() []byte {
@@ -457,16 +572,28 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\x03vni\x18\x01 \x01(\rR\x03vni\x12\x14\n" +
 	"\x05cidrs\x18\x02 \x03(\tR\x05cidrs\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\"V\n" +
+	"created_ms\x18\x03 \x01(\x03R\tcreatedMs\"\x87\x01\n" +
 	"\x05Group\x12.\n" +
 	"\x05rules\x18\x01 \x03(\v2\x18.edgenet.records.v1.RuleR\x05rules\x12\x1d\n" +
 	"\n" +
-	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\"j\n" +
+	"created_ms\x18\x02 \x01(\x03R\tcreatedMs\x12/\n" +
+	"\x05batch\x18\x03 \x01(\v2\x19.edgenet.records.v1.BatchR\x05batch\"+\n" +
+	"\x05Batch\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\"\x9a\x02\n" +
 	"\x04Rule\x12\x1c\n" +
 	"\tdirection\x18\x01 \x01(\tR\tdirection\x12\x1a\n" +
 	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x14\n" +
 	"\x05ports\x18\x03 \x01(\tR\x05ports\x12\x12\n" +
-	"\x04peer\x18\x04 \x01(\tR\x04peer\"\x8f\x02\n" +
+	"\x04peer\x18\x04 \x01(\tR\x04peer\x12\x16\n" +
+	"\x06action\x18\x05 \x01(\tR\x06action\x12\x1f\n" +
+	"\bpriority\x18\x06 \x01(\rH\x00R\bpriority\x88\x01\x01\x12\x16\n" +
+	"\x06except\x18\a \x03(\tR\x06except\x12\x12\n" +
+	"\x04icmp\x18\b \x01(\tR\x04icmp\x12 \n" +
+	"\vdescription\x18\t \x01(\tR\vdescription\x12\x1a\n" +
+	"\bdisabled\x18\n" +
+	" \x01(\bR\bdisabledB\v\n" +
+	"\t_priority\"\x8f\x02\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x16\n" +
@@ -503,23 +630,25 @@ func file_internal_records_records_proto_rawDescGZIP() []byte {
 	return file_internal_records_records_proto_rawDescData
 }
 
-var file_internal_records_records_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_internal_records_records_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_internal_records_records_proto_goTypes = []any{
 	(*VPC)(nil),          // 0: edgenet.records.v1.VPC
 	(*Group)(nil),        // 1: edgenet.records.v1.Group
-	(*Rule)(nil),         // 2: edgenet.records.v1.Rule
-	(*Endpoint)(nil),     // 3: edgenet.records.v1.Endpoint
-	(*Announcement)(nil), // 4: edgenet.records.v1.Announcement
-	(*WireGuard)(nil),    // 5: edgenet.records.v1.WireGuard
+	(*Batch)(nil),        // 2: edgenet.records.v1.Batch
+	(*Rule)(nil),         // 3: edgenet.records.v1.Rule
+	(*Endpoint)(nil),     // 4: edgenet.records.v1.Endpoint
+	(*Announcement)(nil), // 5: edgenet.records.v1.Announcement
+	(*WireGuard)(nil),    // 6: edgenet.records.v1.WireGuard
 }
 var file_internal_records_records_proto_depIdxs = []int32{
-	2, // 0: edgenet.records.v1.Group.rules:type_name -> edgenet.records.v1.Rule
-	5, // 1: edgenet.records.v1.Announcement.wireguard:type_name -> edgenet.records.v1.WireGuard
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: edgenet.records.v1.Group.rules:type_name -> edgenet.records.v1.Rule
+	2, // 1: edgenet.records.v1.Group.batch:type_name -> edgenet.records.v1.Batch
+	6, // 2: edgenet.records.v1.Announcement.wireguard:type_name -> edgenet.records.v1.WireGuard
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_internal_records_records_proto_init() }
@@ -527,13 +656,14 @@ func file_internal_records_records_proto_init() {
 	if File_internal_records_records_proto != nil {
 		return
 	}
+	file_internal_records_records_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_records_records_proto_rawDesc), len(file_internal_records_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

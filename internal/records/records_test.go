@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
 )
 
 const nodeID = mesh.NodeID("0123456789abcdef0123456789abcdef01234567")
@@ -28,9 +29,16 @@ func goodEndpoint() *Endpoint {
 
 func TestGoodRecordsAreValid(t *testing.T) {
 	for name, r := range map[string]mesh.Record{
-		"vpc":       {Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24", "10.1.0.0/16"}})},
-		"group":     {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80,8000-8100", Peer: "group:lb"}}})},
-		"endpoint":  {Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, goodEndpoint())},
+		"vpc":      {Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24", "10.1.0.0/16"}})},
+		"group":    {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80,8000-8100", Peer: "group:lb"}}})},
+		"endpoint": {Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, goodEndpoint())},
+		"all of a rule": {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{
+			Rules: []*Rule{{
+				Direction: "egress", Action: "deny", Priority: proto.Uint32(0), Protocol: "icmp", Icmp: "3/4", Peer: "10.0.0.0/8",
+				Except: []string{"10.1.0.0/16"}, Description: "the lab", Disabled: true,
+			}},
+			Batch: &Batch{Id: 1, Size: 2},
+		})},
 		"tombstone": {Kind: mesh.KindVPC, Key: "blue", Deleted: true},
 	} {
 		if err := Validate(r); err != nil {
@@ -62,6 +70,9 @@ func TestBadRecordsAreRefusedByName(t *testing.T) {
 		`want VNI/name`:         {Kind: mesh.KindGroup, Key: "web"},
 		`VNI "07"`:              {Kind: mesh.KindGroup, Key: "07/web"},
 		"rule 1: ":              {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "sideways"}}})},
+		"is there twice":        {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: slices.Repeat([]*Rule{{Direction: "ingress", Protocol: "any", Peer: "any"}}, 2)})},
+		"batch 1 of 1 records":  {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Batch: &Batch{Id: 1, Size: 1}})},
+		"parse priority":        {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "any", Peer: "any", Priority: proto.Uint32(65536)}}})},
 		"want an IPv4 address":  endpoint(func(e *Endpoint) { e.Ip = "10.0.0.05" }),
 		"is the gateway's":      endpoint(func(e *Endpoint) { e.Mac = "02:65:6e:00:00:01" }),
 		"is zero":               endpoint(func(e *Endpoint) { e.Mac = "00:00:00:00:00:00" }),
@@ -83,6 +94,22 @@ func TestBadRecordsAreRefusedByName(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, want)
 			}
 		})
+	}
+}
+
+// A rule that says nothing new is written as it was before there was more to say,
+// and one that was written then means what it meant.
+func TestOldRulesStayAsTheyAre(t *testing.T) {
+	old := &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80,8000-8100", Peer: "group:lb"}}}
+	rules, err := old.PolicyRules()
+	if err != nil || len(rules) != 1 {
+		t.Fatalf("got %v, %v", rules, err)
+	}
+	if r := rules[0]; r.Action != policy.Allow || r.Priority.Number() != policy.DefaultPriority || r.Disabled || r.ID() != "212f967d526a" {
+		t.Errorf("it means %v now, with the id %s", r, r.ID())
+	}
+	if again := RuleText(rules[0]); !proto.Equal(again, old.GetRules()[0]) {
+		t.Errorf("it is written %v now", again)
 	}
 }
 

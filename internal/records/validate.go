@@ -18,7 +18,9 @@ import (
 const (
 	MaxCIDRs  = 16
 	MaxGroups = 32
-	MaxRules  = 10_000
+	// MaxRules and MaxVPCGroups are what a VPC may have in all its groups.
+	MaxRules     = 10_000
+	MaxVPCGroups = 1_000
 	// maxText bounds paths, device names and messages, in bytes.
 	maxText = 512
 	// maxInterfaceName is IFNAMSIZ less the terminating zero.
@@ -70,17 +72,23 @@ func validateVPC(r mesh.Record) error {
 }
 
 func validateGroup(r mesh.Record) error {
-	if _, _, err := SplitGroupKey(r.Key); err != nil {
+	_, name, err := SplitGroupKey(r.Key)
+	if err != nil {
 		return fmt.Errorf("group: %w", err)
 	}
 	g, err := decode(r.Payload, &Group{})
 	if err != nil {
 		return fmt.Errorf("group %s: %w", r.Key, err)
 	}
-	if _, err := g.PolicyRules(); err != nil {
+	rules, err := g.PolicyRules()
+	if err != nil {
 		return fmt.Errorf("group %s: %w", r.Key, err)
 	}
-	return nil
+	if b := g.GetBatch(); b != nil && (b.GetId() == 0 || b.GetSize() < 2 || b.GetSize() > MaxVPCGroups) {
+		return fmt.Errorf("group %s: batch %d of %d records: want 2 to %d", r.Key, b.GetId(), b.GetSize(), MaxVPCGroups)
+	}
+	// One that says the same twice could not be compiled.
+	return policy.Group{Name: name, Rules: rules}.Validate()
 }
 
 func validateEndpoint(r mesh.Record) error {
@@ -196,3 +204,6 @@ func decode[M proto.Message](payload []byte, m M) (M, error) {
 	}
 	return m, nil
 }
+
+// DecodeEndpoint decodes a record that has passed Validate.
+func DecodeEndpoint(r mesh.Record) (*Endpoint, error) { return decode(r.Payload, &Endpoint{}) }

@@ -349,7 +349,7 @@ type VPC struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// 24-bit network identifier, unique in the mesh.
 	Vni uint32 `protobuf:"varint,2,opt,name=vni,proto3" json:"vni,omitempty"`
-	// Its prefixes, for instance 10.0.0.0/24.
+	// Its prefixes, for instance 10.0.0.0/24 or fd00:1::/64.
 	Cidrs []string `protobuf:"bytes,3,rep,name=cidrs,proto3" json:"cidrs,omitempty"`
 	// The gateway address of each prefix, in the same order: its first host.
 	Gateways []string               `protobuf:"bytes,4,rep,name=gateways,proto3" json:"gateways,omitempty"`
@@ -501,22 +501,38 @@ func (x *Group) GetCreated() *timestamppb.Timestamp {
 	return nil
 }
 
-// Rule permits traffic. With no ingress rule that matches nothing comes in.
-// With no egress rule at all in an endpoint's groups everything goes out;
-// with one or more only what they permit.
+// Rule allows or denies traffic. Of the rules that match, the one of the
+// lowest priority decides; of several of that priority, one that denies. With
+// no ingress rule that matches nothing comes in. With no enabled egress rule
+// that allows in an endpoint's groups everything goes out that none denies;
+// with one or more only what they allow.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Follows from the content; the server fills it in.
+	// Follows from the content, but for description and disabled; the server
+	// fills it in.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// ingress or egress.
 	Direction string `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
-	// tcp, udp, icmp or any.
+	// tcp, udp, sctp, icmp (of IPv4), icmpv6 or any.
 	Protocol string `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	// Ports and ranges, as "80" or "8000-8100"; none means all. Only for tcp
-	// and udp.
+	// Ports and ranges, as "80" or "8000-8100"; none means all. Only for tcp,
+	// udp and sctp.
 	Ports []string `protobuf:"bytes,4,rep,name=ports,proto3" json:"ports,omitempty"`
 	// Where from (ingress) or where to (egress): a CIDR, group:NAME or any.
-	Peer          string `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"`
+	Peer string `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"`
+	// allow (also if it is empty) or deny.
+	Action string `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`
+	// 0 to 65535, 1000 if it is absent; lower numbers decide first.
+	Priority *uint32 `protobuf:"varint,7,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
+	// CIDRs inside the CIDR of peer that the rule is not about.
+	Except []string `protobuf:"bytes,8,rep,name=except,proto3" json:"except,omitempty"`
+	// Only for icmp and icmpv6: a type, as "8", or a type and a code, as "3/4";
+	// all if it is empty.
+	Icmp string `protobuf:"bytes,9,opt,name=icmp,proto3" json:"icmp,omitempty"`
+	// For people: at most 255 bytes, printable.
+	Description string `protobuf:"bytes,10,opt,name=description,proto3" json:"description,omitempty"`
+	// True for a rule that does not count.
+	Disabled      bool `protobuf:"varint,11,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,6 +600,48 @@ func (x *Rule) GetPeer() string {
 		return x.Peer
 	}
 	return ""
+}
+
+func (x *Rule) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Rule) GetPriority() uint32 {
+	if x != nil && x.Priority != nil {
+		return *x.Priority
+	}
+	return 0
+}
+
+func (x *Rule) GetExcept() []string {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
+func (x *Rule) GetIcmp() string {
+	if x != nil {
+		return x.Icmp
+	}
+	return ""
+}
+
+func (x *Rule) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Rule) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
 }
 
 // Endpoint is a container, VM or device attached to a VPC.
@@ -2474,6 +2532,279 @@ func (x *RemoveRuleResponse) GetGroup() *Group {
 	return nil
 }
 
+type UpdateRuleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Vpc   string                 `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	// The rule's id.
+	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	// What is absent stays as it is.
+	Disabled      *bool   `protobuf:"varint,4,opt,name=disabled,proto3,oneof" json:"disabled,omitempty"`
+	Description   *string `protobuf:"bytes,5,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRuleRequest) Reset() {
+	*x = UpdateRuleRequest{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRuleRequest) ProtoMessage() {}
+
+func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRuleRequest.ProtoReflect.Descriptor instead.
+func (*UpdateRuleRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *UpdateRuleRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *UpdateRuleRequest) GetVpc() string {
+	if x != nil {
+		return x.Vpc
+	}
+	return ""
+}
+
+func (x *UpdateRuleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateRuleRequest) GetDisabled() bool {
+	if x != nil && x.Disabled != nil {
+		return *x.Disabled
+	}
+	return false
+}
+
+func (x *UpdateRuleRequest) GetDescription() string {
+	if x != nil && x.Description != nil {
+		return *x.Description
+	}
+	return ""
+}
+
+type UpdateRuleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         *Group                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRuleResponse) Reset() {
+	*x = UpdateRuleResponse{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRuleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRuleResponse) ProtoMessage() {}
+
+func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRuleResponse.ProtoReflect.Descriptor instead.
+func (*UpdateRuleResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *UpdateRuleResponse) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// GroupRules are all the rules that a group shall have.
+type GroupRules struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Rules         []*Rule                `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupRules) Reset() {
+	*x = GroupRules{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupRules) ProtoMessage() {}
+
+func (x *GroupRules) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupRules.ProtoReflect.Descriptor instead.
+func (*GroupRules) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GroupRules) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupRules) GetRules() []*Rule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type ReplaceGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Vpc   string                 `protobuf:"bytes,1,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	// Each group must be there; those that are not named stay as they are.
+	Groups        []*GroupRules `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceGroupsRequest) Reset() {
+	*x = ReplaceGroupsRequest{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceGroupsRequest) ProtoMessage() {}
+
+func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ReplaceGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ReplaceGroupsRequest) GetVpc() string {
+	if x != nil {
+		return x.Vpc
+	}
+	return ""
+}
+
+func (x *ReplaceGroupsRequest) GetGroups() []*GroupRules {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+type ReplaceGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The groups named, in the order of their names.
+	Groups        []*Group `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceGroupsResponse) Reset() {
+	*x = ReplaceGroupsResponse{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceGroupsResponse) ProtoMessage() {}
+
+func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ReplaceGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ReplaceGroupsResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 type AttachEndpointRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2495,7 +2826,7 @@ type AttachEndpointRequest struct {
 
 func (x *AttachEndpointRequest) Reset() {
 	*x = AttachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2838,7 @@ func (x *AttachEndpointRequest) String() string {
 func (*AttachEndpointRequest) ProtoMessage() {}
 
 func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2851,7 @@ func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*AttachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AttachEndpointRequest) GetName() string {
@@ -2627,7 +2958,7 @@ type NetnsTarget struct {
 
 func (x *NetnsTarget) Reset() {
 	*x = NetnsTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2970,7 @@ func (x *NetnsTarget) String() string {
 func (*NetnsTarget) ProtoMessage() {}
 
 func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2983,7 @@ func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetnsTarget.ProtoReflect.Descriptor instead.
 func (*NetnsTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *NetnsTarget) GetPath() string {
@@ -2679,7 +3010,7 @@ type TapTarget struct {
 
 func (x *TapTarget) Reset() {
 	*x = TapTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2691,7 +3022,7 @@ func (x *TapTarget) String() string {
 func (*TapTarget) ProtoMessage() {}
 
 func (x *TapTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2704,7 +3035,7 @@ func (x *TapTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapTarget.ProtoReflect.Descriptor instead.
 func (*TapTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TapTarget) GetName() string {
@@ -2725,7 +3056,7 @@ type DeviceTarget struct {
 
 func (x *DeviceTarget) Reset() {
 	*x = DeviceTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2737,7 +3068,7 @@ func (x *DeviceTarget) String() string {
 func (*DeviceTarget) ProtoMessage() {}
 
 func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2750,7 +3081,7 @@ func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceTarget.ProtoReflect.Descriptor instead.
 func (*DeviceTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeviceTarget) GetName() string {
@@ -2769,7 +3100,7 @@ type AttachEndpointResponse struct {
 
 func (x *AttachEndpointResponse) Reset() {
 	*x = AttachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2781,7 +3112,7 @@ func (x *AttachEndpointResponse) String() string {
 func (*AttachEndpointResponse) ProtoMessage() {}
 
 func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2794,7 +3125,7 @@ func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*AttachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AttachEndpointResponse) GetEndpoint() *Endpoint {
@@ -2814,7 +3145,7 @@ type DetachEndpointRequest struct {
 
 func (x *DetachEndpointRequest) Reset() {
 	*x = DetachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +3157,7 @@ func (x *DetachEndpointRequest) String() string {
 func (*DetachEndpointRequest) ProtoMessage() {}
 
 func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +3170,7 @@ func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DetachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DetachEndpointRequest) GetName() string {
@@ -2864,7 +3195,7 @@ type DetachEndpointResponse struct {
 
 func (x *DetachEndpointResponse) Reset() {
 	*x = DetachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +3207,7 @@ func (x *DetachEndpointResponse) String() string {
 func (*DetachEndpointResponse) ProtoMessage() {}
 
 func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +3220,7 @@ func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DetachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
 }
 
 type ListEndpointsRequest struct {
@@ -2902,7 +3233,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2914,7 +3245,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2927,7 +3258,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListEndpointsRequest) GetVpc() string {
@@ -2946,7 +3277,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2958,7 +3289,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2971,7 +3302,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -2991,7 +3322,7 @@ type GetEndpointRequest struct {
 
 func (x *GetEndpointRequest) Reset() {
 	*x = GetEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3334,7 @@ func (x *GetEndpointRequest) String() string {
 func (*GetEndpointRequest) ProtoMessage() {}
 
 func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3347,7 @@ func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointRequest.ProtoReflect.Descriptor instead.
 func (*GetEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GetEndpointRequest) GetName() string {
@@ -3042,7 +3373,7 @@ type GetEndpointResponse struct {
 
 func (x *GetEndpointResponse) Reset() {
 	*x = GetEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3054,7 +3385,7 @@ func (x *GetEndpointResponse) String() string {
 func (*GetEndpointResponse) ProtoMessage() {}
 
 func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3067,7 +3398,7 @@ func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointResponse.ProtoReflect.Descriptor instead.
 func (*GetEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetEndpointResponse) GetEndpoint() *Endpoint {
@@ -3087,7 +3418,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3430,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3443,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *WatchRequest) GetKinds() []string {
@@ -3141,7 +3472,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3484,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3497,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *WatchResponse) GetType() string {
@@ -3290,13 +3621,21 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12&\n" +
 	"\x05rules\x18\x03 \x03(\v2\x10.edgenet.v1.RuleR\x05rules\x124\n" +
-	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"z\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\xaa\x02\n" +
 	"\x04Rule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\tR\tdirection\x12\x1a\n" +
 	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x14\n" +
 	"\x05ports\x18\x04 \x03(\tR\x05ports\x12\x12\n" +
-	"\x04peer\x18\x05 \x01(\tR\x04peer\"\x8b\x03\n" +
+	"\x04peer\x18\x05 \x01(\tR\x04peer\x12\x16\n" +
+	"\x06action\x18\x06 \x01(\tR\x06action\x12\x1f\n" +
+	"\bpriority\x18\a \x01(\rH\x00R\bpriority\x88\x01\x01\x12\x16\n" +
+	"\x06except\x18\b \x03(\tR\x06except\x12\x12\n" +
+	"\x04icmp\x18\t \x01(\tR\x04icmp\x12 \n" +
+	"\vdescription\x18\n" +
+	" \x01(\tR\vdescription\x12\x1a\n" +
+	"\bdisabled\x18\v \x01(\bR\bdisabledB\v\n" +
+	"\t_priority\"\x8b\x03\n" +
 	"\bEndpoint\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12\x0e\n" +
@@ -3422,7 +3761,26 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12$\n" +
 	"\x04rule\x18\x03 \x01(\v2\x10.edgenet.v1.RuleR\x04rule\"=\n" +
 	"\x12RemoveRuleResponse\x12'\n" +
-	"\x05group\x18\x01 \x01(\v2\x11.edgenet.v1.GroupR\x05group\"\x91\x02\n" +
+	"\x05group\x18\x01 \x01(\v2\x11.edgenet.v1.GroupR\x05group\"\xb0\x01\n" +
+	"\x11UpdateRuleRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
+	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1f\n" +
+	"\bdisabled\x18\x04 \x01(\bH\x00R\bdisabled\x88\x01\x01\x12%\n" +
+	"\vdescription\x18\x05 \x01(\tH\x01R\vdescription\x88\x01\x01B\v\n" +
+	"\t_disabledB\x0e\n" +
+	"\f_description\"=\n" +
+	"\x12UpdateRuleResponse\x12'\n" +
+	"\x05group\x18\x01 \x01(\v2\x11.edgenet.v1.GroupR\x05group\"H\n" +
+	"\n" +
+	"GroupRules\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12&\n" +
+	"\x05rules\x18\x02 \x03(\v2\x10.edgenet.v1.RuleR\x05rules\"X\n" +
+	"\x14ReplaceGroupsRequest\x12\x10\n" +
+	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12.\n" +
+	"\x06groups\x18\x02 \x03(\v2\x16.edgenet.v1.GroupRulesR\x06groups\"B\n" +
+	"\x15ReplaceGroupsResponse\x12)\n" +
+	"\x06groups\x18\x01 \x03(\v2\x11.edgenet.v1.GroupR\x06groups\"\x91\x02\n" +
 	"\x15AttachEndpointRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12\x0e\n" +
@@ -3478,7 +3836,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\tCreateVPC\x12\x1c.edgenet.v1.CreateVPCRequest\x1a\x1d.edgenet.v1.CreateVPCResponse\x12E\n" +
 	"\bListVPCs\x12\x1b.edgenet.v1.ListVPCsRequest\x1a\x1c.edgenet.v1.ListVPCsResponse\x12?\n" +
 	"\x06GetVPC\x12\x19.edgenet.v1.GetVPCRequest\x1a\x1a.edgenet.v1.GetVPCResponse\x12H\n" +
-	"\tDeleteVPC\x12\x1c.edgenet.v1.DeleteVPCRequest\x1a\x1d.edgenet.v1.DeleteVPCResponse2\xd3\x03\n" +
+	"\tDeleteVPC\x12\x1c.edgenet.v1.DeleteVPCRequest\x1a\x1d.edgenet.v1.DeleteVPCResponse2\xf6\x04\n" +
 	"\fGroupService\x12N\n" +
 	"\vCreateGroup\x12\x1e.edgenet.v1.CreateGroupRequest\x1a\x1f.edgenet.v1.CreateGroupResponse\x12K\n" +
 	"\n" +
@@ -3487,7 +3845,10 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\vDeleteGroup\x12\x1e.edgenet.v1.DeleteGroupRequest\x1a\x1f.edgenet.v1.DeleteGroupResponse\x12B\n" +
 	"\aAddRule\x12\x1a.edgenet.v1.AddRuleRequest\x1a\x1b.edgenet.v1.AddRuleResponse\x12K\n" +
 	"\n" +
-	"RemoveRule\x12\x1d.edgenet.v1.RemoveRuleRequest\x1a\x1e.edgenet.v1.RemoveRuleResponse2\xe9\x02\n" +
+	"RemoveRule\x12\x1d.edgenet.v1.RemoveRuleRequest\x1a\x1e.edgenet.v1.RemoveRuleResponse\x12K\n" +
+	"\n" +
+	"UpdateRule\x12\x1d.edgenet.v1.UpdateRuleRequest\x1a\x1e.edgenet.v1.UpdateRuleResponse\x12T\n" +
+	"\rReplaceGroups\x12 .edgenet.v1.ReplaceGroupsRequest\x1a!.edgenet.v1.ReplaceGroupsResponse2\xe9\x02\n" +
 	"\x0fEndpointService\x12W\n" +
 	"\x0eAttachEndpoint\x12!.edgenet.v1.AttachEndpointRequest\x1a\".edgenet.v1.AttachEndpointResponse\x12W\n" +
 	"\x0eDetachEndpoint\x12!.edgenet.v1.DetachEndpointRequest\x1a\".edgenet.v1.DetachEndpointResponse\x12T\n" +
@@ -3508,7 +3869,7 @@ func file_edgenet_v1_edgenet_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_edgenet_proto_rawDescData
 }
 
-var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*Node)(nil),                   // 0: edgenet.v1.Node
 	(*Link)(nil),                   // 1: edgenet.v1.Link
@@ -3552,41 +3913,46 @@ var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*AddRuleResponse)(nil),        // 39: edgenet.v1.AddRuleResponse
 	(*RemoveRuleRequest)(nil),      // 40: edgenet.v1.RemoveRuleRequest
 	(*RemoveRuleResponse)(nil),     // 41: edgenet.v1.RemoveRuleResponse
-	(*AttachEndpointRequest)(nil),  // 42: edgenet.v1.AttachEndpointRequest
-	(*NetnsTarget)(nil),            // 43: edgenet.v1.NetnsTarget
-	(*TapTarget)(nil),              // 44: edgenet.v1.TapTarget
-	(*DeviceTarget)(nil),           // 45: edgenet.v1.DeviceTarget
-	(*AttachEndpointResponse)(nil), // 46: edgenet.v1.AttachEndpointResponse
-	(*DetachEndpointRequest)(nil),  // 47: edgenet.v1.DetachEndpointRequest
-	(*DetachEndpointResponse)(nil), // 48: edgenet.v1.DetachEndpointResponse
-	(*ListEndpointsRequest)(nil),   // 49: edgenet.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),  // 50: edgenet.v1.ListEndpointsResponse
-	(*GetEndpointRequest)(nil),     // 51: edgenet.v1.GetEndpointRequest
-	(*GetEndpointResponse)(nil),    // 52: edgenet.v1.GetEndpointResponse
-	(*WatchRequest)(nil),           // 53: edgenet.v1.WatchRequest
-	(*WatchResponse)(nil),          // 54: edgenet.v1.WatchResponse
-	nil,                            // 55: edgenet.v1.Counters.DropsEntry
-	nil,                            // 56: edgenet.v1.GetStatusResponse.DropsEntry
-	nil,                            // 57: edgenet.v1.GetStatusResponse.RefusalsEntry
-	(*timestamppb.Timestamp)(nil),  // 58: google.protobuf.Timestamp
+	(*UpdateRuleRequest)(nil),      // 42: edgenet.v1.UpdateRuleRequest
+	(*UpdateRuleResponse)(nil),     // 43: edgenet.v1.UpdateRuleResponse
+	(*GroupRules)(nil),             // 44: edgenet.v1.GroupRules
+	(*ReplaceGroupsRequest)(nil),   // 45: edgenet.v1.ReplaceGroupsRequest
+	(*ReplaceGroupsResponse)(nil),  // 46: edgenet.v1.ReplaceGroupsResponse
+	(*AttachEndpointRequest)(nil),  // 47: edgenet.v1.AttachEndpointRequest
+	(*NetnsTarget)(nil),            // 48: edgenet.v1.NetnsTarget
+	(*TapTarget)(nil),              // 49: edgenet.v1.TapTarget
+	(*DeviceTarget)(nil),           // 50: edgenet.v1.DeviceTarget
+	(*AttachEndpointResponse)(nil), // 51: edgenet.v1.AttachEndpointResponse
+	(*DetachEndpointRequest)(nil),  // 52: edgenet.v1.DetachEndpointRequest
+	(*DetachEndpointResponse)(nil), // 53: edgenet.v1.DetachEndpointResponse
+	(*ListEndpointsRequest)(nil),   // 54: edgenet.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),  // 55: edgenet.v1.ListEndpointsResponse
+	(*GetEndpointRequest)(nil),     // 56: edgenet.v1.GetEndpointRequest
+	(*GetEndpointResponse)(nil),    // 57: edgenet.v1.GetEndpointResponse
+	(*WatchRequest)(nil),           // 58: edgenet.v1.WatchRequest
+	(*WatchResponse)(nil),          // 59: edgenet.v1.WatchResponse
+	nil,                            // 60: edgenet.v1.Counters.DropsEntry
+	nil,                            // 61: edgenet.v1.GetStatusResponse.DropsEntry
+	nil,                            // 62: edgenet.v1.GetStatusResponse.RefusalsEntry
+	(*timestamppb.Timestamp)(nil),  // 63: google.protobuf.Timestamp
 }
 var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	1,  // 0: edgenet.v1.Node.links:type_name -> edgenet.v1.Link
 	2,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
-	58, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
-	58, // 3: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
-	58, // 4: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
+	63, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
+	63, // 3: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
+	63, // 4: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
 	5,  // 5: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
-	58, // 6: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
-	58, // 7: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
+	63, // 6: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
+	63, // 7: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
 	7,  // 8: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
-	55, // 9: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
+	60, // 9: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
 	0,  // 10: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
-	58, // 11: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	63, // 11: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
 	0,  // 12: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
-	58, // 13: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	56, // 14: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
-	57, // 15: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
+	63, // 13: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	61, // 14: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
+	62, // 15: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
 	0,  // 16: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
 	0,  // 17: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
 	3,  // 18: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
@@ -3599,65 +3965,73 @@ var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	4,  // 25: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
 	5,  // 26: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
 	4,  // 27: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
-	43, // 28: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
-	44, // 29: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
-	45, // 30: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
-	6,  // 31: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	6,  // 32: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
-	6,  // 33: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	0,  // 34: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	3,  // 35: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	4,  // 36: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	6,  // 37: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	8,  // 38: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	10, // 39: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	12, // 40: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	14, // 41: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	16, // 42: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	18, // 43: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	20, // 44: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	22, // 45: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	24, // 46: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	26, // 47: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	28, // 48: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	30, // 49: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	32, // 50: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	34, // 51: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	36, // 52: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	38, // 53: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	40, // 54: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	42, // 55: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	47, // 56: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	49, // 57: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	51, // 58: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	53, // 59: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	9,  // 60: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	11, // 61: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	13, // 62: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	15, // 63: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	17, // 64: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	19, // 65: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	21, // 66: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	23, // 67: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	25, // 68: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	27, // 69: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	29, // 70: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	31, // 71: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	33, // 72: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	35, // 73: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	37, // 74: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	39, // 75: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	41, // 76: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	46, // 77: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	48, // 78: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	50, // 79: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	52, // 80: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	54, // 81: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	60, // [60:82] is the sub-list for method output_type
-	38, // [38:60] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	4,  // 28: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
+	5,  // 29: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
+	44, // 30: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
+	4,  // 31: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
+	48, // 32: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
+	49, // 33: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
+	50, // 34: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
+	6,  // 35: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	6,  // 36: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
+	6,  // 37: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	0,  // 38: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	3,  // 39: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	4,  // 40: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	6,  // 41: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	8,  // 42: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	10, // 43: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	12, // 44: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	14, // 45: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	16, // 46: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	18, // 47: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	20, // 48: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	22, // 49: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	24, // 50: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	26, // 51: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	28, // 52: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	30, // 53: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	32, // 54: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	34, // 55: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	36, // 56: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	38, // 57: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	40, // 58: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	42, // 59: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
+	45, // 60: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
+	47, // 61: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	52, // 62: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	54, // 63: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	56, // 64: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	58, // 65: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	9,  // 66: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	11, // 67: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	13, // 68: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	15, // 69: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	17, // 70: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	19, // 71: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	21, // 72: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	23, // 73: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	25, // 74: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	27, // 75: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	29, // 76: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	31, // 77: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	33, // 78: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	35, // 79: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	37, // 80: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	39, // 81: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	41, // 82: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	43, // 83: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
+	46, // 84: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
+	51, // 85: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	53, // 86: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	55, // 87: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	57, // 88: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	59, // 89: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	66, // [66:90] is the sub-list for method output_type
+	42, // [42:66] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }
@@ -3665,12 +4039,14 @@ func file_edgenet_v1_edgenet_proto_init() {
 	if File_edgenet_v1_edgenet_proto != nil {
 		return
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[42].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[5].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[42].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[47].OneofWrappers = []any{
 		(*AttachEndpointRequest_Netns)(nil),
 		(*AttachEndpointRequest_Tap)(nil),
 		(*AttachEndpointRequest_Device)(nil),
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[54].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[59].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Vpc)(nil),
 		(*WatchResponse_Group)(nil),
@@ -3682,7 +4058,7 @@ func file_edgenet_v1_edgenet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_edgenet_proto_rawDesc), len(file_edgenet_v1_edgenet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   58,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

@@ -1,12 +1,16 @@
 package daemontest
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"edgenet.dev/edgenet/internal/daemon"
 	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/policy"
 	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
@@ -56,6 +60,32 @@ func (k *Kernel) Endpoints() []isolation.Key {
 		}
 	}
 	return out
+}
+
+// Endpoint is an endpoint as it was applied last.
+func (k *Kernel) Endpoint(key isolation.Key) isolation.Endpoint {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e, _ := k.state.Endpoint(key)
+	return e
+}
+
+// Rules are the rules of the groups that are in force, sorted.
+func (k *Kernel) Rules() []policy.RuleRef {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found := map[policy.RuleRef]bool{}
+	for _, v := range k.state.VPCs {
+		for _, table := range v.Policies {
+			for _, ref := range table.Rules {
+				found[ref] = true
+			}
+		}
+	}
+	delete(found, policy.RuleRef{}) // The default.
+	return slices.SortedFunc(maps.Keys(found), func(a, b policy.RuleRef) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // Applied tells how often a state was applied.

@@ -92,6 +92,11 @@ const (
 	GroupServiceAddRuleProcedure = "/edgenet.v1.GroupService/AddRule"
 	// GroupServiceRemoveRuleProcedure is the fully-qualified name of the GroupService's RemoveRule RPC.
 	GroupServiceRemoveRuleProcedure = "/edgenet.v1.GroupService/RemoveRule"
+	// GroupServiceUpdateRuleProcedure is the fully-qualified name of the GroupService's UpdateRule RPC.
+	GroupServiceUpdateRuleProcedure = "/edgenet.v1.GroupService/UpdateRule"
+	// GroupServiceReplaceGroupsProcedure is the fully-qualified name of the GroupService's
+	// ReplaceGroups RPC.
+	GroupServiceReplaceGroupsProcedure = "/edgenet.v1.GroupService/ReplaceGroups"
 	// EndpointServiceAttachEndpointProcedure is the fully-qualified name of the EndpointService's
 	// AttachEndpoint RPC.
 	EndpointServiceAttachEndpointProcedure = "/edgenet.v1.EndpointService/AttachEndpoint"
@@ -600,19 +605,29 @@ func (UnimplementedVPCServiceHandler) DeleteVPC(context.Context, *v1.DeleteVPCRe
 
 // GroupServiceClient is a client for the edgenet.v1.GroupService service.
 type GroupServiceClient interface {
-	// CreateGroup makes an empty group: nothing in, everything out.
+	// CreateGroup makes an empty group: nothing in, everything out. The group
+	// "default" is there with its VPC; endpoints without groups carry it.
 	CreateGroup(context.Context, *v1.CreateGroupRequest) (*v1.CreateGroupResponse, error)
 	// ListGroups returns the groups of one VPC, or of all, by VPC and name.
 	ListGroups(context.Context, *v1.ListGroupsRequest) (*v1.ListGroupsResponse, error)
 	// GetGroup returns one group with its rules.
 	GetGroup(context.Context, *v1.GetGroupRequest) (*v1.GetGroupResponse, error)
 	// DeleteGroup removes a group. failed_precondition while a rule of another
-	// group names it or an endpoint carries it.
+	// group names it or an endpoint carries it, and for the default group.
 	DeleteGroup(context.Context, *v1.DeleteGroupRequest) (*v1.DeleteGroupResponse, error)
-	// AddRule adds a rule. A rule that is there already changes nothing.
+	// AddRule adds a rule. One that says the same and is there already gets the
+	// description and the disabled flag given; else nothing changes.
 	AddRule(context.Context, *v1.AddRuleRequest) (*v1.AddRuleResponse, error)
 	// RemoveRule removes a rule, named by its id or by its content.
 	RemoveRule(context.Context, *v1.RemoveRuleRequest) (*v1.RemoveRuleResponse, error)
+	// UpdateRule changes what may change of a rule without making it another
+	// one: whether it counts, and its description.
+	UpdateRule(context.Context, *v1.UpdateRuleRequest) (*v1.UpdateRuleResponse, error)
+	// ReplaceGroups gives groups of one VPC new rules. On every host a group has
+	// all of its old rules or all of its new ones, at every moment; several
+	// groups come into force together on every host that was reached within two
+	// seconds by all of them.
+	ReplaceGroups(context.Context, *v1.ReplaceGroupsRequest) (*v1.ReplaceGroupsResponse, error)
 }
 
 // NewGroupServiceClient constructs a client for the edgenet.v1.GroupService service. By default, it
@@ -662,17 +677,31 @@ func NewGroupServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(groupServiceMethods.ByName("RemoveRule")),
 			connect.WithClientOptions(opts...),
 		),
+		updateRule: connect.NewClient[v1.UpdateRuleRequest, v1.UpdateRuleResponse](
+			httpClient,
+			baseURL+GroupServiceUpdateRuleProcedure,
+			connect.WithSchema(groupServiceMethods.ByName("UpdateRule")),
+			connect.WithClientOptions(opts...),
+		),
+		replaceGroups: connect.NewClient[v1.ReplaceGroupsRequest, v1.ReplaceGroupsResponse](
+			httpClient,
+			baseURL+GroupServiceReplaceGroupsProcedure,
+			connect.WithSchema(groupServiceMethods.ByName("ReplaceGroups")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // groupServiceClient implements GroupServiceClient.
 type groupServiceClient struct {
-	createGroup *connect.Client[v1.CreateGroupRequest, v1.CreateGroupResponse]
-	listGroups  *connect.Client[v1.ListGroupsRequest, v1.ListGroupsResponse]
-	getGroup    *connect.Client[v1.GetGroupRequest, v1.GetGroupResponse]
-	deleteGroup *connect.Client[v1.DeleteGroupRequest, v1.DeleteGroupResponse]
-	addRule     *connect.Client[v1.AddRuleRequest, v1.AddRuleResponse]
-	removeRule  *connect.Client[v1.RemoveRuleRequest, v1.RemoveRuleResponse]
+	createGroup   *connect.Client[v1.CreateGroupRequest, v1.CreateGroupResponse]
+	listGroups    *connect.Client[v1.ListGroupsRequest, v1.ListGroupsResponse]
+	getGroup      *connect.Client[v1.GetGroupRequest, v1.GetGroupResponse]
+	deleteGroup   *connect.Client[v1.DeleteGroupRequest, v1.DeleteGroupResponse]
+	addRule       *connect.Client[v1.AddRuleRequest, v1.AddRuleResponse]
+	removeRule    *connect.Client[v1.RemoveRuleRequest, v1.RemoveRuleResponse]
+	updateRule    *connect.Client[v1.UpdateRuleRequest, v1.UpdateRuleResponse]
+	replaceGroups *connect.Client[v1.ReplaceGroupsRequest, v1.ReplaceGroupsResponse]
 }
 
 // CreateGroup calls edgenet.v1.GroupService.CreateGroup.
@@ -729,21 +758,49 @@ func (c *groupServiceClient) RemoveRule(ctx context.Context, req *v1.RemoveRuleR
 	return nil, err
 }
 
+// UpdateRule calls edgenet.v1.GroupService.UpdateRule.
+func (c *groupServiceClient) UpdateRule(ctx context.Context, req *v1.UpdateRuleRequest) (*v1.UpdateRuleResponse, error) {
+	response, err := c.updateRule.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReplaceGroups calls edgenet.v1.GroupService.ReplaceGroups.
+func (c *groupServiceClient) ReplaceGroups(ctx context.Context, req *v1.ReplaceGroupsRequest) (*v1.ReplaceGroupsResponse, error) {
+	response, err := c.replaceGroups.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // GroupServiceHandler is an implementation of the edgenet.v1.GroupService service.
 type GroupServiceHandler interface {
-	// CreateGroup makes an empty group: nothing in, everything out.
+	// CreateGroup makes an empty group: nothing in, everything out. The group
+	// "default" is there with its VPC; endpoints without groups carry it.
 	CreateGroup(context.Context, *v1.CreateGroupRequest) (*v1.CreateGroupResponse, error)
 	// ListGroups returns the groups of one VPC, or of all, by VPC and name.
 	ListGroups(context.Context, *v1.ListGroupsRequest) (*v1.ListGroupsResponse, error)
 	// GetGroup returns one group with its rules.
 	GetGroup(context.Context, *v1.GetGroupRequest) (*v1.GetGroupResponse, error)
 	// DeleteGroup removes a group. failed_precondition while a rule of another
-	// group names it or an endpoint carries it.
+	// group names it or an endpoint carries it, and for the default group.
 	DeleteGroup(context.Context, *v1.DeleteGroupRequest) (*v1.DeleteGroupResponse, error)
-	// AddRule adds a rule. A rule that is there already changes nothing.
+	// AddRule adds a rule. One that says the same and is there already gets the
+	// description and the disabled flag given; else nothing changes.
 	AddRule(context.Context, *v1.AddRuleRequest) (*v1.AddRuleResponse, error)
 	// RemoveRule removes a rule, named by its id or by its content.
 	RemoveRule(context.Context, *v1.RemoveRuleRequest) (*v1.RemoveRuleResponse, error)
+	// UpdateRule changes what may change of a rule without making it another
+	// one: whether it counts, and its description.
+	UpdateRule(context.Context, *v1.UpdateRuleRequest) (*v1.UpdateRuleResponse, error)
+	// ReplaceGroups gives groups of one VPC new rules. On every host a group has
+	// all of its old rules or all of its new ones, at every moment; several
+	// groups come into force together on every host that was reached within two
+	// seconds by all of them.
+	ReplaceGroups(context.Context, *v1.ReplaceGroupsRequest) (*v1.ReplaceGroupsResponse, error)
 }
 
 // NewGroupServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -789,6 +846,18 @@ func NewGroupServiceHandler(svc GroupServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(groupServiceMethods.ByName("RemoveRule")),
 		connect.WithHandlerOptions(opts...),
 	)
+	groupServiceUpdateRuleHandler := connect.NewUnaryHandlerSimple(
+		GroupServiceUpdateRuleProcedure,
+		svc.UpdateRule,
+		connect.WithSchema(groupServiceMethods.ByName("UpdateRule")),
+		connect.WithHandlerOptions(opts...),
+	)
+	groupServiceReplaceGroupsHandler := connect.NewUnaryHandlerSimple(
+		GroupServiceReplaceGroupsProcedure,
+		svc.ReplaceGroups,
+		connect.WithSchema(groupServiceMethods.ByName("ReplaceGroups")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/edgenet.v1.GroupService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case GroupServiceCreateGroupProcedure:
@@ -803,6 +872,10 @@ func NewGroupServiceHandler(svc GroupServiceHandler, opts ...connect.HandlerOpti
 			groupServiceAddRuleHandler.ServeHTTP(w, r)
 		case GroupServiceRemoveRuleProcedure:
 			groupServiceRemoveRuleHandler.ServeHTTP(w, r)
+		case GroupServiceUpdateRuleProcedure:
+			groupServiceUpdateRuleHandler.ServeHTTP(w, r)
+		case GroupServiceReplaceGroupsProcedure:
+			groupServiceReplaceGroupsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -836,11 +909,20 @@ func (UnimplementedGroupServiceHandler) RemoveRule(context.Context, *v1.RemoveRu
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.GroupService.RemoveRule is not implemented"))
 }
 
+func (UnimplementedGroupServiceHandler) UpdateRule(context.Context, *v1.UpdateRuleRequest) (*v1.UpdateRuleResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.GroupService.UpdateRule is not implemented"))
+}
+
+func (UnimplementedGroupServiceHandler) ReplaceGroups(context.Context, *v1.ReplaceGroupsRequest) (*v1.ReplaceGroupsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.GroupService.ReplaceGroups is not implemented"))
+}
+
 // EndpointServiceClient is a client for the edgenet.v1.EndpointService service.
 type EndpointServiceClient interface {
 	// AttachEndpoint connects a network namespace, a tap or a device of this
-	// node to a VPC. The latest attach of a name or an address wins everywhere.
-	// The same attach again changes nothing.
+	// node to a VPC. The latest attach of a name or of one of an endpoint's own
+	// addresses wins everywhere, over the other endpoint as a whole. The same
+	// attach again changes nothing.
 	AttachEndpoint(context.Context, *v1.AttachEndpointRequest) (*v1.AttachEndpointResponse, error)
 	// DetachEndpoint removes an endpoint of this node. An absent one is
 	// not_found.
@@ -936,8 +1018,9 @@ func (c *endpointServiceClient) GetEndpoint(ctx context.Context, req *v1.GetEndp
 // EndpointServiceHandler is an implementation of the edgenet.v1.EndpointService service.
 type EndpointServiceHandler interface {
 	// AttachEndpoint connects a network namespace, a tap or a device of this
-	// node to a VPC. The latest attach of a name or an address wins everywhere.
-	// The same attach again changes nothing.
+	// node to a VPC. The latest attach of a name or of one of an endpoint's own
+	// addresses wins everywhere, over the other endpoint as a whole. The same
+	// attach again changes nothing.
 	AttachEndpoint(context.Context, *v1.AttachEndpointRequest) (*v1.AttachEndpointResponse, error)
 	// DetachEndpoint removes an endpoint of this node. An absent one is
 	// not_found.

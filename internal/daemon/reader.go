@@ -1,0 +1,209 @@
+package daemon
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"time"
+
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/mesh"
+)
+
+// reader takes snapshots of a mesh. It decodes a record once, and settles a VPC
+// again only if something of it has changed.
+type reader struct {
+	mesh      *mesh.Mesh
+	vpcs      decoded[*vpcRecord]
+	groups    decoded[*group]
+	endpoints decoded[*endpoint]
+	// batches, if there are such, keep groups that were changed together
+	// together.
+	batches *batches
+	last    *snapshot
+}
+
+// vnis are the VPCs of which something has changed.
+type vnis map[uint32]bool
+
+// read takes a snapshot.
+func (r *reader) read() *snapshot {
+	s := &snapshot{self: r.mesh.Self(), nodes: map[mesh.NodeID]mesh.Node{}}
+	for _, n := range r.mesh.Nodes() {
+		s.nodes[n.ID] = n
+	}
+	r.complete(s)
+	r.last = s
+	return s
+}
+
+// complete adds to a snapshot that has its nodes all else.
+func (r *reader) complete(s *snapshot) {
+	before := r.last
+	if before == nil || before.self.ID != s.self.ID {
+		before = &snapshot{}
+	}
+	vpcsBefore, vpcsNow := r.vpcs.update(r.mesh.List(mesh.KindVPC), decodeVPC)
+	groups, endpoints := r.readGroups(), r.readEndpoints()
+	// Whose node is not known does not count.
+	everywhere := !maps.EqualFunc(before.nodes, s.nodes, func(a, b mesh.Node) bool { return a.ID == b.ID })
+	if len(vpcsBefore)+len(vpcsNow)+len(groups)+len(endpoints) == 0 && !everywhere {
+		s.vpcs, s.byVNI, s.strays = before.vpcs, before.byVNI, before.strays
+		return
+	}
+	s.placeVPCs(&r.vpcs)
+	for vni, v := range s.byVNI {
+		if old := before.byVNI[vni]; old != nil && old.vpcRecord == v.vpcRecord {
+			v.groups, v.holdings = old.groups, old.holdings
+		}
+		if v.groups == nil || groups[vni] {
+			v.groups = nil
+			groups[vni] = true
+		}
+		if v.holdings == nil || everywhere || endpoints[vni] {
+			v.holdings = nil
+			endpoints[vni] = true
+		}
+	}
+	s.placeGroups(&r.groups, r.batches, groups)
+	s.strays = before.strays
+	// With another VPC, strays may have got a home, and others lost theirs.
+	if len(endpoints)+len(vpcsBefore)+len(vpcsNow) > 0 {
+		s.placeEndpoints(&r.endpoints, endpoints)
+	}
+}
+
+func decodeVPC(rec mesh.Record) (*vpcRecord, error) {
+	record, err := records.DecodeVPC(rec)
+	if err != nil {
+		return nil, err
+	}
+	implicit := &group{
+		vni: record.GetVni(), name: records.DefaultGroup, record: &records.Group{CreatedMs: record.GetCreatedMs()},
+	}
+	return &vpcRecord{name: rec.Key, record: record, prefixes: record.Prefixes(), implicit: implicit}, nil
+}
+
+// placeVPCs gives every VPC its network identifier.
+func (s *snapshot) placeVPCs(from *decoded[*vpcRecord]) {
+	s.vpcs, s.byVNI = make(map[string]*vpc, len(from.list)), make(map[uint32]*vpc, len(from.list))
+	for _, one := range from.list {
+		if one.err != nil {
+			continue
+		}
+		v := &vpc{vpcRecord: one.value}
+		s.vpcs[v.name] = v
+		// Two authorities that were cut off from each other may have given the
+		// same VNI: the older VPC keeps it.
+		if other, taken := s.byVNI[v.vni()]; !taken || older(v, other) {
+			s.byVNI[v.vni()] = v
+		}
+	}
+	for name, v := range s.vpcs {
+		if s.byVNI[v.vni()] != v {
+			delete(s.vpcs, name)
+		}
+	}
+}
+
+func older(a, b *vpc) bool {
+	return cmp.Or(cmp.Compare(a.record.GetCreatedMs(), b.record.GetCreatedMs()), cmp.Compare(a.name, b.name)) < 0
+}
+
+// readGroups returns the VPCs whose groups have changed.
+func (r *reader) readGroups() vnis {
+	changed := vnis{}
+	before, now := r.groups.update(r.mesh.List(mesh.KindGroup), decodeGroup)
+	for _, g := range before {
+		changed[g.vni] = true
+	}
+	for _, g := range now {
+		changed[g.vni] = true
+	}
+	if r.batches != nil {
+		r.batches.update(before, now, time.Now(), changed)
+	}
+	return changed
+}
+
+func decodeGroup(rec mesh.Record) (*group, error) {
+	vni, name, err := records.SplitGroupKey(rec.Key)
+	if err != nil {
+		return nil, err
+	}
+	record, err := records.DecodeGroup(rec)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := record.PolicyRules()
+	return &group{vni: vni, name: name, record: record, rules: rules}, err
+}
+
+// placeGroups fills the groups of the VPCs named.
+func (s *snapshot) placeGroups(from *decoded[*group], held *batches, of vnis) {
+	for vni := range of {
+		if v, ok := s.byVNI[vni]; ok {
+			v.groups = map[string]*group{records.DefaultGroup: v.implicit}
+		}
+	}
+	for _, one := range from.list {
+		if one.err != nil || !of[one.value.vni] {
+			continue
+		}
+		if v, ok := s.byVNI[one.value.vni]; ok {
+			v.groups[one.value.name] = held.inForce(one.value)
+		}
+	}
+}
+
+// readEndpoints returns the VPCs whose endpoints have changed.
+func (r *reader) readEndpoints() vnis {
+	changed := vnis{}
+	before, now := r.endpoints.update(r.mesh.List(mesh.KindEndpoint), decodeEndpoint)
+	for _, e := range before {
+		changed[e.vni] = true
+	}
+	for _, e := range now {
+		changed[e.vni] = true
+	}
+	return changed
+}
+
+func decodeEndpoint(rec mesh.Record) (*endpoint, error) {
+	node, vni, name, err := records.SplitEndpointKey(rec.Key)
+	if err != nil {
+		return nil, err
+	}
+	record, err := records.DecodeEndpoint(rec)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := netip.ParseAddr(record.GetIp())
+	return &endpoint{node: node, vni: vni, name: name, record: record, addrs: []netip.Addr{addr}}, err
+}
+
+// placeEndpoints gives the VPCs named their endpoints, and settles them.
+func (s *snapshot) placeEndpoints(from *decoded[*endpoint], of vnis) {
+	s.strays = nil
+	members := map[uint32][]endpoint{}
+	for _, one := range from.list {
+		if one.err != nil {
+			continue
+		}
+		if _, known := s.nodes[one.value.node]; !known {
+			continue
+		}
+		switch _, placed := s.byVNI[one.value.vni]; {
+		case !placed:
+			stray := *one.value
+			s.strays = append(s.strays, &stray)
+		case of[one.value.vni]:
+			members[one.value.vni] = append(members[one.value.vni], *one.value)
+		}
+	}
+	for vni := range of {
+		if v, ok := s.byVNI[vni]; ok {
+			v.settle(s.self.ID, members[vni])
+		}
+	}
+}
