@@ -62,6 +62,11 @@ test-unit: ## the tests of each package
 test-e2e: ## the whole-system scenarios (RUN=regexp chooses)
 	EDGENET_E2E=$(E2E) EDGENET_ALONE=1 EDGENET_RACE=1 go test -race -count=1 -timeout 20m $(if $(RUN),-run '$(RUN)' -v) ./test/netns
 
+.PHONY: vmtest
+vmtest: ## bin/vmtest, which runs one command on a stock kernel (docs/kernels.md)
+	scripts/deps.sh vm
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./test/vm/vmtest
+
 .PHONY: bench
 bench: ## measure the promises (ONLY=regexp chooses), into bench/results.json
 	scripts/deps.sh bench

@@ -2,7 +2,7 @@
 # Installs, with apt, what the named groups need on a bare Debian 12.
 # It asks the network for nothing when everything is there already.
 #
-#	scripts/deps.sh build|demo|test|bench|generate...
+#	scripts/deps.sh build|demo|test|vm|bench|generate...
 set -euo pipefail
 
 base="ca-certificates git make"
@@ -12,6 +12,7 @@ declare -A groups=(
 	[demo]="$base $demo"
 	[test]="$base $demo gcc libc6-dev jq wireguard-tools"
 	[bench]="$base $demo iperf3 jq"
+	[vm]="$base cpio kmod qemu-system-common qemu-system-x86 seabios xz-utils"
 	[generate]="$base clang-19 clang-format-19 llvm-19 libbpf-dev protobuf-compiler libprotobuf-dev"
 )
 

@@ -7,14 +7,22 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // tcx attaches without a link: a link would end with its process, for it cannot
 // be pinned here.
 type tcx struct{}
 
+// query returns ebpf.ErrNotSupported where the kernel has no tcx. A kernel that
+// has never heard of it says that the argument is invalid: nothing else in the
+// query could be.
 func (tcx) query(ifindex int) (*link.QueryResult, error) {
-	return link.QueryPrograms(link.QueryOptions{Target: ifindex, Attach: ebpf.AttachTCXIngress})
+	result, err := link.QueryPrograms(link.QueryOptions{Target: ifindex, Attach: ebpf.AttachTCXIngress})
+	if errors.Is(err, unix.EINVAL) {
+		err = fmt.Errorf("%w: %w", ebpf.ErrNotSupported, err)
+	}
+	return result, err
 }
 
 func (t tcx) programs(ifindex int) ([]ebpf.ProgramID, error) {

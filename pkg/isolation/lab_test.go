@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -25,6 +27,18 @@ func needRoot(t testing.TB) {
 		t.Fatal("needs root")
 	}
 	t.Skip("needs root")
+}
+
+// needMode skips by name what asks for tcx on a kernel that has none; such a
+// kernel is not wrong.
+func needMode(t testing.TB, mode Mode) {
+	t.Helper()
+	if mode != AttachTCX {
+		return
+	}
+	if _, err := (tcx{}).query(loopback); errors.Is(err, ebpf.ErrNotSupported) {
+		t.Skip("kernel lacks tcx")
+	}
 }
 
 // space is a network namespace of its own, with a thread in it.
@@ -145,6 +159,7 @@ type host struct {
 
 func newHost(t testing.TB, prefix netip.Prefix, mode Mode) *host {
 	t.Helper()
+	needMode(t, mode)
 	h := &host{space: newSpace(t), prefix: prefix}
 	h.cfg = Config{MeshPrefix: testMesh, NodePrefix: prefix, Attach: mode, MaxEndpoints: 64, MaxAddresses: 1024, MaxFlows: 4096, MaxVerdicts: 256}
 	h.state = flatState{
