@@ -39,9 +39,17 @@ func enter(path string, do func() error) error {
 // output runs a program in the network namespace at path until it ends or ctx
 // does, and returns what it wrote to standard output, with an error too.
 func output(ctx context.Context, path, program string, args ...string) (string, error) {
+	return outputOf(ctx, path, "", program, args...)
+}
+
+// outputOf is output with something on the program's standard input.
+func outputOf(ctx context.Context, path, input, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.WaitDelay = time.Second
 	var stdout, stderr strings.Builder
+	if input != "" {
+		cmd.Stdin = strings.NewReader(input)
+	}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := within(path, cmd.Run)
 	if err == nil {

@@ -23,6 +23,7 @@ type site struct {
 	load     *workload
 	host     *netns.NsHandle
 	inside   *netns.NsHandle // the container's
+	beside   *netns.NsHandle // that of the workload's neighbour
 	datapath *isolation.Datapath
 	state    isolation.State
 	programs progrun.Programs
@@ -37,8 +38,9 @@ var (
 	// takes the first 14 bytes of a packet for an Ethernet header, which packets of a
 	// tunnel do not have: there the fifth and sixth byte of the source address are
 	// where the type would be, so they are that of IPv6.
-	farPrefix = netip.MustParsePrefix("fd12:3456:86dd:1::/64")
-	siteMAC   = net.HardwareAddr{0x0a, 0, 0, 0, 0, 2}
+	farPrefix    = netip.MustParsePrefix("fd12:3456:86dd:1::/64")
+	neighbourMAC = net.HardwareAddr{0x0a, 0, 0, 0, 0, 3}
+	siteMAC      = net.HardwareAddr{0x0a, 0, 0, 0, 0, 2}
 )
 
 // siteMTU is that of a tunnel over an underlay of 1,500 bytes, and that of the
@@ -48,7 +50,10 @@ const (
 	siteMTU       = siteTunnelMTU - 20
 )
 
-var siteKey = isolation.Key{VNI: workloadVNI, Name: "web"}
+var (
+	siteKey      = isolation.Key{VNI: workloadVNI, Name: "web"}
+	neighbourKey = isolation.Key{VNI: workloadVNI, Name: "neighbour"}
+)
 
 // newSite makes a site in namespaces that nothing but this process holds.
 func newSite(ctx context.Context, load *workload) (s *site, err error) {
@@ -58,14 +63,15 @@ func newSite(ctx context.Context, load *workload) (s *site, err error) {
 			err = errors.Join(err, s.close(ctx))
 		}
 	}()
-	made, err := newNamespaces(2)
-	if len(made) > 0 {
-		s.host = made[0]
+	made, err := newNamespaces(3)
+	for i, to := range []**netns.NsHandle{&s.host, &s.inside, &s.beside} {
+		if i < len(made) {
+			*to = made[i]
+		}
 	}
 	if err != nil {
 		return s, err
 	}
-	s.inside = made[1]
 	s.programs, err = progrun.Loaded(func() error {
 		return s.within(func() error {
 			if err := loopbackUp(); err != nil {
@@ -98,15 +104,8 @@ func (s *site) within(do func() error) error { return within(path(s.host), do) }
 
 // fill makes the state that the datapath shall have.
 func (s *site) fill(compiled *policy.Compiled) {
-	endpoint := isolation.Endpoint{
-		Key: siteKey, Kind: isolation.KindNetns, Addresses: []netip.Addr{s.load.own},
-		Networks: []isolation.Network{{Prefix: workloadPrefix, Gateway: workloadPrefix.Addr().Next()}},
-		MAC:      siteMAC, Netns: path(s.inside), Ifname: "eth0", MTU: siteMTU,
-		Ingress: compiled.Policy(s.load.carried, policy.Ingress),
-		Egress:  compiled.Policy(s.load.carried, policy.Egress),
-	}
 	vpc := &isolation.VPC{
-		Endpoints: map[string]isolation.Endpoint{siteKey.Name: endpoint},
+		Endpoints: map[string]isolation.Endpoint{siteKey.Name: s.endpoint(compiled, siteKey, s.load.own, s.load.carried)},
 		Addresses: make(map[netip.Addr]isolation.Location, len(compiled.Identities)),
 		Policies:  compiled.Tables,
 	}
@@ -116,6 +115,12 @@ func (s *site) fill(compiled *policy.Compiled) {
 			vpc.Addresses[address] = isolation.Location{Endpoint: siteKey, Identity: identity}
 		}
 	}
+	if next := s.load.neighbour; next.IsValid() {
+		e := s.endpoint(compiled, neighbourKey, next, []string{s.load.members[next]})
+		e.MAC, e.Netns = neighbourMAC, path(s.beside)
+		vpc.Endpoints[neighbourKey.Name] = e
+		vpc.Addresses[next] = isolation.Location{Endpoint: neighbourKey, Identity: compiled.Identities[next]}
+	}
 	s.state = isolation.State{
 		Prefix: sitePrefix,
 		// Any device will do: nothing is sent.
@@ -124,19 +129,29 @@ func (s *site) fill(compiled *policy.Compiled) {
 	}
 }
 
-// findDevice finds the only veth of the host's namespace.
+// endpoint is the site's own.
+func (s *site) endpoint(compiled *policy.Compiled, key isolation.Key, address netip.Addr, groups []string) isolation.Endpoint {
+	return isolation.Endpoint{
+		Key: key, Kind: isolation.KindNetns, Addresses: []netip.Addr{address},
+		Networks: []isolation.Network{{Prefix: workloadPrefix, Gateway: workloadPrefix.Addr().Next()}},
+		MAC:      siteMAC, Netns: path(s.inside), Ifname: "eth0", MTU: siteMTU,
+		Ingress: compiled.Policy(groups, policy.Ingress),
+		Egress:  compiled.Policy(groups, policy.Egress),
+	}
+}
+
+// findDevice finds the host's device of the container.
 func (s *site) findDevice() error {
-	links, err := netlink.LinkList()
+	status, ok, err := s.datapath.EndpointStatus(siteKey)
+	if err != nil || !ok {
+		return errors.Join(errors.New("the site's container is not attached"), err)
+	}
+	device, err := net.InterfaceByName(status.Device)
 	if err != nil {
-		return fmt.Errorf("list devices: %w", err)
+		return fmt.Errorf("find %s: %w", status.Device, err)
 	}
-	for _, link := range links {
-		if link.Type() == "veth" {
-			s.ifindex = uint32(link.Attrs().Index)
-			return nil
-		}
-	}
-	return errors.New("the site has no veth")
+	s.ifindex = uint32(device.Index)
+	return nil
 }
 
 func loopbackUp() error {
@@ -158,7 +173,7 @@ func (s *site) close(ctx context.Context) error {
 			s.within(func() error { return s.datapath.Remove(context.WithoutCancel(ctx)) }),
 			s.datapath.Close())
 	}
-	for _, namespace := range []*netns.NsHandle{s.host, s.inside} {
+	for _, namespace := range []*netns.NsHandle{s.host, s.inside, s.beside} {
 		if namespace != nil {
 			errs = append(errs, namespace.Close())
 		}

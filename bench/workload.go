@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"edgenet.dev/edgenet/pkg/policy"
 )
@@ -21,6 +23,9 @@ type workload struct {
 	carried []string
 	// members are the groups of each remote host.
 	members map[netip.Addr]string
+	// neighbour is the remote host, if any, that is no remote one but on the same
+	// host as the endpoint.
+	neighbour netip.Addr
 
 	random *rand.Rand
 }
@@ -117,10 +122,22 @@ func (w *workload) policy() policy.VPC {
 		VNI: w.vni, Groups: w.groups, Sets: [][]string{w.carried},
 		Hosts: []policy.Host{{Addr: w.own, Groups: w.carried}},
 	}
+	if w.neighbour.IsValid() {
+		in.Sets = append(in.Sets, []string{w.members[w.neighbour]})
+	}
 	for _, address := range w.remote {
 		in.Hosts = append(in.Hosts, policy.Host{Addr: address, Groups: []string{w.members[address]}})
 	}
 	return in
+}
+
+// byGroup are the addresses of each group of peers.
+func (w *workload) byGroup() map[string][]string {
+	members := make(map[string][]string, peerGroups)
+	for _, address := range w.remote {
+		members[w.members[address]] = append(members[w.members[address]], address.String())
+	}
+	return members
 }
 
 // permits tells whether a rule lets a packet with such a peer through, whatever
@@ -163,6 +180,13 @@ func (w *workload) doors(direction policy.Direction, protocol policy.Protocol, c
 	}
 	w.random.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
 	return found
+}
+
+// busiest is the remote host that most rules permit.
+func (w *workload) busiest(direction policy.Direction, protocol policy.Protocol) netip.Addr {
+	return slices.MaxFunc(w.remote, func(a, b netip.Addr) int {
+		return cmp.Compare(len(w.ports(direction, protocol, a)), len(w.ports(direction, protocol, b)))
+	})
 }
 
 // ports are the first of each rule that permits a peer.
