@@ -74,7 +74,7 @@ static __always_inline struct event *new_event(__u32 kind)
 static __noinline int report_drop(struct __sk_buff *skb, __u32 slot, __u32 reason, __u32 direction)
 {
 	struct event *event;
-	__u32 length = skb->len;
+	__u32 length = skb->len, last;
 
 	if (!watched(EVENT_DROP))
 		return 0;
@@ -85,10 +85,14 @@ static __noinline int report_drop(struct __sk_buff *skb, __u32 slot, __u32 reaso
 	event->reason = reason;
 	event->direction = direction;
 	event->length = length;
-	if (length > CAPTURED)
-		length = CAPTURED;
-	if (length && !bpf_skb_load_bytes(skb, 0, event->packet, length))
-		event->captured = length;
+	/*
+	 * Bounds that kernels like 6.1 follow: on the register that is used, not on
+	 * a copy, and above zero by an addition, not by a comparison.
+	 */
+	last = (length > CAPTURED ? CAPTURED : length) - 1;
+	barrier_var(last);
+	if (last < CAPTURED && !bpf_skb_load_bytes(skb, 0, event->packet, last + 1))
+		event->captured = last + 1;
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 	return 0;
 }
