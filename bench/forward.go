@@ -24,7 +24,7 @@ var forward = benchmark{
 const leastOfNftables = 1
 
 func measureForward(w *world) (results []result, err error) {
-	load := newWorkload(10_000, ruledHosts)
+	load := newWorkload(manyRules, ruledHosts)
 	load.neighbour = load.busiest(policy.Ingress, policy.ProtocolUDP)
 	s, err := newSite(w.ctx, load)
 	defer func() { err = errors.Join(err, s.close(w.ctx)) }()

@@ -41,7 +41,7 @@ const (
 
 func measureRuleCost(w *world) ([]result, error) {
 	var loads []*workload
-	for _, rules := range []int{10, 1000, 10_000} {
+	for _, rules := range []int{10, 1000, manyRules} {
 		loads = append(loads, newWorkload(rules, ruledHosts))
 	}
 	samples, err := costs(w, loads, ruledFlows)

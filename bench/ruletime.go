@@ -33,7 +33,7 @@ const changesPerRound = 4
 
 func measureRuleTime(w *world) (results []result, err error) {
 	few, fewer := newWorkload(10, ruledHosts), newWorkload(8, ruledHosts)
-	many := newWorkload(10_000, ruledHosts)
+	many := newWorkload(manyRules, ruledHosts)
 	s, err := newSite(w.ctx, few)
 	defer func() { err = errors.Join(err, s.close(w.ctx)) }()
 	if err != nil {

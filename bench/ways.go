@@ -62,10 +62,9 @@ func (w *world) ways() (*ways, error) {
 // overlay attaches a container on either host of the mesh.
 func (w *world) overlay() way {
 	hosts := w.mesh()
-	from, to := hosts[0].Container("from"), hosts[1].Container("to")
-	from.Attach(vpc, overlayFrom.String(), group)
-	to.Attach(vpc, overlayTo.String(), group)
-	return between("overlay", from, to, overlayTo)
+	from, _ := w.attach(hosts[0], "from", group)
+	to, address := w.attach(hosts[1], "to", group)
+	return between("overlay", from, to, address)
 }
 
 func between(name string, from, to *lab.Container, addr netip.Addr) way {

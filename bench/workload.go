@@ -31,6 +31,8 @@ type workload struct {
 }
 
 const (
+	// manyRules is as many as a VPC may have.
+	manyRules = 10_000
 	// workloadVNI is the VPC of every workload.
 	workloadVNI = 7
 	// peerGroups is how many groups the remote hosts are divided into.

@@ -17,25 +17,24 @@ type world struct {
 
 	edges []*lab.Host
 	all   *ways
+
+	hasRuled bool
+	attached int // containers in that VPC
 }
 
 func newWorld(ctx context.Context, t lab.TB, effort effort) *world {
 	return &world{ctx: ctx, t: t, lab: lab.New(t), effort: effort}
 }
 
-// vpc is the tenant, and group the security group, of every container here.
+// vpc is the tenant of containers that are only attached and detached, and group
+// the security group of every container.
 const (
 	vpc   = "bench"
 	group = "bench"
 )
 
-// Where containers are: a prefix with room for all of the attach benchmark's,
-// and the two that the ways lead between.
-var (
-	vpcPrefix   = netip.MustParsePrefix("10.0.0.0/16")
-	overlayFrom = netip.MustParseAddr("10.0.255.1")
-	overlayTo   = netip.MustParseAddr("10.0.255.2")
-)
+// vpcPrefix has room for all containers of the attach benchmark.
+var vpcPrefix = netip.MustParsePrefix("10.0.0.0/16")
 
 // mesh returns the two hosts that run edgenet, in one mesh with a VPC. The first
 // is its authority.
