@@ -3,8 +3,7 @@
 #pragma once
 
 #include "counters.h"
-#include "mac.h"
-#include "parse.h"
+#include "read.h"
 
 /* linux/if_arp.h brings in the C library. */
 #define ARPHRD_ETHER  1
@@ -51,11 +50,40 @@ static __always_inline int arp_answer(struct __sk_buff *skb, struct arp *arp)
 	return bpf_skb_store_bytes(skb, 0, &arp->eth, ARP_FRAME, 0);
 }
 
+/* Is it the endpoint's IPv4 address? */
+static __always_inline int has_ipv4(const struct endpoint *ep, __be32 address, __u64 generation)
+{
+	union ip ip;
+
+	if (address == ep->address4.words[3])
+		return !!address;
+	map_ipv4(&ip, address);
+	return is_unicast4(address) && is_behind(ep, &ip, generation);
+}
+
+/*
+ * The sender has an address that another holds. Whether it may take it over is not decided here.
+ * Returns whether it could: the address is behind an endpoint of its VPC.
+ */
+static __always_inline int arp_announced(const struct endpoint *ep, __be32 address,
+					 __u64 generation)
+{
+	struct place at;
+	union ip ip;
+
+	map_ipv4(&ip, address);
+	if (!is_unicast4(address) || locate_route(&at, ep->vni, &ip, generation))
+		return 0;
+	announce(ep, &ip);
+	return 1;
+}
+
 /* Answers requests, learns from what the endpoint says of itself, and lets nothing through. */
-static __always_inline int handle_arp(struct __sk_buff *skb, const struct endpoint *ep)
+static __noinline int handle_arp(struct __sk_buff *skb, const struct endpoint *ep, __u64 generation)
 {
 	struct arp arp = {};
 	__be32 sender, target;
+	int own;
 
 	if (bpf_skb_load_bytes(skb, 0, &arp.eth, ARP_FRAME))
 		return drop(ep->slot, REASON_MALFORMED);
@@ -64,13 +92,16 @@ static __always_inline int handle_arp(struct __sk_buff *skb, const struct endpoi
 		return drop(ep->slot, REASON_MALFORMED);
 	sender = arp_address(arp.sender);
 	target = arp_address(arp.target);
-	if (sender && sender != ep->address4.words[3])
-		return drop(ep->slot, REASON_SPOOFED_SOURCE);
+	own = has_ipv4(ep, sender, generation);
 	if (mac_of(arp.sender_mac) != mac_of(arp.eth.h_source) ||
-	    !source_mac_ok(ep, arp.eth.h_source, sender == ep->address4.words[3]))
+	    !source_mac_ok(ep, arp.eth.h_source, own))
 		return drop(ep->slot, REASON_SPOOFED_MAC);
+	if (sender && !own)
+		return arp_announced(ep, sender, generation)
+			       ? TC_ACT_SHOT
+			       : drop(ep->slot, REASON_SPOOFED_SOURCE);
 	/* Announcements, probes for its own address and answers end here; they are no loss. */
-	if (arp.operation != bpf_htons(ARPOP_REQUEST) || target == ep->address4.words[3])
+	if (arp.operation != bpf_htons(ARPOP_REQUEST) || has_ipv4(ep, target, generation))
 		return TC_ACT_SHOT;
 	if (arp_answer(skb, &arp))
 		return drop(ep->slot, REASON_TRANSLATION);

@@ -41,7 +41,7 @@ static __always_inline int settle(struct __sk_buff *skb, int verdict, __u32 dire
 /* A GSO packet counts as what it will be on the wire. */
 static __always_inline __u64 packets(const struct __sk_buff *skb)
 {
-	__u32 segment = skb->gso_size;
+	__u32 segment = gso_size(skb);
 
 	if (!segment)
 		return 1;

@@ -5,10 +5,8 @@
 #include "counters.h"
 #include "parse.h"
 
-#define ICMPV6		    58
-#define ICMPV6_LAST_ERROR   4
-#define ICMPV6_ECHO_REQUEST 128
-#define ICMPV6_ECHO_REPLY   129
+/* The errors that RFC 4443 defines are 1 to this. */
+#define HOST_LAST_ERROR 4
 
 /* A packet between two nodes' own addresses. */
 static __always_inline int handle_host(struct __sk_buff *skb, const struct overlay_header *h)
@@ -19,11 +17,11 @@ static __always_inline int handle_host(struct __sk_buff *skb, const struct overl
 		return drop(NOBODY, REASON_FOREIGN_DESTINATION);
 	if (h->source.kind_vni || h->source.address != bpf_htonl(1))
 		return drop(NOBODY, REASON_NOT_OWNER);
-	if (h->protocol != ICMPV6)
+	if (h->protocol != IPPROTO_ICMPV6)
 		return drop(NOBODY, REASON_HOST_SERVICE);
 	if (bpf_skb_load_bytes(skb, tunnel_header + IPV6_HEADER, &type, 1))
 		return drop(NOBODY, REASON_MALFORMED);
-	if ((type && type <= ICMPV6_LAST_ERROR) || type == ICMPV6_ECHO_REQUEST ||
+	if ((type && type <= HOST_LAST_ERROR) || type == ICMPV6_ECHO_REQUEST ||
 	    type == ICMPV6_ECHO_REPLY)
 		return TC_ACT_OK;
 	return drop(NOBODY, REASON_HOST_SERVICE);

@@ -129,6 +129,13 @@ struct {
 	__type(value, __u64);
 } learned SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps");
+
 /* The /64 of this node as it stands in a packet. */
 const volatile __u64 node_prefix;
 

@@ -2,12 +2,13 @@
 /* Headers in, one struct packet out. Whatever is odd is refused here. */
 #pragma once
 
-#include "types.h"
+#include "maps.h"
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/in6.h>
 #include <linux/in6.h>
 #include <linux/ip.h>
 
@@ -27,8 +28,19 @@
 #define ICMP_TIME_EXCEEDED     11
 #define ICMP_PARAMETER_PROBLEM 12
 
+#define ICMPV6_LAST_ERROR   127
+#define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY   129
+
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
+
+/* How much of a packet it is. */
+enum part {
+	PART_WHOLE,
+	PART_FIRST, /* the fragment with the transport header */
+	PART_LATER,
+};
 
 /* A tenant's packet, whichever header it travels under. Ports and lengths in host order. */
 struct packet {
@@ -39,18 +51,29 @@ struct packet {
 	union ip destination;
 	__u32 vni;
 	__u32 transport; /* offset of the transport header in the skb */
-	__u16 length; /* of the IPv4 packet, header included */
+	__u32 fragmentable; /* offset of what fragments divide */
+	__u32 identification; /* what the fragments of one packet share */
+	__u32 length; /* of the IP packet, header included */
+	__u16 offset; /* of a fragment, bytes */
 	__u16 source_port; /* of ICMP echo: the identifier, in both */
 	__u16 destination_port;
+	__sum16 checksum; /* of the IPv4 header */
+	__u8 family; /* 4 or 6 */
 	__u8 protocol;
 	__u8 tcp_flags;
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 transport_header; /* bytes */
+	__u8 transport_header; /* bytes; 0 of what has no header that matters, and of later fragments */
+	__u8 part; /* enum part */
+	__u8 more; /* fragments follow */
+	__u8 dont_fragment;
+	__u8 options; /* IPv4's, in words */
+	__u8 hop_limit;
+	__u8 class; /* type of service, traffic class */
 };
 
 /* Ethernet and IPv4 headers; the padding aligns the latter. */
-struct frame {
+struct frame4 {
 	__u16 reserved;
 	struct ethhdr eth;
 	struct iphdr ip;
@@ -70,6 +93,20 @@ struct overlay_header {
 	struct overlay_address source;
 	struct overlay_address destination;
 };
+
+/*
+ * The payload of each packet that this one stands for (GSO), 0 if it stands for itself. A compiler
+ * would keep the field's address, and the verifier wants the context's own.
+ */
+static __always_inline __u32 gso_size(const struct __sk_buff *skb)
+{
+	__u32 size;
+
+	asm volatile("%0 = *(u32 *)(%1 + %2)"
+		     : "=r"(size)
+		     : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, gso_size)));
+	return size;
+}
 
 /* The form of an IPv4 address that maps and flows have. */
 static __always_inline void map_ipv4(union ip *ip, __be32 address)
@@ -93,70 +130,111 @@ static __always_inline __u16 fold(__u64 sum)
 	return sum;
 }
 
-/* The checksum of an IPv4 header without options: 0 if the one in it is right. */
-static __always_inline __u16 ip_checksum(const struct iphdr *ip)
+/* The checksum of an IPv4 header whose options add up to options: 0 if the one in it is right. */
+static __always_inline __u16 ip_checksum(const struct iphdr *ip, __u32 options)
 {
 	const __u32 *words = (const __u32 *)ip;
 
-	return ~fold((__u64)words[0] + words[1] + words[2] + words[3] + words[4]);
-}
-
-/* The ports of TCP, UDP and ICMP, with room bytes of transport in the packet. */
-static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *pkt, __u32 room)
-{
-	__u8 header[20];
-
-	switch (pkt->protocol) {
-	case IPPROTO_TCP:
-		if (room < 20 || bpf_skb_load_bytes(skb, pkt->transport, header, 20))
-			return REASON_MALFORMED;
-		pkt->tcp_flags = header[13];
-		pkt->transport_header = (header[12] >> 4) * 4;
-		if (pkt->transport_header < 20 || pkt->transport_header > room)
-			return REASON_MALFORMED;
-		break;
-	case IPPROTO_UDP:
-		if (room < 8 || bpf_skb_load_bytes(skb, pkt->transport, header, 8))
-			return REASON_MALFORMED;
-		pkt->transport_header = 8;
-		break;
-	case IPPROTO_ICMP:
-		if (room < 8 || bpf_skb_load_bytes(skb, pkt->transport, header, 8))
-			return REASON_MALFORMED;
-		pkt->transport_header = 8;
-		pkt->icmp_type = header[0];
-		pkt->icmp_code = header[1];
-		pkt->source_port = pkt->destination_port = header[4] << 8 | header[5];
-		return REASON_NONE;
-	default:
-		return REASON_NONE;
-	}
-	pkt->source_port = header[0] << 8 | header[1];
-	pkt->destination_port = header[2] << 8 | header[3];
-	return REASON_NONE;
-}
-
-/* What a router must refuse of an IPv4 header, and what this one cannot translate yet. */
-static __always_inline int check_ipv4(const struct iphdr *ip, __u32 room)
-{
-	__u16 length = bpf_ntohs(ip->tot_len);
-	__u16 fragment = bpf_ntohs(ip->frag_off);
-
-	if (ip->version != 4 || ip->ihl < 5 || length < ip->ihl * 4 || length > room || !ip->ttl)
-		return REASON_MALFORMED;
-	if (ip->ihl > 5)
-		return REASON_IP_OPTIONS;
-	if (ip_checksum(ip) || fragment & IP_RESERVED)
-		return REASON_MALFORMED;
-	if (fragment & (IP_MF | IP_OFFSET))
-		return REASON_FRAGMENT;
-	return REASON_NONE;
+	return ~fold((__u64)words[0] + words[1] + words[2] + words[3] + words[4] + options);
 }
 
 /* 224.0.0.0 and all above: multicast, reserved, broadcast. And 0.0.0.0/8. */
-static __always_inline int is_unicast(__be32 address)
+static __always_inline int is_unicast4(__be32 address)
 {
 	__u8 first = bpf_ntohl(address) >> 24;
 
 	return first && first < 224;
+}
+
+/* Multicast, and ::/64: unspecified, loopback, and how IPv4 is written in the tables. */
+static __always_inline int is_unicast6(const union ip *ip)
+{
+	return ip->halves[0] && ip->bytes[0] != 0xff;
+}
+
+static __always_inline int is_link_local(const union ip *ip)
+{
+	return (ip->words[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+/* Is it of the mesh's own /24, which this node's /64 is in? */
+static __always_inline int is_overlay(const union ip *ip)
+{
+	return !((ip->halves[0] ^ node_prefix) & bpf_cpu_to_be64(0xffffff0000000000ULL));
+}
+
+/* Where the transport checksum is that covers the addresses, or -1. */
+static __always_inline int checksum_offset(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return 16;
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_DCCP:
+		return 6;
+	case IPPROTO_ICMPV6:
+		return 2;
+	default:
+		return -1;
+	}
+}
+
+/* Bytes that the header of a protocol has at least; 0 of those that are not looked into. */
+static __always_inline __u32 least_header(const struct packet *pkt)
+{
+	switch (pkt->protocol) {
+	case IPPROTO_TCP:
+		return 20;
+	case IPPROTO_SCTP:
+		return 12;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_DCCP:
+		return 8;
+	default:
+		return 0;
+	}
+}
+
+/* The header before the payload of a packet that ends at end, an offset in the skb. */
+static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *pkt, __u32 end)
+{
+	int cut_off = pkt->part == PART_FIRST ? REASON_FRAGMENT_SHORT : REASON_MALFORMED;
+	__u32 room = end - pkt->transport, least = least_header(pkt);
+	__u8 header[20] = {};
+
+	if (pkt->protocol == (pkt->family == 4 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
+		return REASON_UNSUPPORTED_PROTOCOL;
+	if (!least)
+		return REASON_NONE;
+	if (room < least || bpf_skb_load_bytes(skb, pkt->transport, header, 8))
+		return cut_off;
+	pkt->transport_header = least;
+	pkt->source_port = header[0] << 8 | header[1];
+	pkt->destination_port = header[2] << 8 | header[3];
+	switch (pkt->protocol) {
+	case IPPROTO_TCP:
+		if (bpf_skb_load_bytes(skb, pkt->transport, header, 20))
+			return cut_off;
+		pkt->tcp_flags = header[13];
+		pkt->transport_header = (header[12] >> 4) * 4;
+		if (pkt->transport_header < 20)
+			return REASON_MALFORMED;
+		return pkt->transport_header > room ? cut_off : REASON_NONE;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		pkt->icmp_type = header[0];
+		pkt->icmp_code = header[1];
+		pkt->source_port = pkt->destination_port = header[4] << 8 | header[5];
+		return REASON_NONE;
+	case IPPROTO_UDP:
+	case IPPROTO_SCTP:
+		return REASON_NONE;
+	default:
+		pkt->source_port = pkt->destination_port = 0;
+		return REASON_NONE;
+	}
 }

@@ -4,8 +4,8 @@
 
 #include "conntrack.h"
 #include "counters.h"
-#include "locate.h"
-#include "mac.h"
+#include "icmp.h"
+#include "mss.h"
 #include "translate.h"
 
 #include <linux/if_packet.h>
@@ -24,12 +24,27 @@ static __always_inline int admit(struct __sk_buff *skb, const struct packet *pkt
 	return track(skb, pkt, to, INGRESS);
 }
 
-/* Hands an IPv4 frame to an endpoint that admitted it. */
-static __always_inline int deliver(struct __sk_buff *skb, const struct packet *pkt,
-				   const struct endpoint *to, int stale)
+/* Takes a hop off a packet that stays on this host. */
+static __always_inline int take_hop(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct {
+		__u8 ttl;
+		__u8 protocol;
+		__sum16 checksum;
+	} out = {.ttl = pkt->hop_limit - 1, .protocol = pkt->protocol};
+
+	if (pkt->family == 6)
+		return bpf_skb_store_bytes(skb, ETH_HLEN + 7, &out.ttl, 1, BPF_F_RECOMPUTE_CSUM);
+	out.checksum = ~fold((__u16)~pkt->checksum + (__u16)~bpf_htons(0x0100));
+	return bpf_skb_store_bytes(skb, ETH_HLEN + 8, &out, sizeof(out), 0);
+}
+
+/* Hands a frame to an endpoint that admitted it. */
+static __noinline int deliver(struct __sk_buff *skb, const struct packet *pkt,
+			      const struct endpoint *to, int stale)
 {
 	__u64 mac = endpoint_mac(to);
-	struct ethhdr eth = {.h_proto = bpf_htons(ETH_P_IP)};
+	struct ethhdr eth = {.h_proto = bpf_htons(pkt->family == 4 ? ETH_P_IP : ETH_P_IPV6)};
 
 	for (int i = 0; i < ETH_ALEN; i++)
 		eth.h_dest[i] = mac >> (40 - 8 * i);
@@ -45,33 +60,80 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct packet *p
 	return bpf_redirect_peer(to->ifindex, 0);
 }
 
-/* The largest packet that will be on the wire, as IPv6. */
-static __always_inline __u32 wire_length(const struct __sk_buff *skb, const struct packet *pkt)
+/* By which kind a packet goes to another node. */
+static __always_inline void choose_way(struct way *way, const struct packet *pkt,
+				       const struct place *to)
 {
-	if (skb->gso_size)
-		return IPV6_HEADER + pkt->transport_header + skb->gso_size;
-	return pkt->length + IPV6_HEADER - IPV4_HEADER;
+	struct place own;
+
+	way->node = to->node;
+	if (pkt->family == 4) {
+		way->kind = KIND_TENANT4;
+		/* Authentication covers the identification too, which else is lost with DF. */
+		if (pkt->part || pkt->options || pkt->protocol == IPPROTO_AH)
+			way->kind = KIND_OPTIONS4 + pkt->options;
+		return;
+	}
+	way->kind = KIND_WHOLE6;
+	if (!to->token || find(&own, pkt->vni, &pkt->source, pkt->generation) || !own.token)
+		return;
+	way->kind = KIND_TENANT6;
+	way->source = own.token;
+	way->destination = to->token;
+}
+
+/* How much longer a packet gets on its way. */
+static __always_inline __u32 growth(const struct way *way)
+{
+	switch (way->kind) {
+	case KIND_TENANT6:
+		return 0;
+	case KIND_WHOLE6:
+		return IPV6_HEADER;
+	default:
+		return IPV6_HEADER - IPV4_HEADER;
+	}
+}
+
+/* The largest of the packets that it stands for, as its sender sees it. */
+static __always_inline __u32 largest(const struct __sk_buff *skb, const struct packet *pkt)
+{
+	if (gso_size(skb))
+		return pkt->transport - ETH_HLEN + pkt->transport_header + gso_size(skb);
+	return pkt->length;
 }
 
 /* Sends an endpoint's packet to another node. */
-static __always_inline int forward(struct __sk_buff *skb, struct iphdr *ip,
-				   const struct packet *pkt, const struct endpoint *from,
-				   __u64 prefix)
+static __noinline int forward(struct __sk_buff *skb, const struct packet *pkt,
+			      const struct endpoint *from, const struct place *to)
 {
-	struct node *node = bpf_map_lookup_elem(&nodes, &prefix);
-	__u32 ifindex;
+	struct way way = {};
+	struct node *node;
+	__u32 ifindex, mtu;
 	int reason;
 
+	choose_way(&way, pkt, to);
+	node = bpf_map_lookup_elem(&nodes, &way.node);
 	if (!node)
 		return drop(from->slot, REASON_NO_TUNNEL);
-	if (wire_length(skb, pkt) > node->mtu)
-		return drop(from->slot, REASON_PACKET_TOO_BIG);
 	ifindex = node->ifindex;
-	reason = translate_out(skb, ip, pkt, node_prefix, prefix);
+	mtu = node->mtu - growth(&way);
+	if (is_options4(way.kind) && gso_size(skb))
+		return drop(from->slot, REASON_IP_OPTIONS);
+	if (largest(skb, pkt) > mtu)
+		return refuse(skb, pkt, from, REASON_PACKET_TOO_BIG, mtu);
+	if (pkt->tcp_flags & TCP_SYN) {
+		reason = clamp_mss(skb, pkt,
+				   mtu - TCP_HEADER -
+					   (pkt->family == 4 ? IPV4_HEADER : IPV6_HEADER));
+		if (reason)
+			return drop(from->slot, reason);
+	}
+	reason = pkt->family == 4 ? translate_out4(skb, pkt, &way) : translate_out6(skb, pkt, &way);
 	if (reason)
 		return drop(from->slot, reason);
 	count_tx(skb, from->slot, ETH_HLEN + pkt->length);
-	if (!is_udp_gso(skb, pkt))
+	if (pkt->family == 6 || !is_udp_gso(skb, pkt))
 		return bpf_redirect(ifindex, 0);
 	skb->mark = TRANSLATED;
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
@@ -82,14 +144,14 @@ static __always_inline int forward(struct __sk_buff *skb, struct iphdr *ip,
  * skb->protocol with it, but asks the Ethernet header when a packet enters a device. An endpoint
  * cannot set a mark: it does not leave a namespace, a guest or a wire.
  */
-static __always_inline int forward_again(struct __sk_buff *skb, const struct endpoint *from)
+static __noinline int forward_again(struct __sk_buff *skb, const struct endpoint *from)
 {
 	struct overlay_header h;
 	struct node *node;
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &h, IPV6_HEADER))
 		return drop(from->slot, REASON_MALFORMED);
-	if (h.source.prefix != node_prefix || h.source.address != from->address4.words[3])
+	if (h.source.prefix != node_prefix || vni_of(&h.source) != from->vni)
 		return drop(from->slot, REASON_SPOOFED_SOURCE);
 	node = bpf_map_lookup_elem(&nodes, &h.destination.prefix);
 	if (!node)

@@ -11,7 +11,10 @@
 /* The second half of an overlay address begins with what it belongs to. */
 enum kind {
 	KIND_NODE = 0,
-	KIND_TENANT4 = 1,
+	KIND_TENANT4 = 1, /* IPv4, its header replaced by the overlay's */
+	KIND_TENANT6 = 2, /* IPv6 under its own header, by tokens in place of addresses */
+	KIND_WHOLE6 = 3, /* IPv6, whole inside the overlay's */
+	KIND_OPTIONS4 = 0x10, /* and words of IPv4 options: what KIND_TENANT4 cannot carry */
 };
 
 /* How packets get into an endpoint. */
@@ -33,13 +36,13 @@ enum reason {
 	REASON_UNKNOWN_ENDPOINT, /* a device that is attached, but not to anything known */
 	REASON_SUPERSEDED, /* the endpoint's address is attached elsewhere */
 	REASON_MALFORMED, /* lengths, versions or checksums that contradict one another */
-	REASON_UNSUPPORTED_PROTOCOL, /* neither ARP nor IPv4 */
+	REASON_UNSUPPORTED_PROTOCOL, /* neither ARP nor IP */
 	REASON_SPOOFED_MAC, /* the source MAC is not the endpoint's */
 	REASON_SPOOFED_SOURCE, /* the source address is not the endpoint's */
 	REASON_NOT_GATEWAY, /* the destination MAC is not the gateway's */
 	REASON_MULTICAST, /* multicast, broadcast and reserved destinations */
-	REASON_IP_OPTIONS,
-	REASON_FRAGMENT,
+	REASON_IP_OPTIONS, /* on a packet that stands for many, to another node */
+	REASON_FRAGMENT_SHORT, /* a first one without the whole transport header */
 	REASON_NO_EGRESS_RULE, /* no rule of the sender permits it */
 	REASON_NO_INGRESS_RULE, /* no rule of the receiver permits it */
 	REASON_NO_FLOW, /* an answer to nothing */
@@ -53,6 +56,14 @@ enum reason {
 	REASON_HOST_SERVICE, /* peers may ping this host and nothing else */
 	REASON_FLOW_BUDGET, /* the endpoint has as many flows as it may */
 	REASON_BAD_SEQUENCE, /* TCP far outside of what its connection is at */
+	REASON_FRAGMENT_ALONE, /* a later one whose first was not seen */
+	REASON_FRAGMENT_OVERLAP, /* a later one that would rewrite the transport header */
+	REASON_EXTENSION_HEADERS, /* a chain that is too long, or out of order, or cut off */
+	REASON_SOURCE_ROUTING, /* the sender would choose the way */
+	REASON_OVERLAY_ADDRESS, /* a tenant's packet with an address of the mesh's own */
+	REASON_NEIGHBOR_DISCOVERY, /* of a router, or from another link */
+	REASON_GATEWAY, /* to the gateway, which answers a ping and nothing else */
+	REASON_TTL_EXPIRED,
 	REASON_MAX,
 };
 
@@ -254,6 +265,28 @@ struct flow {
 	__u8 stage; /* enum stage */
 	__u8 fins; /* a bit for each direction that has ended */
 	__u8 reserved[5];
+};
+
+/* What the fragments of one packet have in common, as one endpoint sees them. */
+struct fragment_key {
+	union ip source;
+	union ip destination;
+	__u32 endpoint;
+	__u32 identification;
+	__u8 protocol; /* of IPv4; IPv6 tells packets apart without it */
+	__u8 reserved[7];
+};
+
+/* What only the first fragment says. */
+struct fragment {
+	__u64 seen; /* ns, monotonic */
+	__u16 source_port;
+	__u16 destination_port;
+	__u16 header; /* bytes that later fragments must leave alone */
+	__u8 protocol;
+	__u8 icmp_type;
+	__u8 icmp_code;
+	__u8 reserved[7];
 };
 
 /* What an endpoint sent (tx) and was given (rx), as one CPU saw it. */

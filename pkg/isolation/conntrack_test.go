@@ -36,7 +36,7 @@ func TestRulesPermitByProtocolAndPort(t *testing.T) {
 		b.drop(t, b.dp.fromTunnel, fromFar(6, tcpSegment(uint16(2000+i), port, flagSYN, "")), 0, "no-ingress-rule")
 	}
 	b.drop(t, b.dp.fromTunnel, fromFar(17, udpDatagram(1, 80, "")), 0, "no-ingress-rule")
-	b.drop(t, b.dp.fromTunnel, fromFar(132, []byte("sctp")), 0, "no-ingress-rule")
+	b.drop(t, b.dp.fromTunnel, fromFar(132, []byte("sctp sctp sc")), 0, "no-ingress-rule")
 	b.redirect(t, b.dp.fromTunnel, fromFar(1, icmpMessage(8, 0, 1, nil)))
 	b.drop(t, b.dp.fromTunnel, fromFar(1, icmpMessage(13, 0, 1, nil)), 0, "no-ingress-rule")
 	b.drop(t, b.dp.fromEndpoint, tcp4(dbAddr, 1, 80, flagSYN), 0, "no-egress-rule")

@@ -136,6 +136,28 @@ type edgenetFlowKey struct {
 	Reserved   [7]uint8
 }
 
+type edgenetFragment struct {
+	_               structs.HostLayout
+	Seen            uint64
+	SourcePort      uint16
+	DestinationPort uint16
+	Header          uint16
+	Protocol        uint8
+	IcmpType        uint8
+	IcmpCode        uint8
+	Reserved        [7]uint8
+}
+
+type edgenetFragmentKey struct {
+	_              structs.HostLayout
+	Source         edgenetIp
+	Destination    edgenetIp
+	Endpoint       uint32
+	Identification uint32
+	Protocol       uint8
+	Reserved       [7]uint8
+}
+
 type edgenetHit struct {
 	_            structs.HostLayout
 	Live         uint64
@@ -190,7 +212,7 @@ const (
 	edgenetReasonREASON_NOT_GATEWAY          edgenetReason = 7
 	edgenetReasonREASON_MULTICAST            edgenetReason = 8
 	edgenetReasonREASON_IP_OPTIONS           edgenetReason = 9
-	edgenetReasonREASON_FRAGMENT             edgenetReason = 10
+	edgenetReasonREASON_FRAGMENT_SHORT       edgenetReason = 10
 	edgenetReasonREASON_NO_EGRESS_RULE       edgenetReason = 11
 	edgenetReasonREASON_NO_INGRESS_RULE      edgenetReason = 12
 	edgenetReasonREASON_NO_FLOW              edgenetReason = 13
@@ -204,8 +226,26 @@ const (
 	edgenetReasonREASON_HOST_SERVICE         edgenetReason = 21
 	edgenetReasonREASON_FLOW_BUDGET          edgenetReason = 22
 	edgenetReasonREASON_BAD_SEQUENCE         edgenetReason = 23
-	edgenetReasonREASON_MAX                  edgenetReason = 24
+	edgenetReasonREASON_FRAGMENT_ALONE       edgenetReason = 24
+	edgenetReasonREASON_FRAGMENT_OVERLAP     edgenetReason = 25
+	edgenetReasonREASON_EXTENSION_HEADERS    edgenetReason = 26
+	edgenetReasonREASON_SOURCE_ROUTING       edgenetReason = 27
+	edgenetReasonREASON_OVERLAY_ADDRESS      edgenetReason = 28
+	edgenetReasonREASON_NEIGHBOR_DISCOVERY   edgenetReason = 29
+	edgenetReasonREASON_GATEWAY              edgenetReason = 30
+	edgenetReasonREASON_TTL_EXPIRED          edgenetReason = 31
+	edgenetReasonREASON_MAX                  edgenetReason = 32
 )
+
+type edgenetReply struct {
+	_        structs.HostLayout
+	Reserved [56]uint8
+	Type     uint8
+	Code     uint8
+	Checksum uint16
+	Rest     uint32
+	Quoted   [512]uint8
+}
 
 type edgenetRoute struct {
 	_      structs.HostLayout
@@ -288,10 +328,12 @@ const (
 	edgenetMapEventLimits   = "event_limits"
 	edgenetMapEvents        = "events"
 	edgenetMapFlows         = "flows"
+	edgenetMapFragments     = "fragments"
 	edgenetMapHits          = "hits"
 	edgenetMapIntervals     = "intervals"
 	edgenetMapLearned       = "learned"
 	edgenetMapNodes         = "nodes"
+	edgenetMapReplies       = "replies"
 	edgenetMapRoutes        = "routes"
 	edgenetMapTokens        = "tokens"
 	edgenetMapVerdicts      = "verdicts"
@@ -360,10 +402,12 @@ type edgenetMapSpecs struct {
 	EventLimits  *ebpf.MapSpec `ebpf:"event_limits"`
 	Events       *ebpf.MapSpec `ebpf:"events"`
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
 	Hits         *ebpf.MapSpec `ebpf:"hits"`
 	Intervals    *ebpf.MapSpec `ebpf:"intervals"`
 	Learned      *ebpf.MapSpec `ebpf:"learned"`
 	Nodes        *ebpf.MapSpec `ebpf:"nodes"`
+	Replies      *ebpf.MapSpec `ebpf:"replies"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Tokens       *ebpf.MapSpec `ebpf:"tokens"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
@@ -406,10 +450,12 @@ type edgenetMaps struct {
 	EventLimits  *ebpf.Map `ebpf:"event_limits"`
 	Events       *ebpf.Map `ebpf:"events"`
 	Flows        *ebpf.Map `ebpf:"flows"`
+	Fragments    *ebpf.Map `ebpf:"fragments"`
 	Hits         *ebpf.Map `ebpf:"hits"`
 	Intervals    *ebpf.Map `ebpf:"intervals"`
 	Learned      *ebpf.Map `ebpf:"learned"`
 	Nodes        *ebpf.Map `ebpf:"nodes"`
+	Replies      *ebpf.Map `ebpf:"replies"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Tokens       *ebpf.Map `ebpf:"tokens"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
@@ -426,10 +472,12 @@ func (m *edgenetMaps) Close() error {
 		m.EventLimits,
 		m.Events,
 		m.Flows,
+		m.Fragments,
 		m.Hits,
 		m.Intervals,
 		m.Learned,
 		m.Nodes,
+		m.Replies,
 		m.Routes,
 		m.Tokens,
 		m.Verdicts,

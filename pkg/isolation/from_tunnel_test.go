@@ -29,7 +29,7 @@ func TestEveryReasonToDropWhatATunnelBrings(t *testing.T) {
 		"no hop limit":                    {edit(good, func(b []byte) { b[21] = 0 }), "malformed"},
 		"a TCP header that is cut off":    {overlay(far, web, 6, syn[:19]), "malformed"},
 		"another node's endpoint":         {overlay(far, at(stranger, 1, testVNI, webAddr), 6, syn), "foreign-destination"},
-		"an unknown kind":                 {overlay(far, at(nodeA, 2, testVNI, webAddr), 6, syn), "foreign-destination"},
+		"an unknown kind":                 {overlay(far, at(nodeA, 4, testVNI, webAddr), 6, syn), "foreign-destination"},
 		"multicast":                       {overlay(far, netip.MustParseAddr("ff02::1").AsSlice(), 58, syn), "foreign-destination"},
 		"an address that nobody has here": {overlay(far, at(nodeA, 1, testVNI, netip.MustParseAddr("10.0.0.9")), 6, syn), "no-route"},
 		"an address of another node":      {overlay(far, at(nodeA, 1, testVNI, farAddr), 6, syn), "no-route"},
@@ -75,7 +75,7 @@ func TestTranslationFromTheOverlay(t *testing.T) {
 		"UDP":               {fromFar(17, udpDatagram(53, 40000, "hello")), 17, [2]byte{}, [2]byte{0x40, 0}},
 		"UDP, no checksum":  {overlay(src, dst, 17, unsummed), 17, [2]byte{}, [2]byte{0x40, 0}},
 		"ICMP":              {fromFar(1, icmpMessage(8, 0, 5, []byte("hello"))), 1, [2]byte{}, [2]byte{0x40, 0}},
-		"another protocol":  {fromFar(132, []byte("sctp-like")), 132, [2]byte{}, [2]byte{0x40, 0}},
+		"another protocol":  {fromFar(47, []byte("gre-like")), 47, [2]byte{}, [2]byte{0x40, 0}},
 		"may be fragmented": {edit(fromFar(17, udpDatagram(53, 40000, "x")), func(b []byte) { copy(b[15:], []byte{0x84, 0xab, 0xcd}) }), 17, [2]byte{0xab, 0xcd}, [2]byte{}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -61,7 +61,7 @@ func TestReasonsHaveNames(t *testing.T) {
 		edgenetReasonREASON_NOT_GATEWAY:          "not-gateway",
 		edgenetReasonREASON_MULTICAST:            "multicast",
 		edgenetReasonREASON_IP_OPTIONS:           "ip-options",
-		edgenetReasonREASON_FRAGMENT:             "fragment",
+		edgenetReasonREASON_FRAGMENT_SHORT:       "fragment-short",
 		edgenetReasonREASON_NO_EGRESS_RULE:       "no-egress-rule",
 		edgenetReasonREASON_NO_INGRESS_RULE:      "no-ingress-rule",
 		edgenetReasonREASON_NO_FLOW:              "no-flow",
@@ -75,6 +75,14 @@ func TestReasonsHaveNames(t *testing.T) {
 		edgenetReasonREASON_HOST_SERVICE:         "host-service",
 		edgenetReasonREASON_FLOW_BUDGET:          "flow-budget",
 		edgenetReasonREASON_BAD_SEQUENCE:         "bad-sequence",
+		edgenetReasonREASON_FRAGMENT_ALONE:       "fragment-alone",
+		edgenetReasonREASON_FRAGMENT_OVERLAP:     "fragment-overlap",
+		edgenetReasonREASON_EXTENSION_HEADERS:    "extension-headers",
+		edgenetReasonREASON_SOURCE_ROUTING:       "source-routing",
+		edgenetReasonREASON_OVERLAY_ADDRESS:      "overlay-address",
+		edgenetReasonREASON_NEIGHBOR_DISCOVERY:   "neighbor-discovery",
+		edgenetReasonREASON_GATEWAY:              "gateway",
+		edgenetReasonREASON_TTL_EXPIRED:          "ttl-expired",
 	} {
 		if names[uint32(reason)] != want {
 			t.Errorf("reason %d is %q, want %q", reason, names[uint32(reason)], want)
