@@ -1,165 +1,217 @@
 package policy
 
 import (
-	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
-// Compiled is one VPC as the datapath uses it. It is not to be changed: tables
-// may share their intervals.
+// Compiled is one VPC as the datapath uses it. It is not to be changed: what
+// stays the same is shared with what a [Compiler] makes later.
 type Compiled struct {
-	// Identities has every host of the VPC.
+	// Identities has every address of the VPC's hosts.
 	Identities map[netip.Addr]Identity
-	// Tables has every table that [Compiled.Policy] can name.
+	// Prefixes has every prefix of the hosts, and inside them the CIDRs that tell
+	// addresses apart. The longest prefix around an address gives its identity,
+	// unless Identities has it.
+	Prefixes map[netip.Prefix]Identity
+	// Tables has every table that [Compiled.Policy] and [Compiled.ShadowPolicy]
+	// can name.
 	Tables map[ID]*Table
 
-	sets map[setKey]ID
+	sets map[string]policies
 }
 
-// setKey names a set of groups in one direction.
-type setKey struct {
-	groups string
-	dir    Direction
-}
-
-// newSetKey takes a normal set. Names carry their length, since a name that no
-// group has may contain anything.
-func newSetKey(groups []string, dir Direction) setKey {
-	var joined strings.Builder
-	for _, name := range groups {
-		fmt.Fprintf(&joined, "%d:%s,", len(name), name)
-	}
-	return setKey{groups: joined.String(), dir: dir}
-}
+// policies are the tables of a set of groups, by side and direction.
+type policies [sides][Egress + 1]ID
 
 // Policy is the table for an endpoint that carries the groups, in any order. It
 // is 0, which drops everything, for a set that was not in VPC.Sets.
 func (c *Compiled) Policy(groups []string, dir Direction) ID {
-	return c.sets[newSetKey(normalSet(groups), dir)]
+	return c.sets[string(appendNames(nil, normalSet(groups)))][live][dir]
+}
+
+// ShadowPolicy is the table that the endpoint would have with the candidate's
+// groups, to be asked with the same identities. It is 0 if there is no
+// candidate.
+func (c *Compiled) ShadowPolicy(groups []string, dir Direction) ID {
+	return c.sets[string(appendNames(nil, normalSet(groups)))][shadow][dir]
+}
+
+// appendNames makes names usable as the key of a map. They carry their length,
+// since a name that no group has may contain anything.
+func appendNames(key []byte, names []string) []byte {
+	for _, name := range names {
+		key = binary.AppendUvarint(key, uint64(len(name)))
+		key = append(key, name...)
+	}
+	return key
 }
 
 // Compile makes the identities of the VPC's hosts and the tables of its sets.
-// The cost is about linear in hosts and rules: an address is looked up once for
-// each prefix length in use, and rules are matched once for each set of selectors
-// that they tell apart, not for each host. It fails for a VPC that is not valid
-// and for an address that occurs twice.
-//
-// Where several rules permit a port, the table names the first by group, then
-// by rule ID.
-func Compile(in VPC) (*Compiled, error) {
-	if err := in.Validate(); err != nil {
+// The cost is about linear in hosts, rules, and rows. It fails for a VPC that is
+// not valid and for an address that occurs twice.
+func Compile(in VPC) (*Compiled, error) { return new(Compiler).Compile(in) }
+
+// Compiler compiles one VPC again and again. Its zero value is ready. What did
+// not change since the last time costs next to nothing, and is the same memory
+// in the result: maps, tables, and rows. It is for one goroutine at a time.
+type Compiler struct {
+	round uint64
+	state *state
+}
+
+// state is all that is known of a VPC from the last time.
+type state struct {
+	vni      uint32
+	cidrs    []netip.Prefix
+	sels     *selectors
+	ruleSets [sides]*ruleSet
+	hosts    *hostIndex
+	builders map[string]*tableBuilder
+	out      *Compiled
+}
+
+func newState(vni uint32, cidrs []netip.Prefix) *state {
+	s := &state{
+		vni:      vni,
+		cidrs:    slices.Clone(cidrs),
+		sels:     newSelectors(cidrs),
+		hosts:    newHostIndex(vni),
+		builders: make(map[string]*tableBuilder),
+		out:      &Compiled{},
+	}
+	for side := range s.ruleSets {
+		s.ruleSets[side] = &ruleSet{side: side, groups: make(map[string]*compiledGroup)}
+	}
+	return s
+}
+
+// Compile does what the function of this name does. An error leaves nothing
+// known of the VPC, so that the next time is like the first.
+func (c *Compiler) Compile(in VPC) (*Compiled, error) {
+	c.round++
+	s := c.state
+	c.state = nil
+	if validateVNI(in.VNI) != nil {
+		return nil, fmt.Errorf("compile VPC %d: %w", in.VNI, validateVNI(in.VNI))
+	}
+	if s == nil || s.vni != in.VNI || !slices.Equal(s.cidrs, in.CIDRs) {
+		s = newState(in.VNI, in.CIDRs)
+	}
+	if err := s.update(&in, c.round); err != nil {
 		return nil, fmt.Errorf("compile VPC %d: %w", in.VNI, err)
 	}
-	for _, g := range in.Groups {
-		for _, r := range g.Rules {
-			if r.Action != Allow || r.Priority != (Priority{}) || len(r.Peer.Except) > 0 || r.ICMP != (ICMP{}) || r.Disabled {
-				return nil, fmt.Errorf("compile VPC %d: group %s rule %s (%s) cannot be enforced yet", in.VNI, g.Name, r.ID(), r)
-			}
+	c.state = s
+	return s.out, nil
+}
+
+func (s *state) update(in *VPC, round uint64) error {
+	for _, cidr := range in.CIDRs {
+		if err := validateCIDR(cidr); err != nil {
+			return fmt.Errorf("VPC's CIDR: %w", err)
 		}
 	}
-	sels := newSelectors(in.Groups)
-	byAddr, identities, err := sels.identify(in.VNI, in.Hosts)
-	if err != nil {
-		return nil, fmt.Errorf("compile VPC %d: %w", in.VNI, err)
+	for side, groups := range [sides][]Group{in.Groups, in.Shadow} {
+		if err := s.updateRules(side, groups, round); err != nil {
+			if side == shadow {
+				return fmt.Errorf("candidate: %w", err)
+			}
+			return err
+		}
 	}
-	c := &compiler{
-		vni:        in.VNI,
-		rules:      orderRules(in.Groups, sels),
-		identities: identities,
-		done:       make(map[setKey]ID),
-		out: &Compiled{
-			Identities: byAddr,
-			Tables:     make(map[ID]*Table),
-			sets:       make(map[setKey]ID),
-		},
+	changed := s.sels.settle()
+	if err := s.hosts.update(in.Hosts, s.sels, changed, round); err != nil {
+		return err
 	}
+	out := &Compiled{
+		Identities: s.hosts.addresses,
+		Prefixes:   s.hosts.prefixes,
+		Tables:     make(map[ID]*Table, len(s.out.Tables)),
+		sets:       make(map[string]policies, len(s.out.sets)),
+	}
+	if err := s.updateTables(in, out, round); err != nil {
+		return err
+	}
+	if maps.Equal(out.Tables, s.out.Tables) {
+		out.Tables = s.out.Tables
+	}
+	s.out = out
+	return nil
+}
+
+func (s *state) updateRules(side int, groups []Group, round uint64) error {
+	if err := checkBounds(groups); err != nil {
+		return err
+	}
+	return s.ruleSets[side].update(groups, s.sels, round)
+}
+
+// updateTables makes the tables that the sets want, and drops all others.
+func (s *state) updateTables(in *VPC, out *Compiled, round uint64) error {
+	owners := make(map[ID]*tableBuilder, len(s.builders))
+	var key []byte
 	for _, set := range in.Sets {
 		set = normalSet(set)
-		for _, dir := range []Direction{Ingress, Egress} {
-			key := newSetKey(set, dir)
-			if c.out.sets[key], err = c.policy(set, dir); err != nil {
-				return nil, fmt.Errorf("compile VPC %d: %w", in.VNI, err)
+		key = appendNames(key[:0], set)
+		if _, done := out.sets[string(key)]; done {
+			continue
+		}
+		var ids policies
+		for side, rules := range s.ruleSets {
+			if side == shadow && in.Shadow == nil {
+				continue
+			}
+			for _, dir := range directions {
+				b := s.builder(rules, set, dir, round)
+				id := b.table.contentID(b.id)
+				if other, taken := owners[id]; taken && other != b {
+					return fmt.Errorf("two policies have the number %x: rename one of the groups %q", uint64(id), set)
+				}
+				owners[id] = b
+				ids[side][dir] = id
+				out.Tables[id] = b.table
 			}
 		}
+		out.sets[string(key)] = ids
 	}
-	return c.out, nil
+	maps.DeleteFunc(s.builders, func(_ string, b *tableBuilder) bool { return b.round != round })
+	return nil
 }
 
-type compiler struct {
-	vni        uint32
-	rules      map[groupKey][]compiledRule
-	identities []identity
-	// done has the tables by the groups that contribute rules to them, since
-	// many sets differ only in groups without rules.
-	done map[setKey]ID
-	out  *Compiled
-}
-
-// groupKey names the rules of one group in one direction.
-type groupKey struct {
-	group string
-	dir   Direction
-}
-
-// compiledRule is a rule as the compiler needs it, worked out once.
-type compiledRule struct {
-	ref  RuleRef
-	rule Rule
-	peer selector
-}
-
-// orderRules sorts the rules of each group and direction by their ID.
-func orderRules(groups []Group, sels *selectors) map[groupKey][]compiledRule {
-	ordered := make(map[groupKey][]compiledRule)
-	for _, g := range groups {
-		for _, r := range g.Rules {
-			key := groupKey{g.Name, r.Direction}
-			ref := RuleRef{Group: g.Name, ID: r.ID()}
-			ordered[key] = append(ordered[key], compiledRule{ref: ref, rule: r, peer: sels.ofPeer(r.Peer)})
-		}
-	}
-	for _, rules := range ordered {
-		slices.SortFunc(rules, func(a, b compiledRule) int { return cmp.Compare(a.ref.ID, b.ref.ID) })
-	}
-	return ordered
-}
-
-// policy makes the table of a normal set, or finds it made.
-func (c *compiler) policy(set []string, dir Direction) (ID, error) {
+// builder finds or makes the builder of the table of a normal set, and has it
+// updated. Many sets differ only in groups without rules, which share a table.
+func (s *state) builder(rules *ruleSet, set []string, dir Direction, round uint64) *tableBuilder {
 	var (
-		rules        []compiledRule
-		contributors []string
+		names []string
+		lists []*ruleList
 	)
 	for _, name := range set {
-		if of := c.rules[groupKey{name, dir}]; len(of) > 0 {
-			rules = append(rules, of...)
-			contributors = append(contributors, name)
+		if g := rules.groups[name]; g != nil && g.lists[dir].has() {
+			names, lists = append(names, name), append(lists, g.lists[dir])
 		}
 	}
-	key := newSetKey(contributors, dir)
-	if id, ok := c.done[key]; ok {
-		return id, nil
+	key := string(appendNames([]byte{byte(rules.side), byte(dir)}, names))
+	b, ok := s.builders[key]
+	if !ok {
+		b = &tableBuilder{set: rules, dir: dir, id: tableID(s.vni, rules.side, dir, names)}
+		s.builders[key] = b
 	}
-	if len(rules) == 0 && dir == Egress {
-		// Everything goes out until a group says otherwise.
-		rules = []compiledRule{{rule: Rule{Direction: Egress}}}
+	if b.round != round {
+		b.update(lists, s.hosts, round)
 	}
-	table, id := newTableBuilder(rules).build(c.vni, dir, c.identities)
-	// Rules that permit nothing are no part of a table, so that another set may
-	// well have the same one.
-	if other, taken := c.out.Tables[id]; taken && !table.equal(other) {
-		return 0, fmt.Errorf("two policies have the number %x: rename one of the groups %q", uint64(id), contributors)
-	}
-	c.out.Tables[id] = table
-	c.done[key] = id
-	return id, nil
+	return b
 }
 
-func (t *Table) equal(other *Table) bool {
-	return slices.Equal(t.Rules, other.Rules) &&
-		maps.EqualFunc(t.Verdicts, other.Verdicts, slices.Equal[[]Interval])
+func tableID(vni uint32, side int, dir Direction, names []string) ID {
+	d := newDigest("policy v2")
+	d.number(uint64(vni))
+	d.number(uint64(side))
+	d.number(uint64(dir))
+	for _, name := range names {
+		d.text(name)
+	}
+	return ID(d.sum64())
 }

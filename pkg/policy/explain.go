@@ -13,8 +13,8 @@ type Flow struct {
 	Source, Destination netip.Addr
 	// Protocol is the IP protocol number.
 	Protocol uint8
-	// Port is the destination port of TCP and UDP, and for ICMP what [ICMPPort]
-	// makes of type and code; other protocols have none.
+	// Port is the destination port of TCP, UDP and SCTP, and for ICMP and ICMPv6
+	// what [ICMPPort] makes of type and code; other protocols have none.
 	Port uint16
 }
 
@@ -27,8 +27,12 @@ func (f Flow) String() string {
 		return fmt.Sprintf("tcp %s port %d", route, f.Port)
 	case protoUDP:
 		return fmt.Sprintf("udp %s port %d", route, f.Port)
+	case protoSCTP:
+		return fmt.Sprintf("sctp %s port %d", route, f.Port)
 	case protoICMP:
 		return fmt.Sprintf("icmp %s type %d code %d", route, f.Port>>8, f.Port&0xff)
+	case protoICMPv6:
+		return fmt.Sprintf("icmpv6 %s type %d code %d", route, f.Port>>8, f.Port&0xff)
 	default:
 		return fmt.Sprintf("protocol %d %s", f.Protocol, route)
 	}
@@ -37,9 +41,10 @@ func (f Flow) String() string {
 // Verdict is what one side's groups say of a flow.
 type Verdict struct {
 	Allowed bool
-	// Rule permits the flow; it is zero if none does, and for the default that
-	// lets everything out.
+	// Rule decides on the flow; it is zero for the default.
 	Rule RuleRef
+	// Text is what the rule says; it is empty for the default.
+	Text string
 	// Why says it in a sentence without a full stop.
 	Why string
 }
@@ -61,6 +66,12 @@ func (e Explanation) String() string {
 	return fmt.Sprintf("%s: egress: %s; ingress: %s", word, e.Egress.Why, e.Ingress.Why)
 }
 
+// Candidate is the VPC as it would be if its candidate's groups were in force.
+func (v VPC) Candidate() VPC {
+	v.Groups, v.Shadow = v.Shadow, nil
+	return v
+}
+
 // Explain tells what becomes of a flow, rule by rule, as the text of the rules
 // says it. It is written for being right and not for being fast, and shares
 // nothing with [Compile]. A VPC that is not valid has no meaning here.
@@ -71,114 +82,149 @@ func (v VPC) Explain(f Flow) Explanation {
 		Egress:  Verdict{Why: fmt.Sprintf("%s is no address of this VPC's endpoints", f.Source)},
 		Ingress: Verdict{Why: fmt.Sprintf("%s is no address of this VPC's endpoints", f.Destination)},
 	}
-	if knownSource && knownDestination {
+	switch {
+	case knownSource && knownDestination:
 		e.Egress = v.judge(source, destination, Egress, f)
 		e.Ingress = v.judge(destination, source, Ingress, f)
-	}
-	if knownSource && !knownDestination {
+	case knownSource:
 		e.Egress.Why = e.Ingress.Why
-	}
-	if knownDestination && !knownSource {
+	case knownDestination:
 		e.Ingress.Why = e.Egress.Why
 	}
 	e.Allowed = e.Egress.Allowed && e.Ingress.Allowed
 	return e
 }
 
-func (v VPC) host(addr netip.Addr) (Host, bool) {
-	i := slices.IndexFunc(v.Hosts, func(h Host) bool { return h.Addr == addr })
-	if i < 0 {
-		return Host{}, false
+// party is one end of a flow.
+type party struct {
+	addr   netip.Addr
+	groups []string
+}
+
+// host finds who has an address: the host with the address itself, or else with
+// the longest prefix around it.
+func (v VPC) host(addr netip.Addr) (party, bool) {
+	longest := -1
+	found := party{addr: addr}
+	for i := range v.Hosts {
+		h := &v.Hosts[i]
+		if h.Addr == addr {
+			found.groups = h.Groups
+			return found, true
+		}
+		if h.Prefix.Contains(addr) && h.Prefix.Bits() > longest {
+			longest, found.groups = h.Prefix.Bits(), h.Groups
+		}
 	}
-	return v.Hosts[i], true
+	return found, longest >= 0
 }
 
 // judge is the verdict of one side, own, on a flow with the other.
-func (v VPC) judge(own, other Host, dir Direction, f Flow) Verdict {
+func (v VPC) judge(own, other party, dir Direction, f Flow) Verdict {
 	var (
-		asked   int
-		permit  RuleRef
-		because Rule
+		asked, allowing int
+		best            *Rule
+		ref             RuleRef
 	)
 	for _, g := range v.Groups {
-		if !slices.Contains(own.Groups, g.Name) {
+		if !slices.Contains(own.groups, g.Name) {
 			continue
 		}
-		for _, r := range g.Rules {
-			if r.Direction != dir {
+		for i := range g.Rules {
+			r := &g.Rules[i]
+			if r.Direction != dir || r.Disabled {
 				continue
 			}
 			asked++
-			if !r.permits(f) || !v.isPeer(r.Peer, other) {
+			if r.Action == Allow {
+				allowing++
+			}
+			if !r.meansPacket(f) || !v.meansPeer(r.Peer, other) {
 				continue
 			}
-			if ref := (RuleRef{Group: g.Name, ID: r.ID()}); permit == (RuleRef{}) || ref.before(permit) {
-				permit, because = ref, r
+			if this := (RuleRef{Group: g.Name, ID: r.ID()}); best == nil || outranks(r, this, best, ref) {
+				best, ref = r, this
 			}
 		}
 	}
 	switch {
-	case permit != RuleRef{}:
-		why := fmt.Sprintf("group %s rule %s permits it: %s", permit.Group, permit.ID, because)
-		return Verdict{Allowed: true, Rule: permit, Why: why}
+	case best != nil && best.Action == Allow:
+		return Verdict{Allowed: true, Rule: ref, Text: best.String(), Why: fmt.Sprintf("group %s rule %s permits it: %s", ref.Group, ref.ID, best)}
+	case best != nil:
+		return Verdict{Rule: ref, Text: best.String(), Why: fmt.Sprintf("group %s rule %s denies it: %s", ref.Group, ref.ID, best)}
+	case dir == Egress && asked == 0:
+		return Verdict{Allowed: true, Why: fmt.Sprintf("%s has no egress rule, so everything goes out", describe(own))}
+	case dir == Egress && allowing == 0:
+		return Verdict{Allowed: true, Why: fmt.Sprintf("%s has no egress rule that permits anything, so all that none denies goes out", describe(own))}
 	case asked > 0:
 		return Verdict{Why: fmt.Sprintf("none of the %d %s rules of %s permits it", asked, dir, describe(own))}
-	case dir == Egress:
-		return Verdict{Allowed: true, Why: fmt.Sprintf("%s has no egress rule, so everything goes out", describe(own))}
 	default:
 		return Verdict{Why: fmt.Sprintf("%s has no ingress rule, so nothing comes in", describe(own))}
 	}
 }
 
-// before is the order in which rules are named where several permit.
-func (r RuleRef) before(other RuleRef) bool {
-	return cmp.Or(cmp.Compare(r.Group, other.Group), cmp.Compare(r.ID, other.ID)) < 0
+// outranks tells whether a rule decides before another one: by its number, then
+// as a denial, then by the names that stand for it.
+func outranks(r *Rule, ref RuleRef, other *Rule, otherRef RuleRef) bool {
+	if a, b := r.Priority.Number(), other.Priority.Number(); a != b {
+		return a < b
+	}
+	if r.Action != other.Action {
+		return r.Action == Deny
+	}
+	return cmp.Or(cmp.Compare(ref.Group, otherRef.Group), cmp.Compare(ref.ID, otherRef.ID)) < 0
 }
 
-// isPeer tells whether a rule means this host.
-func (v VPC) isPeer(p Peer, other Host) bool {
+// meansPeer tells whether the other side of a flow is a rule's peer.
+func (v VPC) meansPeer(p Peer, other party) bool {
 	switch p.Kind {
 	case PeerAny:
 		return true
 	case PeerCIDR:
-		return p.CIDR.Contains(other.Addr)
+		excepted := slices.ContainsFunc(p.Except, func(e netip.Prefix) bool { return e.Contains(other.addr) })
+		return p.CIDR.Contains(other.addr) && !excepted
 	case PeerGroup:
 		exists := slices.ContainsFunc(v.Groups, func(g Group) bool { return g.Name == p.Group })
-		return exists && slices.Contains(other.Groups, p.Group)
+		return exists && slices.Contains(other.groups, p.Group)
 	default:
 		return false
 	}
 }
 
-// permits tells whether protocol and port of a flow are the rule's.
-func (r Rule) permits(f Flow) bool {
+// meansPacket tells whether protocol and port of a flow are the rule's.
+func (r *Rule) meansPacket(f Flow) bool {
 	switch r.Protocol {
 	case ProtocolAny:
 		return true
 	case ProtocolICMP:
-		return f.Protocol == protoICMP
+		return f.Protocol == protoICMP && r.meansICMP(f.Port)
 	case ProtocolICMPv6:
-		return f.Protocol == protoICMPv6
-	case ProtocolSCTP:
-		return f.Protocol == protoSCTP && hasPort(r.Ports, f.Port)
+		return f.Protocol == protoICMPv6 && r.meansICMP(f.Port)
 	case ProtocolTCP:
-		return f.Protocol == protoTCP && hasPort(r.Ports, f.Port)
+		return f.Protocol == protoTCP && r.meansPort(f.Port)
 	case ProtocolUDP:
-		return f.Protocol == protoUDP && hasPort(r.Ports, f.Port)
+		return f.Protocol == protoUDP && r.meansPort(f.Port)
+	case ProtocolSCTP:
+		return f.Protocol == protoSCTP && r.meansPort(f.Port)
 	default:
 		return false
 	}
 }
 
-func hasPort(ports []PortRange, port uint16) bool {
-	return len(ports) == 0 || slices.ContainsFunc(ports, func(r PortRange) bool {
-		return r.First <= port && port <= r.Last
+func (r *Rule) meansPort(port uint16) bool {
+	return len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, func(p PortRange) bool {
+		return p.First <= port && port <= p.Last
 	})
 }
 
-func describe(h Host) string {
-	if len(h.Groups) == 0 {
-		return fmt.Sprintf("%s (no groups)", h.Addr)
+func (r *Rule) meansICMP(port uint16) bool {
+	icmpType, code := uint8(port>>8), uint8(port)
+	return (!r.ICMP.HasType || r.ICMP.Type == icmpType) && (!r.ICMP.HasCode || r.ICMP.Code == code)
+}
+
+func describe(p party) string {
+	if len(p.groups) == 0 {
+		return fmt.Sprintf("%s (no groups)", p.addr)
 	}
-	return fmt.Sprintf("%s (groups %s)", h.Addr, strings.Join(normalSet(h.Groups), ", "))
+	return fmt.Sprintf("%s (groups %s)", p.addr, strings.Join(normalSet(p.groups), ", "))
 }

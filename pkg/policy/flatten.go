@@ -1,19 +1,23 @@
 package policy
 
 import (
-	"cmp"
-	"container/heap"
 	"math"
 	"slices"
 )
 
-// appendSpans adds what a rule permits; no ports mean every port.
-func appendSpans(spans []Interval, ports []PortRange, rule uint32) []Interval {
-	if len(ports) == 0 {
-		return append(spans, Interval{First: 0, Last: math.MaxUint16, Rule: rule})
+// appendSpans adds the ports that a rule matches; no ports mean every port.
+func appendSpans(spans []Interval, r *Rule, number uint32) []Interval {
+	switch {
+	case r.ICMP.HasCode:
+		port := ICMPPort(r.ICMP.Type, r.ICMP.Code)
+		return append(spans, Interval{First: port, Last: port, Rule: number})
+	case r.ICMP.HasType:
+		return append(spans, Interval{First: ICMPPort(r.ICMP.Type, 0), Last: ICMPPort(r.ICMP.Type, math.MaxUint8), Rule: number})
+	case len(r.Ports) == 0:
+		return append(spans, Interval{First: 0, Last: math.MaxUint16, Rule: number})
 	}
-	for _, r := range ports {
-		spans = append(spans, Interval{First: r.First, Last: r.Last, Rule: rule})
+	for _, p := range r.Ports {
+		spans = append(spans, Interval{First: p.First, Last: p.Last, Rule: number})
 	}
 	return spans
 }
@@ -22,33 +26,39 @@ func appendSpans(spans []Interval, ports []PortRange, rule uint32) []Interval {
 // belongs to the lowest rule that has it. It sweeps the ports once, with the
 // spans that are open at the current port on a heap: n log n in the spans.
 func flatten(spans []Interval) []Interval {
-	slices.SortFunc(spans, func(a, b Interval) int {
-		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Rule, b.Rule))
-	})
+	if len(spans) == 1 {
+		return spans
+	}
+	// A span is one number here, in whose order the sweep comes upon them.
+	coming := make([]uint64, len(spans))
+	for i, s := range spans {
+		coming[i] = uint64(s.First)<<48 | uint64(s.Rule)<<16 | uint64(s.Last)
+	}
+	slices.Sort(coming)
 	var (
 		flat []Interval
-		open byRule
+		open spanHeap
 		port uint32 // wider than a port, so that it can pass the last one
 	)
 	for {
-		for len(open) > 0 && uint32(open[0].Last) < port {
-			heap.Pop(&open)
+		for len(open) > 0 && open.last() < port {
+			open.pop()
 		}
 		if len(open) == 0 {
-			if len(spans) == 0 {
+			if len(coming) == 0 {
 				return flat
 			}
-			port = uint32(spans[0].First)
+			port = uint32(coming[0] >> 48)
 		}
-		for len(spans) > 0 && uint32(spans[0].First) <= port {
-			heap.Push(&open, spans[0])
-			spans = spans[1:]
+		for len(coming) > 0 && uint32(coming[0]>>48) <= port {
+			open.push(coming[0] & (1<<48 - 1))
+			coming = coming[1:]
 		}
-		last := uint32(open[0].Last)
-		if len(spans) > 0 {
-			last = min(last, uint32(spans[0].First)-1)
+		last := open.last()
+		if len(coming) > 0 {
+			last = min(last, uint32(coming[0]>>48)-1)
 		}
-		flat = appendMerged(flat, Interval{First: uint16(port), Last: uint16(last), Rule: open[0].Rule})
+		flat = appendMerged(flat, Interval{First: uint16(port), Last: uint16(last), Rule: uint32(open[0] >> 16)})
 		port = last + 1
 	}
 }
@@ -62,19 +72,36 @@ func appendMerged(flat []Interval, next Interval) []Interval {
 	return append(flat, next)
 }
 
-// byRule is a heap with the lowest rule on top.
-type byRule []Interval
+// spanHeap has spans as rule<<16 | last port, the lowest rule on top.
+type spanHeap []uint64
 
-func (h byRule) Len() int           { return len(h) }
-func (h byRule) Less(i, j int) bool { return h[i].Rule < h[j].Rule }
-func (h byRule) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h spanHeap) last() uint32 { return uint32(h[0] & math.MaxUint16) }
 
-// Push is for container/heap.
-func (h *byRule) Push(x any) { *h = append(*h, x.(Interval)) }
+func (h *spanHeap) push(span uint64) {
+	*h = append(*h, span)
+	list := *h
+	for i := len(list) - 1; i > 0 && list[i] < list[(i-1)/2]; i = (i - 1) / 2 {
+		list[i], list[(i-1)/2] = list[(i-1)/2], list[i]
+	}
+}
 
-// Pop is for container/heap.
-func (h *byRule) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+func (h *spanHeap) pop() {
+	list := *h
+	end := len(list) - 1
+	list[0] = list[end]
+	list = list[:end]
+	for i := 0; ; {
+		least := i
+		for _, child := range [2]int{2*i + 1, 2*i + 2} {
+			if child < end && list[child] < list[least] {
+				least = child
+			}
+		}
+		if least == i {
+			break
+		}
+		list[i], list[least] = list[least], list[i]
+		i = least
+	}
+	*h = list
 }

@@ -1,7 +1,5 @@
 package policy
 
-import "net/netip"
-
 // Identity is what the rules of a VPC call a remote address: the groups named
 // by rules that it carries, and the smallest CIDR of rules that it falls in.
 // Addresses with the same identity get the same verdicts. The low bit is 1 for
@@ -18,8 +16,9 @@ const (
 // Rest is [Rest4] or [Rest6].
 func (i Identity) Rest() Identity { return i & 1 }
 
-// ID names a verdict table. The same table of the same VPC always has the same
-// ID, another one another. 0 is no table: it drops everything.
+// ID names a verdict table. It follows from the VPC, the direction and the names
+// of the groups that have rules for it, not from what the rules say: a changed
+// rule changes rows of the same table. 0 is no table: it drops everything.
 type ID uint64
 
 // Interval is a verdict on the ports First to Last. For ICMP and ICMPv6 a port
@@ -40,24 +39,22 @@ type Match struct {
 	Protocol uint8
 }
 
-// Table has the verdicts of one direction of the groups of an endpoint: what
-// is in no interval is dropped.
+// Table has the verdicts of one direction of the groups of an endpoint.
 type Table struct {
-	// Verdicts has sorted, disjoint intervals for each match.
+	// Verdicts has the rows: sorted, disjoint intervals for each match, never
+	// none. An identity that has no row for a protocol gets that of its Rest. If
+	// there is a row, it is all that counts; what is in none of its intervals is
+	// dropped, and so is what there is no row for.
 	Verdicts map[Match][]Interval
-	// Rules names the rules that intervals refer to.
+	// Rules names the rules that intervals refer to. The first is the default.
+	// There may be rules that no interval refers to, and rules that are gone.
 	Rules []RuleRef
 }
 
 // RuleRef names a rule for people.
 type RuleRef struct {
-	// Group is empty for the default that lets everything out.
+	// Group is empty for the default: egress goes out until a rule allows some
+	// of it, everything else is dropped.
 	Group string
 	ID    string
-}
-
-// Host is an address of a VPC and the groups that it carries.
-type Host struct {
-	Addr   netip.Addr
-	Groups []string
 }

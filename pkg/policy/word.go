@@ -12,6 +12,9 @@ const (
 	protoSCTP   = 132
 )
 
+// directions are both, in the order in which they are told.
+var directions = [...]Direction{Ingress, Egress}
+
 // ParseDirection reads "ingress" or "egress".
 func ParseDirection(s string) (Direction, error) {
 	switch s {
@@ -93,22 +96,22 @@ func (p Protocol) String() string {
 	return fmt.Sprintf("Protocol(%d)", uint8(p))
 }
 
-// matches are the values of Match.Protocol that a rule of protocol p is for.
-func (p Protocol) matches() []uint8 {
+// matches tells whether a rule of protocol p is for a value of Match.Protocol.
+func (p Protocol) matches(match uint8) bool {
 	switch p {
 	case ProtocolAny:
-		return matchProtocols
+		return true
 	case ProtocolTCP:
-		return []uint8{protoTCP}
+		return match == protoTCP
 	case ProtocolUDP:
-		return []uint8{protoUDP}
+		return match == protoUDP
 	case ProtocolSCTP:
-		return []uint8{protoSCTP}
+		return match == protoSCTP
 	case ProtocolICMP:
-		return []uint8{protoICMP}
+		return match == protoICMP
 	case ProtocolICMPv6:
-		return []uint8{protoICMPv6}
+		return match == protoICMPv6
 	default:
-		return nil
+		return false
 	}
 }

@@ -1,0 +1,260 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+)
+
+// tableBuilder makes one table, and makes it again when something that it
+// follows from has changed. What did not change is taken over as it is.
+type tableBuilder struct {
+	set *ruleSet
+	dir Direction
+	id  ID
+
+	lists []*ruleList
+	rules []placedRule
+	// open is true if what no rule matches is allowed.
+	open bool
+	// named has the places in rules of the rules of each peer; what is only an
+	// exception, or a group that does not exist, has none.
+	named map[*selector][]int32
+	// anyPeer are the places of the rules whose peer is any.
+	anyPeer []int32
+	// apart are the selectors whose identities the table may tell from the rest.
+	apart []*selector
+	// around is true, for each family, if the rest is taken to be inside the
+	// VPC's own CIDRs.
+	around [2]bool
+
+	classes map[string]*class
+	rest    [2]*class
+	table   *Table
+	// round is the last one in which a set wanted the table.
+	round uint64
+	key   []byte
+	buf   []*selector
+}
+
+// placedRule is a rule, and its index in Table.Rules.
+type placedRule struct {
+	*compiledRule
+	index uint32
+}
+
+// staleness is what there is to do anew.
+type staleness struct {
+	// rules is true if the rules, or which of their groups exist, changed;
+	// identities if an identity came or went that may want a row.
+	rules, identities bool
+	// all is true if every class is concerned, else selectors are those that
+	// classes must have to be.
+	all       bool
+	selectors map[*selector]bool
+}
+
+func (s *staleness) note(r *compiledRule) {
+	s.rules = true
+	if r.peer == nil {
+		s.all = true
+		return
+	}
+	s.selectors[r.peer] = true
+	for _, sel := range r.except {
+		s.selectors[sel] = true
+	}
+}
+
+// update makes the table that of the lists and identities. It replaces the
+// table if there is any difference.
+func (b *tableBuilder) update(lists []*ruleList, hosts *hostIndex, round uint64) {
+	b.round = round
+	s := &staleness{selectors: make(map[*selector]bool)}
+	first := b.table == nil
+	if first {
+		s.rules, s.all = true, true
+		b.table = &Table{Rules: []RuleRef{{}}}
+	}
+	refs := b.table.Rules
+	if first || !slices.Equal(b.lists, lists) {
+		b.lists = lists
+		refs = b.replaceRules(mergeLists(lists), s)
+	}
+	for sel := range b.named {
+		if sel.turned[b.set.side] == round {
+			s.rules, s.selectors[sel] = true, true
+		}
+	}
+	if s.rules {
+		b.arrange()
+		b.forget(s)
+	}
+	if s.rules || b.isMoved(hosts, round) {
+		b.fill(refs, hosts)
+	}
+}
+
+// isMoved tells whether an identity came or went that may want a row.
+func (b *tableBuilder) isMoved(hosts *hostIndex, round uint64) bool {
+	for family, around := range b.around {
+		if around && hosts.outsideMoved[family] == round {
+			return true
+		}
+	}
+	return slices.ContainsFunc(b.apart, func(sel *selector) bool { return sel.moved == round })
+}
+
+// replaceRules takes over rules, notes which came and went, and returns the
+// table's list of them. A rule that stays keeps its index in it, so that
+// intervals stay as they are; the place of one that went is not used again
+// until there are many.
+func (b *tableBuilder) replaceRules(rules []*compiledRule, s *staleness) []RuleRef {
+	refs := slices.Clone(b.table.Rules)
+	if len(refs) > 2*len(rules)+few {
+		refs = refs[:1]
+		b.rules, b.table, s.all = nil, &Table{}, true
+	}
+	old := b.rules
+	b.rules = make([]placedRule, 0, len(rules))
+	for _, r := range rules {
+		for len(old) > 0 && old[0].before(r) < 0 {
+			s.note(old[0].compiledRule)
+			old = old[1:]
+		}
+		if len(old) > 0 && old[0].before(r) == 0 {
+			b.rules = append(b.rules, placedRule{r, old[0].index})
+			old = old[1:]
+			continue
+		}
+		s.note(r)
+		b.rules = append(b.rules, placedRule{r, uint32(len(refs))})
+		refs = append(refs, r.ref)
+	}
+	for _, r := range old {
+		s.note(r.compiledRule)
+	}
+	open := b.dir == Egress && !slices.ContainsFunc(b.lists, func(l *ruleList) bool { return l.allows })
+	s.all = s.all || open != b.open
+	b.open = open
+	return refs
+}
+
+// arrange sorts the rules by what they name.
+func (b *tableBuilder) arrange() {
+	b.named = make(map[*selector][]int32, len(b.rules))
+	b.anyPeer, b.apart, b.around = nil, nil, [2]bool{}
+	for i, r := range b.rules {
+		if r.peer == nil {
+			b.anyPeer = append(b.anyPeer, int32(i))
+			continue
+		}
+		places, seen := b.named[r.peer]
+		if b.set.has(r.peer) {
+			places = append(places, int32(i))
+			switch {
+			case r.peer.universal:
+				family := familyOf(r.peer.cidr.Addr())
+				b.around[family] = b.around[family] || r.peer.cidr.Bits() > 0
+				b.apart = append(b.apart, r.except...)
+			case !seen:
+				b.apart = append(b.apart, r.peer)
+			}
+		}
+		b.named[r.peer] = places
+		for _, sel := range r.except {
+			if _, seen := b.named[sel]; !seen {
+				b.named[sel] = nil
+			}
+		}
+	}
+}
+
+// has tells whether rules that name the selector can mean anybody.
+func (s *ruleSet) has(sel *selector) bool {
+	return sel.group == "" || s.groups[sel.group] != nil
+}
+
+// forget drops the classes that are not right any more.
+func (b *tableBuilder) forget(s *staleness) {
+	if s.all {
+		b.classes, b.rest = make(map[string]*class), [2]*class{}
+		return
+	}
+	maps.DeleteFunc(b.classes, func(_ string, c *class) bool {
+		return slices.ContainsFunc(c.selectors, func(sel *selector) bool { return s.selectors[sel] })
+	})
+	for sel := range s.selectors {
+		if sel.universal {
+			b.rest[familyOf(sel.cidr.Addr())] = nil
+		}
+	}
+}
+
+// fill makes the rows.
+func (b *tableBuilder) fill(refs []RuleRef, hosts *hostIndex) {
+	f := &filling{builder: b, old: b.table.Verdicts, rows: make(map[Match][]Interval, len(b.table.Verdicts))}
+	for family := range b.rest {
+		if b.rest[family] == nil {
+			b.rest[family] = b.restOf(Identity(family))
+		}
+		for p, row := range b.rest[family].rows {
+			if len(row) > 0 {
+				f.put(Match{Identity: Identity(family), Protocol: matchProtocols[p]}, row)
+			}
+		}
+	}
+	hosts.visits++
+	visit := hosts.visits
+	meet := func(identities []*identity) {
+		for _, id := range identities {
+			if id.met != visit {
+				id.met = visit
+				f.tellApart(id, visit)
+			}
+		}
+	}
+	for _, sel := range b.apart {
+		meet(sel.identities)
+	}
+	for family, around := range b.around {
+		if around {
+			meet(hosts.outsiders[family])
+		}
+	}
+	maps.DeleteFunc(b.classes, func(_ string, c *class) bool { return c.met != visit })
+	if f.changed || len(f.rows) != len(f.old) || len(refs) != len(b.table.Rules) {
+		b.table = &Table{Verdicts: f.rows, Rules: refs}
+	}
+}
+
+// filling is a table while its rows are made.
+type filling struct {
+	builder   *tableBuilder
+	old, rows map[Match][]Interval
+	changed   bool
+}
+
+// put adds a row: the very one that was there before, if it is the same.
+func (f *filling) put(m Match, row []Interval) {
+	if was := f.old[m]; slices.Equal(was, row) {
+		row = was
+	} else {
+		f.changed = true
+	}
+	f.rows[m] = row
+}
+
+// tellApart adds the rows of an identity in which it differs from the rest.
+func (f *filling) tellApart(id *identity, visit uint64) {
+	own, rest := f.builder.classOf(id), f.builder.rest[id.id.Rest()]
+	own.met = visit
+	for p, row := range own.rows {
+		if slices.Equal(row, rest.rows[p]) {
+			continue
+		}
+		if len(row) == 0 {
+			row = refusal
+		}
+		f.put(Match{Identity: id.id, Protocol: matchProtocols[p]}, row)
+	}
+}
