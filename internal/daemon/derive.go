@@ -90,7 +90,7 @@ func deriveVPC(s *snapshot, from inputs) *part {
 
 // policy is the VPC as the compiler wants it.
 func (v *vpc) policy() policy.VPC {
-	in := policy.VPC{VNI: v.vni(), Hosts: make([]policy.Host, 0, len(v.hosts))}
+	in := policy.VPC{VNI: v.vni(), CIDRs: v.prefixes, Hosts: make([]policy.Host, 0, len(v.hosts))}
 	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
 		in.Groups = append(in.Groups, policy.Group{Name: name, Rules: v.groups[name].rules})
 	}

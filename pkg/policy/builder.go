@@ -44,9 +44,8 @@ type placedRule struct {
 
 // staleness is what there is to do anew.
 type staleness struct {
-	// rules is true if the rules, or which of their groups exist, changed;
-	// identities if an identity came or went that may want a row.
-	rules, identities bool
+	// rules is true if the rules, or which of their groups exist, changed.
+	rules bool
 	// all is true if every class is concerned, else selectors are those that
 	// classes must have to be.
 	all       bool

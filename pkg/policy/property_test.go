@@ -11,50 +11,59 @@ import (
 // naive is the meaning of the live groups in as few words as possible: no rule's
 // name, text compared with text.
 func naive(v VPC, f Flow) bool {
-	groupsOf := func(addr netip.Addr) (groups []string) {
-		longest := -1
-		for _, h := range v.Hosts {
-			around := h.Prefix
-			if h.Addr.IsValid() {
-				around = netip.PrefixFrom(h.Addr, h.Addr.BitLen())
+	return naiveGroups(v, f.Source) != nil && naiveGroups(v, f.Destination) != nil &&
+		naiveSide(v, f, f.Source, f.Destination, Egress) && naiveSide(v, f, f.Destination, f.Source, Ingress)
+}
+
+// naiveGroups are those that an address carries, and one without a name.
+func naiveGroups(v VPC, addr netip.Addr) (groups []string) {
+	longest := -1
+	for _, h := range v.Hosts {
+		around := h.Prefix
+		if h.Addr.IsValid() {
+			around = netip.PrefixFrom(h.Addr, h.Addr.BitLen())
+		}
+		if h.Addr == addr {
+			return append([]string{""}, h.Groups...)
+		}
+		if around.Contains(addr) && around.Bits() > longest {
+			longest, groups = around.Bits(), append([]string{""}, h.Groups...)
+		}
+	}
+	return groups
+}
+
+func naiveIn(list []string, name string) bool {
+	return strings.Contains(","+strings.Join(list, ",")+",", ","+name+",")
+}
+
+func naiveSide(v VPC, f Flow, own, other netip.Addr, dir Direction) bool {
+	const none = 2 * 65536
+	allows, best, verdict := false, none, Deny
+	for _, g := range v.Groups {
+		for _, r := range g.Rules {
+			if r.Direction != dir || r.Disabled || !naiveIn(naiveGroups(v, own), g.Name) {
+				continue
 			}
-			if around.Contains(addr) && (around.Bits() > longest || h.Addr == addr) {
-				longest, groups = around.Bits(), append([]string{""}, h.Groups...)
-				if h.Addr == addr {
-					return groups
-				}
+			allows = allows || r.Action == Allow
+			rank := 2*int(r.Priority.Number()) + 1 - int(r.Action)
+			if naivePeer(v, r.Peer, other) && naivePacket(r, f) && rank < best {
+				best, verdict = rank, r.Action
 			}
 		}
-		return groups
 	}
-	in := func(list []string, name string) bool {
-		return strings.Contains(","+strings.Join(list, ",")+",", ","+name+",")
+	return verdict == Allow || dir == Egress && !allows && best == none
+}
+
+func naivePeer(v VPC, p Peer, other netip.Addr) bool {
+	means := p.Kind == PeerAny || p.Kind == PeerCIDR && p.CIDR.Contains(other)
+	for _, except := range p.Except {
+		means = means && !except.Contains(other)
 	}
-	side := func(own, other netip.Addr, dir Direction) bool {
-		allows, best, verdict := false, 65536*2, Deny
-		for _, g := range v.Groups {
-			for _, r := range g.Rules {
-				if r.Direction != dir || r.Disabled || !in(groupsOf(own), g.Name) {
-					continue
-				}
-				allows = allows || r.Action == Allow
-				peer := r.Peer.Kind == PeerAny || r.Peer.Kind == PeerCIDR && r.Peer.CIDR.Contains(other)
-				for _, except := range r.Peer.Except {
-					peer = peer && !except.Contains(other)
-				}
-				for _, named := range v.Groups {
-					peer = peer || r.Peer.Kind == PeerGroup && named.Name == r.Peer.Group && in(groupsOf(other), named.Name)
-				}
-				rank := 2*int(r.Priority.Number()) + 1 - int(r.Action)
-				if peer && naivePacket(r, f) && rank < best {
-					best, verdict = rank, r.Action
-				}
-			}
-		}
-		return verdict == Allow || dir == Egress && !allows && best == 65536*2
+	for _, named := range v.Groups {
+		means = means || p.Kind == PeerGroup && named.Name == p.Group && naiveIn(naiveGroups(v, other), named.Name)
 	}
-	return groupsOf(f.Source) != nil && groupsOf(f.Destination) != nil &&
-		side(f.Source, f.Destination, Egress) && side(f.Destination, f.Source, Ingress)
+	return means
 }
 
 func naivePacket(r Rule, f Flow) bool {
