@@ -4,6 +4,7 @@
 
 #include "events.h"
 #include "maps.h"
+#include "trace.h"
 
 #include <linux/pkt_cls.h>
 
@@ -29,6 +30,8 @@ static __always_inline int settle(struct __sk_buff *skb, int verdict, __u32 dire
 	__u32 slot = (__u32)verdict >> (VERDICT_BITS + REASON_BITS);
 	struct dropped *lost;
 
+	if (is_traced(skb))
+		return end_trace(verdict, reason, slot);
 	if (!reason)
 		return verdict;
 	lost = bpf_map_lookup_elem(&drops, &slot);

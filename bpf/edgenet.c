@@ -22,8 +22,11 @@ static __always_inline int deliver_local(struct __sk_buff *skb, const struct pac
 
 	if (!to || to->vni != pkt->vni || to == from)
 		return drop(from->slot, REASON_NO_ROUTE);
-	count_tx(skb, from->slot, ETH_HLEN + pkt->length);
+	if (!pkt->traced)
+		count_tx(skb, from->slot, ETH_HLEN + pkt->length);
 	reason = admit(skb, pkt, to);
+	if (!reason && pkt->traced)
+		return trace_end_at(ifindex, 0);
 	if (!reason && take_hop(skb, pkt))
 		reason = REASON_TRANSLATION;
 	if (reason)
@@ -69,6 +72,7 @@ static __always_inline int handle_frame(struct __sk_buff *skb)
 		return forward_again(skb, ep);
 	pkt.vni = ep->vni;
 	pkt.generation = current_generation();
+	pkt.traced = is_traced(skb);
 	if (skb->protocol == bpf_htons(ETH_P_ARP))
 		return handle_arp(skb, ep, pkt.generation);
 	if (skb->protocol == bpf_htons(ETH_P_IP))
@@ -79,7 +83,7 @@ static __always_inline int handle_frame(struct __sk_buff *skb)
 		reason = REASON_UNSUPPORTED_PROTOCOL;
 	if (reason)
 		return drop(ep->slot, reason);
-	if (is_link_control(&pkt))
+	if (is_link_control(&pkt) && !pkt.traced)
 		return handle_nd(skb, &pkt, ep);
 	return route(skb, &pkt, ep);
 }
@@ -128,6 +132,7 @@ static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_h
 	if (reason)
 		return drop(NOBODY, reason);
 	pkt.generation = current_generation();
+	pkt.traced = is_traced(skb);
 	ep = receiver(&pkt);
 	if (!ep)
 		return drop(NOBODY, REASON_NO_ROUTE);
@@ -139,6 +144,8 @@ static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_h
 		reason = join_fragment(&pkt, ep->id);
 	if (!reason)
 		reason = admit(skb, &pkt, ep);
+	if (!reason && pkt.traced)
+		return trace_end_at(ep->ifindex, 0);
 	if (!reason)
 		reason = translate_in(skb, h, &pkt, &stale);
 	if (reason)
@@ -151,7 +158,8 @@ static __always_inline int handle_overlay(struct __sk_buff *skb)
 	struct overlay_header h;
 	__u32 kind;
 
-	if (skb->protocol != bpf_htons(ETH_P_IPV6))
+	/* A made packet has no link header that could say it. */
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) && !is_traced(skb))
 		return drop(NOBODY, REASON_UNSUPPORTED_PROTOCOL);
 	if (bpf_skb_load_bytes(skb, tunnel_header, &h, IPV6_HEADER))
 		return drop(NOBODY, REASON_MALFORMED);

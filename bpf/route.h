@@ -122,6 +122,8 @@ static __noinline int forward(struct __sk_buff *skb, const struct packet *pkt,
 		return drop(from->slot, REASON_IP_OPTIONS);
 	if (largest(skb, pkt) > mtu)
 		return refuse(skb, pkt, from, REASON_PACKET_TOO_BIG, mtu);
+	if (pkt->traced)
+		return trace_end_at(0, way.node);
 	if (pkt->tcp_flags & TCP_SYN) {
 		reason = clamp_mss(skb, pkt,
 				   mtu - TCP_HEADER -

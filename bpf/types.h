@@ -70,6 +70,11 @@ enum reason {
 /* Room for reasons to come, so that more of them are not another format. */
 #define REASONS 60
 
+enum direction {
+	EGRESS, /* out of the endpoint */
+	INGRESS,
+};
+
 /*
  * What a flow is doing. The names that people see are these, in lower case with dashes, without the
  * prefix. Each has a time after which a flow that is silent is forgotten.
@@ -258,13 +263,33 @@ struct flow_key {
 	__u8 reserved[7];
 };
 
+enum tcp_side_flag {
+	SIDE_SEEN = 1, /* next is known */
+	SIDE_REACH = 2, /* reach is known */
+	SIDE_FIN = 4, /* it has ended */
+	SIDE_FIN_ACKED = 8, /* and the other has confirmed that */
+};
+
+/* How far one side of a TCP connection is. Sequence numbers in host order. */
+struct tcp_side {
+	__u32 next; /* after the last byte that it has sent */
+	__u32 reach; /* how far the other side has made room for it */
+	__u32 window; /* the largest that it has announced, bytes */
+	__u8 scale; /* of the windows that it announces */
+	__u8 flags; /* enum tcp_side_flag */
+	__u16 reserved;
+};
+
 struct flow {
 	__u64 generation; /* of the policies that last permitted it */
 	__u64 seen; /* ns, monotonic */
+	__u64 began;
+	__u32 rule; /* that let it begin */
+	__u32 reopening; /* sequence number of a SYN within the running connection, or 0 */
+	struct tcp_side sides[2]; /* by enum direction */
 	__u8 origin; /* enum direction */
-	__u8 stage; /* enum stage */
-	__u8 fins; /* a bit for each direction that has ended */
-	__u8 reserved[5];
+	__u8 state; /* enum flow_state */
+	__u8 reserved[6];
 };
 
 /* What the fragments of one packet have in common, as one endpoint sees them. */
@@ -288,6 +313,9 @@ struct fragment {
 	__u8 icmp_code;
 	__u8 reserved[7];
 };
+
+/* Flows of each endpoint that nobody has answered, the last ones. */
+#define UNANSWERED 64
 
 /* What an endpoint sent (tx) and was given (rx), as one CPU saw it. */
 struct account {
@@ -335,14 +363,48 @@ struct event {
 	__u32 rule; /* the one in force that decided, and RULE_DENIES */
 	__u32 shadow_rule; /* the candidate's */
 	__u32 length; /* bytes, link header included */
-	__u8 kind; /* enum event_kind */
+	enum event_kind kind;
 	__u8 reason; /* enum reason */
 	__u8 direction; /* enum direction */
 	__u8 protocol;
+	__u8 reserved[5];
 	union ip source;
 	union ip destination;
 	__u16 source_port; /* host order */
 	__u16 destination_port;
 	__u32 captured; /* bytes of packet, of drops */
 	__u8 packet[CAPTURED];
+};
+
+/* By what an endpoint let a made packet pass, or not. */
+enum trace_by {
+	TRACE_NOT_ASKED,
+	TRACE_RULES,
+	TRACE_FLOW, /* it belongs to a flow that is known */
+	TRACE_RELATED, /* it is an ICMP error about one */
+};
+
+/* What one endpoint says of a made packet. */
+struct trace_side {
+	__u64 policy;
+	__u64 identity; /* of the other side */
+	__u32 endpoint; /* id */
+	enum trace_by by;
+	__u32 rule; /* and RULE_DENIES */
+	__u32 shadow_rule;
+	__u32 port; /* that the rules were asked about */
+	__u32 protocol; /* likewise */
+	enum direction origin; /* in which the flow began */
+	enum flow_state state; /* of the flow */
+};
+
+/* What became of a made packet. */
+struct trace {
+	__u64 generation;
+	__u64 node; /* the /64 of the node that it would go to, or 0 */
+	__u32 ifindex; /* of the endpoint that it would go to, or 0 */
+	__u32 verdict; /* what the program would have returned */
+	__u32 reason; /* enum reason */
+	__u32 slot; /* of the endpoint whose drop it would be */
+	struct trace_side sides[2]; /* by enum direction */
 };

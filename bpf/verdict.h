@@ -41,7 +41,7 @@ static __always_inline int find_span(struct span *span, __u64 policy, __u64 iden
  * interval is a no of the default's, rule 0: an empty map isolates everything. Identities that a
  * policy has no row of share one for each family: see REST.
  */
-static __noinline __u32 decide(__u64 policy, __u64 identity, __u32 protocol, __u32 port, __u32 slot)
+__noinline __u32 decide(__u64 policy, __u64 identity, __u32 protocol, __u32 port, __u32 slot)
 {
 	struct span span = {};
 	__u32 low = 0, high;

@@ -129,26 +129,30 @@ func TestFlowsRunOut(t *testing.T) {
 		reason string
 	}{
 		"TCP, unanswered": {[][]byte{tcp4(farAddr, 1, 2, flagSYN)}, tcpAnswer, time.Minute, "no-ingress-rule"},
-		"TCP, established": {
+		"TCP, answered": {
 			[][]byte{tcp4(farAddr, 1, 2, flagSYN), fromFar(6, tcpSegment(2, 1, flagSYN|flagACK, ""))},
-			tcpAnswer, 2 * time.Hour, "no-ingress-rule",
-		},
-		"TCP, half closed": {
-			[][]byte{tcp4(farAddr, 1, 2, flagSYN), fromFar(6, tcpSegment(2, 1, flagFIN|flagACK, ""))},
 			tcpAnswer, time.Minute, "no-ingress-rule",
 		},
-		"TCP, closed": {
+		"TCP, established": {
+			[][]byte{tcp4(farAddr, 1, 2, flagSYN), fromFar(6, tcpSegment(2, 1, flagSYN|flagACK, "")), tcp4(farAddr, 1, 2, flagACK)},
+			tcpAnswer, 125 * time.Minute, "no-ingress-rule",
+		},
+		"TCP, one side ended": {
+			[][]byte{tcp4(farAddr, 1, 2, flagSYN), fromFar(6, tcpSegment(2, 1, flagFIN|flagACK, ""))},
+			tcpAnswer, 2 * time.Minute, "no-ingress-rule",
+		},
+		"TCP, both sides ended": {
 			[][]byte{tcp4(farAddr, 1, 2, flagFIN|flagACK), fromFar(6, tcpSegment(2, 1, flagFIN|flagACK, ""))},
-			tcpAnswer, 10 * time.Second, "no-ingress-rule",
+			tcpAnswer, 30 * time.Second, "no-ingress-rule",
 		},
 		"TCP, reset": {
-			[][]byte{tcp4(farAddr, 1, 2, flagSYN), fromFar(6, tcpSegment(2, 1, flagRST, ""))},
+			[][]byte{tcp4(farAddr, 1, 2, flagSYN), fromFar(6, tcpSegment(2, 1, flagRST|flagACK, ""))},
 			tcpAnswer, 10 * time.Second, "no-ingress-rule",
 		},
-		"UDP, unanswered": {[][]byte{udp4(farAddr, 1, 2)}, udpAnswer, time.Minute, "no-ingress-rule"},
+		"UDP, unanswered": {[][]byte{udp4(farAddr, 1, 2)}, udpAnswer, 30 * time.Second, "no-ingress-rule"},
 		"UDP, answered": {
 			[][]byte{udp4(farAddr, 1, 2), fromFar(17, udpDatagram(2, 1, ""))},
-			udpAnswer, 3 * time.Minute, "no-ingress-rule",
+			udpAnswer, time.Minute, "no-ingress-rule",
 		},
 		"ping": {[][]byte{echo4(farAddr, 8, 77)}, echo, 30 * time.Second, "no-flow"},
 	} {
@@ -213,7 +217,7 @@ func TestAPacketSeesAllOldOrAllNew(t *testing.T) {
 		}
 		b.refill()
 	}
-	state(1, 1)
+	state(1, 2)
 	stop, done := make(chan struct{}), make(chan struct{})
 	sent, lost := 0, 0
 	go func() {
@@ -232,7 +236,7 @@ func TestAPacketSeesAllOldOrAllNew(t *testing.T) {
 		}
 	}()
 	for i := range 300 {
-		state(policy.ID(i%5+1), policy.Identity(i%3+1))
+		state(policy.ID(i%5+1), policy.Identity(i%3+2))
 		// A slot is written anew by the second change after it: no packet is under
 		// way for that long, but a thread that runs a program for a test may be.
 		if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {

@@ -31,6 +31,9 @@ type Config struct {
 	// tables; 0 means 1,024, 131,072, 131,072 and 65,536. A datapath that is
 	// adopted keeps the sizes that it was made with.
 	MaxEndpoints, MaxAddresses, MaxFlows, MaxVerdicts int
+	// FlowTimeouts says how long a flow that is silent is kept, for states that
+	// shall not have the default's: see [DefaultFlowTimeouts].
+	FlowTimeouts map[FlowState]time.Duration
 	// Attach says by what programs are attached.
 	Attach Mode
 
@@ -110,7 +113,7 @@ func (d *Datapath) open() error {
 		return err
 	}
 	d.tables = tables
-	return nil
+	return d.tables.setTimeouts(d.cfg.FlowTimeouts)
 }
 
 // readIDs asks for the programs' ids once: they are compared often.
@@ -135,6 +138,9 @@ func (c *Config) complete() error {
 	if !c.MeshPrefix.IsValid() || c.MeshPrefix.Bits() != 24 || !c.MeshPrefix.Overlaps(c.NodePrefix) {
 		return fmt.Errorf("mesh prefix %v is not a /24 that contains %v", c.MeshPrefix, c.NodePrefix)
 	}
+	if err := checkFlowTimeouts(c.FlowTimeouts); err != nil {
+		return err
+	}
 	if c.MaxEndpoints > maxEndpoints {
 		return fmt.Errorf("there can be no more than %d endpoints", maxEndpoints)
 	}
@@ -142,7 +148,7 @@ func (c *Config) complete() error {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	for size, standard := range map[*int]int{
-		&c.MaxEndpoints: 1024, &c.MaxAddresses: 131072, &c.MaxFlows: 131072, &c.MaxVerdicts: 65536,
+		&c.MaxEndpoints: 1024, &c.MaxAddresses: 131072, &c.MaxFlows: 262144, &c.MaxVerdicts: 65536,
 	} {
 		if *size < 0 {
 			return errors.New("a table's size is negative")

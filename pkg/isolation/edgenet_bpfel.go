@@ -55,6 +55,13 @@ const (
 	edgenetDeliveryDELIVER_DEVICE edgenetDelivery = 2
 )
 
+type edgenetDirection uint32
+
+const (
+	edgenetDirectionEGRESS  edgenetDirection = 0
+	edgenetDirectionINGRESS edgenetDirection = 1
+)
+
 type edgenetDropped struct {
 	_       structs.HostLayout
 	Packets [60]uint64
@@ -96,10 +103,11 @@ type edgenetEvent struct {
 	Rule            uint32
 	ShadowRule      uint32
 	Length          uint32
-	Kind            uint8
+	Kind            edgenetEventKind
 	Reason          uint8
 	Direction       uint8
 	Protocol        uint8
+	Reserved        [5]uint8
 	Source          edgenetIp
 	Destination     edgenetIp
 	SourcePort      uint16
@@ -107,6 +115,17 @@ type edgenetEvent struct {
 	Captured        uint32
 	Packet          [120]uint8
 }
+
+type edgenetEventKind uint32
+
+const (
+	edgenetEventKindEVENT_NONE         edgenetEventKind = 0
+	edgenetEventKindEVENT_DROP         edgenetEventKind = 1
+	edgenetEventKindEVENT_FLOW         edgenetEventKind = 2
+	edgenetEventKindEVENT_SHADOW       edgenetEventKind = 3
+	edgenetEventKindEVENT_ANNOUNCEMENT edgenetEventKind = 4
+	edgenetEventKindEVENT_MAX          edgenetEventKind = 5
+)
 
 type edgenetEventLimit struct {
 	_       structs.HostLayout
@@ -119,10 +138,13 @@ type edgenetFlow struct {
 	_          structs.HostLayout
 	Generation uint64
 	Seen       uint64
+	Began      uint64
+	Rule       uint32
+	Reopening  uint32
+	Sides      [2]edgenetTcpSide
 	Origin     uint8
-	Stage      uint8
-	Fins       uint8
-	Reserved   [5]uint8
+	State      uint8
+	Reserved   [6]uint8
 }
 
 type edgenetFlowKey struct {
@@ -135,6 +157,30 @@ type edgenetFlowKey struct {
 	Protocol   uint8
 	Reserved   [7]uint8
 }
+
+type edgenetFlowState uint32
+
+const (
+	edgenetFlowStateFLOW_NONE            edgenetFlowState = 0
+	edgenetFlowStateFLOW_TCP_SYN_SENT    edgenetFlowState = 1
+	edgenetFlowStateFLOW_TCP_SYN_RECV    edgenetFlowState = 2
+	edgenetFlowStateFLOW_TCP_ESTABLISHED edgenetFlowState = 3
+	edgenetFlowStateFLOW_TCP_FIN_WAIT    edgenetFlowState = 4
+	edgenetFlowStateFLOW_TCP_CLOSE_WAIT  edgenetFlowState = 5
+	edgenetFlowStateFLOW_TCP_LAST_ACK    edgenetFlowState = 6
+	edgenetFlowStateFLOW_TCP_CLOSING     edgenetFlowState = 7
+	edgenetFlowStateFLOW_TCP_TIME_WAIT   edgenetFlowState = 8
+	edgenetFlowStateFLOW_TCP_CLOSED      edgenetFlowState = 9
+	edgenetFlowStateFLOW_UDP_UNREPLIED   edgenetFlowState = 10
+	edgenetFlowStateFLOW_UDP_REPLIED     edgenetFlowState = 11
+	edgenetFlowStateFLOW_UDP_STREAM      edgenetFlowState = 12
+	edgenetFlowStateFLOW_SCTP_UNREPLIED  edgenetFlowState = 13
+	edgenetFlowStateFLOW_SCTP_REPLIED    edgenetFlowState = 14
+	edgenetFlowStateFLOW_ICMP            edgenetFlowState = 15
+	edgenetFlowStateFLOW_OTHER_UNREPLIED edgenetFlowState = 16
+	edgenetFlowStateFLOW_OTHER_REPLIED   edgenetFlowState = 17
+	edgenetFlowStateFLOW_STATES          edgenetFlowState = 18
+)
 
 type edgenetFragment struct {
 	_               structs.HostLayout
@@ -289,11 +335,55 @@ type edgenetState struct {
 	Timeouts   [32]uint64
 }
 
+type edgenetTcpSide struct {
+	_        structs.HostLayout
+	Next     uint32
+	Reach    uint32
+	Window   uint32
+	Scale    uint8
+	Flags    uint8
+	Reserved uint16
+}
+
 type edgenetTokenKey struct {
 	_     structs.HostLayout
 	Node  uint64
 	Vni   uint32
 	Token uint32
+}
+
+type edgenetTrace struct {
+	_          structs.HostLayout
+	Generation uint64
+	Node       uint64
+	Ifindex    uint32
+	Verdict    uint32
+	Reason     uint32
+	Slot       uint32
+	Sides      [2]edgenetTraceSide
+}
+
+type edgenetTraceBy uint32
+
+const (
+	edgenetTraceByTRACE_NOT_ASKED edgenetTraceBy = 0
+	edgenetTraceByTRACE_RULES     edgenetTraceBy = 1
+	edgenetTraceByTRACE_FLOW      edgenetTraceBy = 2
+	edgenetTraceByTRACE_RELATED   edgenetTraceBy = 3
+)
+
+type edgenetTraceSide struct {
+	_          structs.HostLayout
+	Policy     uint64
+	Identity   uint64
+	Endpoint   uint32
+	By         edgenetTraceBy
+	Rule       uint32
+	ShadowRule uint32
+	Port       uint32
+	Protocol   uint32
+	Origin     edgenetDirection
+	State      edgenetFlowState
 }
 
 type edgenetVerdict struct {
@@ -336,6 +426,8 @@ const (
 	edgenetMapReplies       = "replies"
 	edgenetMapRoutes        = "routes"
 	edgenetMapTokens        = "tokens"
+	edgenetMapTraces        = "traces"
+	edgenetMapUnanswered    = "unanswered"
 	edgenetMapVerdicts      = "verdicts"
 	edgenetProgFromEndpoint = "from_endpoint"
 	edgenetProgFromTunnel   = "from_tunnel"
@@ -410,6 +502,8 @@ type edgenetMapSpecs struct {
 	Replies      *ebpf.MapSpec `ebpf:"replies"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Tokens       *ebpf.MapSpec `ebpf:"tokens"`
+	Traces       *ebpf.MapSpec `ebpf:"traces"`
+	Unanswered   *ebpf.MapSpec `ebpf:"unanswered"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
@@ -458,6 +552,8 @@ type edgenetMaps struct {
 	Replies      *ebpf.Map `ebpf:"replies"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Tokens       *ebpf.Map `ebpf:"tokens"`
+	Traces       *ebpf.Map `ebpf:"traces"`
+	Unanswered   *ebpf.Map `ebpf:"unanswered"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 }
 
@@ -480,6 +576,8 @@ func (m *edgenetMaps) Close() error {
 		m.Replies,
 		m.Routes,
 		m.Tokens,
+		m.Traces,
+		m.Unanswered,
 		m.Verdicts,
 	)
 }

@@ -87,10 +87,18 @@ const (
 	flagACK = 16
 )
 
+// tcpSegment is of a connection in which both sides begin with the same number
+// and confirm no more than each other's SYN.
 func tcpSegment(src, dst uint16, flags byte, content string) []byte {
+	return tcpSegmentAt(src, dst, flags, 0x01020304, 0x01020305, content)
+}
+
+func tcpSegmentAt(src, dst uint16, flags byte, sequence, ack uint32, content string) []byte {
 	b := binary.BigEndian.AppendUint16(nil, src)
 	b = binary.BigEndian.AppendUint16(b, dst)
-	b = append(b, 1, 2, 3, 4, 5, 6, 7, 8, 5<<4, flags, 0xff, 0xff, 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, sequence)
+	b = binary.BigEndian.AppendUint32(b, ack)
+	b = append(b, 5<<4, flags, 0xff, 0xff, 0, 0, 0, 0)
 	return append(b, content...)
 }
 
