@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
@@ -21,6 +23,15 @@ const (
 	DefaultWireGuardPort = 51820
 	DefaultGossipPort    = 7946
 	DefaultPeerPort      = 7947
+
+	DefaultMaxFlows = 262144
+)
+
+// Bounds of MaxFlows: fewer are not enough for any host, and more would be some
+// gigabytes of kernel memory.
+const (
+	minFlows = 1 << 10
+	maxFlows = 1 << 24
 )
 
 // maxSocketPath is the room for a path in struct sockaddr_un (unix(7)), less
@@ -50,6 +61,11 @@ type Config struct {
 	// ForwardFrom are the roles whose nodes may ask this authority for changes
 	// of VPCs and groups; empty means every admitted node.
 	ForwardFrom []string
+	// FlowTimeouts says how long a flow that is silent is kept, for states of
+	// connection tracking that shall not have the datapath's default.
+	FlowTimeouts map[isolation.FlowState]time.Duration
+	// MaxFlows is how many flows this host keeps at once.
+	MaxFlows int
 }
 
 // Socket is the path of the control socket.
@@ -68,6 +84,8 @@ type settings struct {
 	GossipPort    int    `yaml:"gossip-port"`
 	PeerPort      int    `yaml:"peer-port"`
 	ForwardFrom   list   `yaml:"forward-from"`
+	FlowTimeouts  list   `yaml:"flow-timeouts"`
+	MaxFlows      int    `yaml:"max-flows"`
 }
 
 // list is a YAML sequence, or a text with commas as the flags have it.
@@ -82,7 +100,7 @@ func (l *list) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	var texts []string
 	if err := unmarshal(&texts); err != nil {
-		return errors.New("underlay, forward-from: want a list of texts, or one text with commas")
+		return errors.New("underlay, forward-from, flow-timeouts: want a list of texts, or one text with commas")
 	}
 	*l = texts
 	return nil
@@ -103,6 +121,7 @@ func defaults() settings {
 		WireGuardPort: DefaultWireGuardPort,
 		GossipPort:    DefaultGossipPort,
 		PeerPort:      DefaultPeerPort,
+		MaxFlows:      DefaultMaxFlows,
 	}
 }
 
@@ -148,6 +167,11 @@ func (s settings) config() (Config, error) {
 		note(fmt.Errorf("wireguard-port: %d: is the gossip port too; both use UDP", s.WireGuardPort))
 	}
 	note(checkRoles(s.ForwardFrom))
+	c.FlowTimeouts, err = parseTimeouts(s.FlowTimeouts)
+	note(err)
+	if c.MaxFlows = s.MaxFlows; c.MaxFlows < minFlows || c.MaxFlows > maxFlows {
+		note(fmt.Errorf("max-flows: %d: want %d to %d", c.MaxFlows, minFlows, maxFlows))
+	}
 	return c, errors.Join(problems...)
 }
 
@@ -178,6 +202,29 @@ func checkRoles(roles []string) error {
 		}
 	}
 	return nil
+}
+
+// parseTimeouts parses items as STATE=DURATION.
+func parseTimeouts(texts []string) (map[isolation.FlowState]time.Duration, error) {
+	timeouts := make(map[isolation.FlowState]time.Duration, len(texts))
+	for _, text := range texts {
+		state, value, _ := strings.Cut(strings.TrimSpace(text), "=")
+		timeout, err := time.ParseDuration(value)
+		if err != nil {
+			return nil, fmt.Errorf("flow-timeouts: %q: want STATE=DURATION, such as udp-replied=90s", text)
+		}
+		if _, twice := timeouts[isolation.FlowState(state)]; twice {
+			return nil, fmt.Errorf("flow-timeouts: %s: is there twice", state)
+		}
+		timeouts[isolation.FlowState(state)] = timeout
+	}
+	if len(timeouts) == 0 {
+		return nil, nil
+	}
+	if err := isolation.CheckFlowTimeouts(timeouts); err != nil {
+		return nil, fmt.Errorf("flow-timeouts: %w", err)
+	}
+	return timeouts, nil
 }
 
 // parseUnderlay parses ADDRESS or ADDRESS@CARRIER.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -88,23 +89,28 @@ func TestAnEmptyFileIsFine(t *testing.T) {
 func TestBadSettingsAreNamed(t *testing.T) {
 	ok := []string{"--name", "edge-1", "--underlay", "127.0.0.1"}
 	for want, args := range map[string][]string{
-		`underlays`:                           {"--config", writeFile(t, "underlays: [127.0.0.1]\n")},
-		`[1:7] `:                              {"--config", writeFile(t, "name: [\n")},
-		`[1:7] name: want a text`:             {"--config", writeFile(t, "name: [a, b]\n")},
-		`gossip-port: want a number`:          {"--config", writeFile(t, "gossip-port: many\n")},
-		`underlay, forward-from: want a list`: {"--config", writeFile(t, "underlay: {a: 1}\n")},
-		`no such file`:                        {"--config", "/nowhere/edgenetd.yaml"},
-		`underlay: none given`:                {"--name", "edge-1"},
-		`name: `:                              {"--name", "Edge 1", "--underlay", "127.0.0.1"},
-		`underlay: "nonsense"`:                append(ok, "--underlay", "nonsense"),
-		`is there twice`:                      append(ok, "--underlay", "127.0.0.1"),
-		`log-level: "loud"`:                   append(ok, "--log-level", "loud"),
-		`log-format: "xml"`:                   append(ok, "--log-format", "xml"),
-		`gossip-port: 70000`:                  append(ok, "--gossip-port", "70000"),
-		`is the gossip port too`:              append(ok, "--peer-port", "7946"),
-		`run-dir: `:                           append(ok, "--run-dir", "/"+strings.Repeat("x", 120)),
-		`forward-from: "king"`:                append(ok, "--forward-from", "king"),
-		`flag provided but not defined`:       append(ok, "--colour", "red"),
+		`underlays`:                  {"--config", writeFile(t, "underlays: [127.0.0.1]\n")},
+		`[1:7] `:                     {"--config", writeFile(t, "name: [\n")},
+		`[1:7] name: want a text`:    {"--config", writeFile(t, "name: [a, b]\n")},
+		`gossip-port: want a number`: {"--config", writeFile(t, "gossip-port: many\n")},
+		`underlay, forward-from, flow-timeouts: want a list`: {"--config", writeFile(t, "underlay: {a: 1}\n")},
+		`flow-timeouts: "udp-replied": want`:                 {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied"},
+		`flow-timeouts: flow state "udp"`:                    {"--underlay", "127.0.0.1", "--flow-timeouts", "udp=90s"},
+		`flow-timeouts: time-out 1s`:                         {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied=1s"},
+		`flow-timeouts: udp-replied: is there`:               {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied=9s,udp-replied=8s"},
+		`max-flows: 1: want 1024`:                            {"--underlay", "127.0.0.1", "--max-flows", "1"},
+		`no such file`:                                       {"--config", "/nowhere/edgenetd.yaml"},
+		`underlay: none given`:                               {"--name", "edge-1"},
+		`name: `:                                             {"--name", "Edge 1", "--underlay", "127.0.0.1"},
+		`underlay: "nonsense"`:                               append(ok, "--underlay", "nonsense"),
+		`is there twice`:                                     append(ok, "--underlay", "127.0.0.1"),
+		`log-level: "loud"`:                                  append(ok, "--log-level", "loud"),
+		`log-format: "xml"`:                                  append(ok, "--log-format", "xml"),
+		`gossip-port: 70000`:                                 append(ok, "--gossip-port", "70000"),
+		`is the gossip port too`:                             append(ok, "--peer-port", "7946"),
+		`run-dir: `:                                          append(ok, "--run-dir", "/"+strings.Repeat("x", 120)),
+		`forward-from: "king"`:                               append(ok, "--forward-from", "king"),
+		`flag provided but not defined`:                      append(ok, "--colour", "red"),
 	} {
 		t.Run(want, func(t *testing.T) {
 			_, err := loadArgs(t, args...)
@@ -152,4 +158,20 @@ func FuzzFile(f *testing.F) {
 			_, _ = s.config()
 		}
 	})
+}
+
+func TestConnectionTrackingIsConfigured(t *testing.T) {
+	file := writeFile(t, "name: edge-1\nunderlay: [127.0.0.1]\nflow-timeouts: [udp-replied=70s, icmp=9s]\nmax-flows: 4096\n")
+	cfg, err := loadArgs(t, "--config", file)
+	if err != nil || cfg.MaxFlows != 4096 || len(cfg.FlowTimeouts) != 2 || cfg.FlowTimeouts["udp-replied"] != 70*time.Second {
+		t.Errorf("the file gives %+v, %v", cfg, err)
+	}
+	t.Setenv("EDGENET_FLOW_TIMEOUTS", "tcp-established=24h")
+	cfg, err = loadArgs(t, "--config", file, "--max-flows", "8192")
+	if err != nil || cfg.MaxFlows != 8192 || len(cfg.FlowTimeouts) != 1 || cfg.FlowTimeouts["tcp-established"] != 24*time.Hour {
+		t.Errorf("flag and variable give %+v, %v", cfg, err)
+	}
+	if cfg, err = loadArgs(t, "--name", "edge-1", "--underlay", "127.0.0.1"); err != nil || cfg.MaxFlows != DefaultMaxFlows {
+		t.Errorf("nothing gives %+v, %v", cfg, err)
+	}
 }

@@ -36,6 +36,8 @@ func Flags() []cli.Flag {
 		number("gossip-port", "TCP and UDP `PORT` of the mesh's gossip", DefaultGossipPort),
 		number("peer-port", "TCP `PORT` where nodes join and talk to one another", DefaultPeerPort),
 		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
+		list("flow-timeouts", "`STATE=DURATION`: how long a silent flow in this state is kept; may be repeated or separated by commas"),
+		number("max-flows", "`NUMBER` of flows that this host keeps at once; of a new datapath only", DefaultMaxFlows),
 	}
 }
 
@@ -63,7 +65,7 @@ func LoadDirs(ctx *cli.Context) (Config, error) {
 	c, err := settings{
 		Name: "cleanup", Underlay: []string{"127.0.0.1"},
 		StateDir: s.StateDir, RunDir: s.RunDir, LogLevel: s.LogLevel, LogFormat: s.LogFormat,
-		WireGuardPort: DefaultWireGuardPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort,
+		WireGuardPort: DefaultWireGuardPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort, MaxFlows: DefaultMaxFlows,
 	}.config()
 	if err != nil {
 		return Config{}, fmt.Errorf("check settings: %w", err)
@@ -85,12 +87,13 @@ func load(ctx *cli.Context) (settings, error) {
 	}
 	for key, to := range map[string]*int{
 		"wireguard-port": &s.WireGuardPort, "gossip-port": &s.GossipPort, "peer-port": &s.PeerPort,
+		"max-flows": &s.MaxFlows,
 	} {
 		if ctx.IsSet(key) {
 			*to = ctx.Int(key)
 		}
 	}
-	for key, to := range map[string]*list{"underlay": &s.Underlay, "forward-from": &s.ForwardFrom} {
+	for key, to := range map[string]*list{"underlay": &s.Underlay, "forward-from": &s.ForwardFrom, "flow-timeouts": &s.FlowTimeouts} {
 		if ctx.IsSet(key) {
 			*to = ctx.StringSlice(key)
 		}

@@ -92,6 +92,8 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		log:          log,
 		trouble:      complaint{log: log, of: "datapath"},
 		openDatapath: kernel.Datapath,
+		maxFlows:     d.cfg.MaxFlows,
+		flowTimeouts: d.cfg.FlowTimeouts,
 		dirty:        make(chan struct{}, 1),
 		reader:       reader{mesh: d.mesh, batches: newBatches()},
 	}

@@ -46,6 +46,9 @@ type network struct {
 	// openDatapath is Kernel's.
 	openDatapath func(context.Context, isolation.Config) (Datapath, error)
 	trouble      complaint
+	// maxFlows and flowTimeouts are the configuration's.
+	maxFlows     int
+	flowTimeouts map[isolation.FlowState]time.Duration
 
 	// mu serializes rounds: the loop's, and those of attach and detach, which
 	// answer only when the kernel is as asked.
@@ -186,6 +189,9 @@ func (n *network) open(ctx context.Context) error {
 		Logger:     n.log,
 		MeshPrefix: n.mesh.MeshPrefix(),
 		NodePrefix: n.mesh.Self().Prefix,
+
+		MaxFlows:     n.maxFlows,
+		FlowTimeouts: n.flowTimeouts,
 	})
 	if err != nil {
 		return fmt.Errorf("open datapath: %w", err)

@@ -140,7 +140,7 @@ func (c *Config) complete() error {
 	if !c.MeshPrefix.IsValid() || c.MeshPrefix.Bits() != 24 || !c.MeshPrefix.Overlaps(c.NodePrefix) {
 		return fmt.Errorf("mesh prefix %v is not a /24 that contains %v", c.MeshPrefix, c.NodePrefix)
 	}
-	if err := checkFlowTimeouts(c.FlowTimeouts); err != nil {
+	if err := CheckFlowTimeouts(c.FlowTimeouts); err != nil {
 		return err
 	}
 	if c.MaxEndpoints > maxEndpoints {

@@ -60,9 +60,9 @@ func DefaultFlowTimeouts() (map[FlowState]time.Duration, error) {
 	return all, nil
 }
 
-// checkFlowTimeouts refuses states that do not exist, and times that cannot be
+// CheckFlowTimeouts refuses states that do not exist, and times that cannot be
 // kept.
-func checkFlowTimeouts(wanted map[FlowState]time.Duration) error {
+func CheckFlowTimeouts(wanted map[FlowState]time.Duration) error {
 	known, err := DefaultFlowTimeouts()
 	if err != nil {
 		return err
