@@ -22,21 +22,28 @@ func ICMPPort(icmpType, code uint8) uint16 { return uint16(icmpType)<<8 | uint16
 // Identity is that of an address: its own, or that of the longest prefix around
 // it. It is 0 for an address that no host has.
 func (c *Compiled) Identity(addr netip.Addr) Identity {
+	_, id := c.locate(addr)
+	return id
+}
+
+// locate finds what gives an address its identity: the address itself as a
+// prefix of full length, or the longest prefix around it.
+func (c *Compiled) locate(addr netip.Addr) (netip.Prefix, Identity) {
 	if id, ok := c.Identities[addr]; ok {
-		return id
+		return netip.PrefixFrom(addr, addr.BitLen()), id
 	}
 	if len(c.Prefixes) == 0 {
-		return 0
+		return netip.Prefix{}, 0
 	}
 	for bits := addr.BitLen(); bits >= 0; bits-- {
 		// Prefix fails for no length that the family has.
 		if prefix, err := addr.Prefix(bits); err == nil {
 			if id, ok := c.Prefixes[prefix]; ok {
-				return id
+				return prefix, id
 			}
 		}
 	}
-	return 0
+	return netip.Prefix{}, 0
 }
 
 // Row finds the intervals for a match, as the datapath does. There are none for
