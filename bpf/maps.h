@@ -64,8 +64,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 524288);
-	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 262144);
 	__type(key, __u32);
 	__type(value, struct interval);
 } intervals SEC(".maps");

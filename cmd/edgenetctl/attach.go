@@ -25,13 +25,15 @@ func (e *env) attachCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "attach",
 		Usage:     "connect a namespace, a tap or a device of this node to a VPC",
-		ArgsUsage: "NAME --vpc VPC --ip ADDRESS [--group GROUP]... [--mac MAC] (--netns PATH [--ifname eth0] | --tap NAME | --device NAME)",
+		ArgsUsage: "NAME --vpc VPC --ip ADDRESS... [--prefix PREFIX]... [--group GROUP]... [--mac MAC] (--netns PATH [--ifname eth0] | --tap NAME | --device NAME)",
 		Description: "edgenetctl endpoint attach web-1 --vpc blue --ip 10.0.0.7 --group web --netns /run/netns/web-1\n" +
 			"edgenetctl endpoint attach vm-1 --vpc blue --ip 10.0.0.8 --group web,db --tap tap-vm-1\n" +
+			"edgenetctl endpoint attach web-2 --vpc blue --ip 10.0.0.7 --ip fd00:1::7 --prefix 10.0.0.100/32 --netns web-2\n" +
 			"edgenetctl endpoint attach rack-1 --vpc blue --ip 10.0.0.9 --mac 02:00:00:00:00:09 --device eth3",
 		Flags: []cli.Flag{
 			vpcFlag(),
-			&cli.StringFlag{Name: "ip", Usage: "`ADDRESS` of the endpoint in the VPC"},
+			&cli.StringSliceFlag{Name: "ip", Usage: "`ADDRESS` of the endpoint in the VPC, IPv4 or IPv6; repeatable, the first is the primary one"},
+			&cli.StringSliceFlag{Name: "prefix", Usage: "`PREFIX` behind it: a nested network, or as 10.0.0.100/32 an address shared with others; repeatable"},
 			&cli.StringSliceFlag{Name: "group", Usage: "security `GROUP` that it carries; repeatable"},
 			&cli.StringFlag{Name: "mac", Usage: "`MAC` address of the endpoint (default given or learned)"},
 			&cli.StringFlag{Name: "netns", Usage: "`PATH` of a container's network namespace, or its name in " + netnsDir},
@@ -54,7 +56,7 @@ func attachEndpoint(ctx context.Context, s *session) error {
 	}
 	p := answer.GetEndpoint()
 	return s.printAnswer(p, printable(fmt.Sprintf("endpoint %s attached to VPC %s: %s, MAC %s, device %s, %s",
-		p.GetName(), p.GetVpc(), p.GetIp(), orDash(p.GetMac()), orDash(p.GetDevice()), endpointState(p))))
+		p.GetName(), p.GetVpc(), list(ips(p)), orDash(p.GetMac()), orDash(p.GetDevice()), endpointState(p))))
 }
 
 // attachRequest reads the command line.
@@ -63,19 +65,9 @@ func (s *session) attachRequest() (*edgenetv1.AttachEndpointRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	ip, err := s.required("ip")
-	if err != nil {
+	request := &edgenetv1.AttachEndpointRequest{Name: name, Vpc: vpc, Groups: s.flags.StringSlice("group")}
+	if err := s.setAddresses(request); err != nil {
 		return nil, err
-	}
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
-		return nil, usagef("--ip %q is no address: write one as 10.0.0.7", ip)
-	}
-	request := &edgenetv1.AttachEndpointRequest{
-		Name:   name,
-		Vpc:    vpc,
-		Ip:     addr.String(),
-		Groups: s.flags.StringSlice("group"),
 	}
 	for _, group := range request.Groups {
 		if err := policy.ValidateName(group); err != nil {
@@ -86,6 +78,29 @@ func (s *session) attachRequest() (*edgenetv1.AttachEndpointRequest, error) {
 		return nil, err
 	}
 	return request, s.setTarget(request)
+}
+
+// setAddresses reads addresses and prefixes.
+func (s *session) setAddresses(request *edgenetv1.AttachEndpointRequest) error {
+	for _, text := range s.flags.StringSlice("ip") {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return usagef("--ip %q is no address: write one as 10.0.0.7", text)
+		}
+		request.Ips = append(request.Ips, addr.String())
+	}
+	if len(request.GetIps()) == 0 {
+		return usagef("--ip is missing")
+	}
+	request.Ip, request.Ips = request.GetIps()[0], request.GetIps()[1:]
+	for _, text := range s.flags.StringSlice("prefix") {
+		prefix, err := parsePrefix("prefix", text)
+		if err != nil {
+			return err
+		}
+		request.Prefixes = append(request.Prefixes, prefix.String())
+	}
+	return nil
 }
 
 // setTarget reads which one of namespace, tap and device is attached.

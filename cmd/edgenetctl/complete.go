@@ -91,7 +91,7 @@ func (c *completer) firstArgument(ctx context.Context) []string {
 	case "group show", "group delete", "group replace",
 		"group rule add", "group rule remove", "group rule enable", "group rule disable", "group rule describe":
 		return c.groupNames(ctx)
-	case "endpoint show", "endpoint detach":
+	case "endpoint show", "endpoint stats", "endpoint detach":
 		return c.endpointNames(ctx)
 	case "completion":
 		return []string{"bash", "fish", "zsh"}

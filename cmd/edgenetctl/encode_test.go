@@ -72,7 +72,7 @@ func TestJSONOfAnEndpointKeepsEveryBitAndHasWhatIsEmpty(t *testing.T) {
 		}
 	}
 	got = tool(t.Context(), mesh().serve(t), "", "endpoint", "list", "-o=json")
-	if !strings.Contains(got.stdout, "\"groups\": [],") || !strings.Contains(got.stdout, "\"counters\": null\n") {
+	if !strings.Contains(got.stdout, "\"groups\": [],") || !strings.Contains(got.stdout, "\"counters\": null,\n") {
 		t.Errorf("stdout\n%s", got.stdout)
 	}
 }

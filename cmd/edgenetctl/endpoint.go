@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -44,6 +41,7 @@ func (e *env) endpointCommand() *cli.Command {
 				Flags:       []cli.Flag{vpcFlag()},
 				Action:      e.action(showEndpoint),
 			},
+			e.statsCommand(),
 		},
 	}
 }
@@ -71,7 +69,7 @@ func listEndpoints(ctx context.Context, s *session) error {
 	return printList(s, "endpoints", answer.GetEndpoints(), []column[*edgenetv1.Endpoint]{
 		{"NAME", (*edgenetv1.Endpoint).GetName},
 		{"VPC", (*edgenetv1.Endpoint).GetVpc},
-		{"IP", (*edgenetv1.Endpoint).GetIp},
+		{"IP", func(p *edgenetv1.Endpoint) string { return list(ips(p)) }},
 		{"GROUPS", func(p *edgenetv1.Endpoint) string { return list(p.GetGroups()) }},
 		{"NODE", (*edgenetv1.Endpoint).GetNode},
 		{"KIND", (*edgenetv1.Endpoint).GetKind},
@@ -97,7 +95,9 @@ func (s *session) endpointText(p *edgenetv1.Endpoint) string {
 	lines := []detail{
 		{"Name", p.GetName()},
 		{"VPC", p.GetVpc()},
-		{"IP", p.GetIp()},
+		{"IP", list(ips(p))},
+		{"Prefixes", list(p.GetPrefixes())},
+		{"Announced", list(p.GetAnnounced())},
 		{"MAC", p.GetMac()},
 		{"Groups", list(p.GetGroups())},
 		{"Node", fmt.Sprintf("%s (%s)", p.GetNode(), p.GetNodeId())},
@@ -118,8 +118,17 @@ func (s *session) endpointText(p *edgenetv1.Endpoint) string {
 	return details(append(lines,
 		detail{"Received", traffic(c.GetRxPackets(), c.GetRxBytes())},
 		detail{"Sent", traffic(c.GetTxPackets(), c.GetTxBytes())},
+		detail{"New flows", strconv.FormatUint(c.GetFlows(), 10)},
 		detail{"Dropped", drops(c)},
 	))
+}
+
+// ips are an endpoint's own addresses; an older edgenetd tells of one only.
+func ips(p *edgenetv1.Endpoint) []string {
+	if len(p.GetIps()) == 0 && p.GetIp() != "" {
+		return []string{p.GetIp()}
+	}
+	return p.GetIps()
 }
 
 // endpointState is the state, and why it is so where something is wrong.
@@ -132,24 +141,4 @@ func endpointState(p *edgenetv1.Endpoint) string {
 
 func traffic(packets, bytes uint64) string {
 	return fmt.Sprintf("%d packets, %s", packets, size(bytes))
-}
-
-// drops are the dropped packets by reason, the most frequent first.
-func drops(c *edgenetv1.Counters) string {
-	if len(c.GetDrops()) == 0 {
-		return "none"
-	}
-	return byReason(c.GetDrops())
-}
-
-// byReason lists counts, the largest first.
-func byReason(counts map[string]uint64) string {
-	reasons := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
-	})
-	var words []string
-	for _, reason := range reasons {
-		words = append(words, fmt.Sprintf("%d %s", counts[reason], reason))
-	}
-	return strings.Join(words, ", ")
 }

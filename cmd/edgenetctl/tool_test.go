@@ -95,14 +95,16 @@ RULE          DIRECTION  PRIORITY  ACTION            PROTOCOL  PORTS          PE
 000000000002  egress     1000      allow             icmp      type 3 code 4  group:db                                   -
 `},
 		{"endpoint list", `
-NAME   VPC   IP        GROUPS  NODE     KIND   DEVICE  ATTACHED  STATE
-web-1  blue  10.0.0.7  db,web  cloud-1  netns  env0    5s ago    ready
-web-2  blue  10.0.0.8  -       edge-1   tap    tap0    -         failed: no such?device ?[31m
+NAME   VPC   IP                  GROUPS  NODE     KIND   DEVICE  ATTACHED  STATE
+web-1  blue  10.0.0.7,fd00:1::7  db,web  cloud-1  netns  env0    5s ago    ready
+web-2  blue  10.0.0.8            -       edge-1   tap    tap0    -         failed: no such?device ?[31m
 `},
 		{"endpoint show web-1 --vpc blue", `
 Name:       web-1
 VPC:        blue
-IP:         10.0.0.7
+IP:         10.0.0.7,fd00:1::7
+Prefixes:   10.0.0.100/32
+Announced:  10.0.0.100
 MAC:        02:00:00:00:00:07
 Groups:     db,web
 Node:       cloud-1 (aa00000001)
@@ -114,9 +116,25 @@ State:      ready
 Attached:   5s ago
 Received:   3 packets, 300 B
 Sent:       9007199254740992 packets, 8.0 EiB
+New flows:  12
 Dropped:    9 spoofed-mac, 7 fragment, 7 no-ingress-rule
 `},
 	}
+	tests = append(tests, []struct{ args, want string }{
+		{"endpoint stats", `
+NAME   VPC   RX PACKETS  RX BYTES  TX PACKETS        TX BYTES  FLOWS  DROPPED
+web-1  blue  3           300 B     9007199254740992  8.0 EiB   12     9 spoofed-mac, 7 fragment, 7 no-ingress-rule
+`},
+		{"endpoint stats web-1 --vpc blue", `
+Name:             web-1
+VPC:              blue
+Received:         3 packets, 300 B
+Sent:             9007199254740992 packets, 8.0 EiB
+New flows:        12
+Dropped:          9 spoofed-mac, 7 fragment, 7 no-ingress-rule
+Candidate rules:  would allow 1, would drop 2
+`},
+	}...)
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
 			got := tool(t.Context(), socket, "", strings.Fields(tt.args)...)
@@ -236,6 +254,11 @@ func TestVerbs(t *testing.T) {
 			"endpoint web-1 attached to VPC blue: 10.0.0.7, MAC -, device env0, ready\n",
 		},
 		{
+			"endpoint attach web-1 --vpc blue --ip 10.0.0.7 --ip fd00:1:0::7,10.0.0.8 --prefix 10.0.0.100/32 --prefix fd00:1::/72 --tap t",
+			`AttachEndpoint {"name":"web-1","vpc":"blue","ip":"10.0.0.7","tap":{"name":"t"},"ips":["fd00:1::7","10.0.0.8"],"prefixes":["10.0.0.100/32","fd00:1::/72"]}`,
+			"endpoint web-1 attached to VPC blue: 10.0.0.7,fd00:1::7,10.0.0.8, MAC -, device env0, ready\n",
+		},
+		{
 			"endpoint attach web-1 --vpc blue --ip 10.0.0.7 --netns /proc/1/ns/net --mac 02-00-00-00-00-0A",
 			`AttachEndpoint {"name":"web-1","vpc":"blue","ip":"10.0.0.7","netns":{"path":"/proc/1/ns/net"},"mac":"02:00:00:00:00:0a"}`,
 			"endpoint web-1 attached to VPC blue: 10.0.0.7, MAC 02:00:00:00:00:0a, device env0, ready\n",
@@ -268,6 +291,34 @@ func TestVerbs(t *testing.T) {
 				t.Errorf("asked %v\nwant  %s", f.requests, tt.request)
 			}
 		})
+	}
+}
+
+func TestCountersAreNamedAsInTheAPI(t *testing.T) {
+	socket := mesh().serve(t)
+	type stats struct {
+		Name, VPC string
+		Counters  struct {
+			RxPackets, RxBytes, TxPackets, TxBytes, Flows, ShadowAllows, ShadowDrops uint64
+			Drops                                                                    map[string]uint64
+		}
+	}
+	var all []stats
+	got := tool(t.Context(), socket, "", "endpoint", "stats", "-o", "json")
+	if err := json.Unmarshal([]byte(got.stdout), &all); err != nil || len(all) != 1 || all[0].Counters.Flows != 12 || all[0].Counters.Drops["fragment"] != 7 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	var one stats
+	got = tool(t.Context(), socket, "", "endpoint", "stats", "web-1", "--vpc", "blue", "-o", "json")
+	if err := json.Unmarshal([]byte(got.stdout), &one); err != nil || one.Name != "web-1" || one.Counters.ShadowDrops != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	got = tool(t.Context(), socket, "", "endpoint", "stats", "web-2", "--vpc", "blue")
+	if want := "edgenetctl: read counters: endpoint web-2 of VPC blue is on node edge-1: ask there\n"; got.stderr != want || got.code != exitError {
+		t.Errorf("got %+v, want %q", got, want)
+	}
+	if got := tool(t.Context(), (&fake{}).serve(t), "", "endpoint", "stats"); got.stdout != "no endpoints here\n" {
+		t.Errorf("without endpoints: %+v", got)
 	}
 }
 

@@ -22,9 +22,9 @@ func (e *env) vpcCommand() *cli.Command {
 				Name:        "create",
 				Usage:       "make a VPC",
 				ArgsUsage:   "NAME --cidr CIDR...",
-				Description: "edgenetctl vpc create blue --cidr 10.0.0.0/24\nedgenetctl vpc create green --cidr 10.0.0.0/24 --cidr 10.1.0.0/24",
+				Description: "edgenetctl vpc create blue --cidr 10.0.0.0/24\nedgenetctl vpc create green --cidr 10.0.0.0/24 --cidr fd00:1::/64",
 				Flags: []cli.Flag{
-					&cli.StringSliceFlag{Name: "cidr", Usage: "`CIDR` of its addresses; repeatable"},
+					&cli.StringSliceFlag{Name: "cidr", Usage: "`CIDR` of its addresses, IPv4 or IPv6; repeatable"},
 				},
 				Action: e.action(createVPC),
 			}, {
@@ -59,12 +59,8 @@ func createVPC(ctx context.Context, s *session) error {
 		return usagef("--cidr is missing")
 	}
 	for _, text := range cidrs {
-		cidr, err := netip.ParsePrefix(text)
-		if err != nil {
-			return usagef("--cidr %q is no CIDR: write an address and a length, as in 10.0.0.0/24", text)
-		}
-		if masked := cidr.Masked(); masked != cidr {
-			return usagef("--cidr %s has bits set behind its length: write %s", cidr, masked)
+		if _, err := parsePrefix("cidr", text); err != nil {
+			return err
 		}
 	}
 	answer, err := call(ctx, s.vpcs.CreateVPC, &edgenetv1.CreateVPCRequest{Name: name, Cidrs: cidrs})
@@ -74,6 +70,18 @@ func createVPC(ctx context.Context, s *session) error {
 	vpc := answer.GetVpc()
 	return s.printAnswer(vpc, printable(fmt.Sprintf("VPC %s created: VNI %d, CIDRs %s, gateways %s",
 		vpc.GetName(), vpc.GetVni(), list(vpc.GetCidrs()), list(vpc.GetGateways()))))
+}
+
+// parsePrefix reads a prefix that is the value of a flag.
+func parsePrefix(flag, text string) (netip.Prefix, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return prefix, usagef("--%s %q is no CIDR: write an address and a length, as in 10.0.0.0/24", flag, text)
+	}
+	if masked := prefix.Masked(); masked != prefix {
+		return prefix, usagef("--%s %s has bits set behind its length: write %s", flag, prefix, masked)
+	}
+	return prefix, nil
 }
 
 func listVPCs(ctx context.Context, s *session) error {

@@ -97,7 +97,7 @@ func eventWords(event *edgenetv1.WatchResponse) (kind, name, about string) {
 		return "group", o.Group.GetVpc() + "/" + o.Group.GetName(), plural(len(o.Group.GetRules()), "rule", "rules")
 	case *edgenetv1.WatchResponse_Endpoint:
 		p := o.Endpoint
-		return "endpoint", p.GetVpc() + "/" + p.GetName(), fmt.Sprintf("%s on %s, %s", p.GetIp(), p.GetNode(), endpointState(p))
+		return "endpoint", p.GetVpc() + "/" + p.GetName(), fmt.Sprintf("%s on %s, %s", list(ips(p)), p.GetNode(), endpointState(p))
 	default:
 		return "", "", ""
 	}

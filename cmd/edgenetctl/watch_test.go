@@ -26,7 +26,7 @@ func TestWatch(t *testing.T) {
 12:00:00  added     vpc       blue                  VNI 1, 10.0.0.0/24,10.1.0.0/24
 12:00:00  added     group     blue/web              4 rules
 12:00:00  synced
-12:00:00  modified  endpoint  blue/web-1            10.0.0.7 on cloud-1, ready
+12:00:00  modified  endpoint  blue/web-1            10.0.0.7,fd00:1::7 on cloud-1, ready
 `[1:]}
 	if got != want {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)

@@ -3,9 +3,9 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -47,11 +47,10 @@ func (d *Daemon) AttachEndpoint(ctx context.Context, req *api.AttachEndpointRequ
 }
 
 func parseAttach(req *api.AttachEndpointRequest) (*records.Endpoint, error) {
-	addr, err := netip.ParseAddr(req.GetIp())
-	if err != nil || !addr.Is4() {
-		return nil, fmt.Errorf("ip %q: want an IPv4 address of the VPC", req.GetIp())
+	record := &records.Endpoint{}
+	if err := parseAddresses(req, record); err != nil {
+		return nil, err
 	}
-	record := &records.Endpoint{Ip: addr.String()}
 	if req.GetMac() != "" {
 		mac, err := records.ParseMAC(req.GetMac())
 		if err != nil {
@@ -64,6 +63,35 @@ func parseAttach(req *api.AttachEndpointRequest) (*records.Endpoint, error) {
 		return nil, err
 	}
 	return record, record.Check()
+}
+
+// parseAddresses reads the addresses, of which the first is the primary one, and
+// the prefixes.
+func parseAddresses(req *api.AttachEndpointRequest, record *records.Endpoint) error {
+	var addrs []string
+	for _, text := range append([]string{req.GetIp()}, req.GetIps()...) {
+		if text == "" && len(addrs) == 0 && len(req.GetIps()) > 0 {
+			continue // The primary one is the first of ips.
+		}
+		addr, err := records.ParseAddress(text)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(addrs, addr.String()) {
+			addrs = append(addrs, addr.String())
+		}
+	}
+	record.Ip, record.MoreIps = addrs[0], addrs[1:]
+	for _, text := range req.GetPrefixes() {
+		p, err := records.ParseRouted(text)
+		if err != nil {
+			return err
+		}
+		record.Prefixes = append(record.Prefixes, p.String())
+	}
+	slices.Sort(record.Prefixes)
+	record.Prefixes = slices.Compact(record.Prefixes)
+	return nil
 }
 
 func parseTarget(req *api.AttachEndpointRequest, record *records.Endpoint) error {
@@ -163,14 +191,13 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if !ok {
 		return nil, notFound("attach endpoint %s: vpc %q: not found", name, req.GetVpc())
 	}
-	addr, err := netip.ParseAddr(record.GetIp())
-	if err != nil {
+	e := &endpoint{node: s.self.ID, vni: v.vni(), name: name}
+	if err := e.use(record); err != nil {
 		return nil, invalid("attach endpoint %s: %w", name, err)
 	}
-	if _, err := records.CheckAddress(v.prefixes, addr); err != nil {
+	if err := v.misplaced(e); err != nil {
 		return nil, invalid("attach endpoint %s: %w", name, err)
 	}
-	e := &endpoint{node: s.self.ID, vni: v.vni(), name: name, record: record, addrs: []netip.Addr{addr}}
 	old := s.find(e)
 	unchanged, err := e.reconsider(old)
 	if err != nil {
@@ -200,7 +227,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if err := n.commit(ctx, e, s, look); err != nil {
 		return nil, fmt.Errorf("attach endpoint %s: %w", name, err)
 	}
-	n.log.Info("endpoint attached", "endpoint", name, "vpc", v.name, "ip", addr)
+	n.log.Info("endpoint attached", "endpoint", name, "vpc", v.name, "ip", record.GetIp())
 	return n.withStatus(s.apiEndpoint(e), e)
 }
 
@@ -265,16 +292,17 @@ func (e *endpoint) reconsider(old *endpoint) (unchanged bool, err error) {
 		return false, nil
 	}
 	healthy := a.GetProblem() == ""
-	a.Claim, a.AttachedMs, a.Problem = 0, 0, ""
+	a.Claim, a.AttachedMs, a.Problem, a.Announced = 0, 0, "", nil
 	if proto.Equal(a, e.record) && healthy {
 		return true, nil
 	}
 	a.Groups = e.record.GetGroups()
 	if !proto.Equal(a, e.record) {
 		return false, exists("attach endpoint %s: is attached already with ip %s to %s; detach it first to change that",
-			e.name, old.record.GetIp(), old.target())
+			e.name, strings.Join(append([]string{old.record.GetIp()}, old.record.GetMoreIps()...), ","), old.target())
 	}
-	e.record.Claim, e.record.AttachedMs = old.record.GetClaim(), old.record.GetAttachedMs()
+	e.record.Claim, e.record.AttachedMs, e.record.Announced = old.record.GetClaim(), old.record.GetAttachedMs(), old.record.GetAnnounced()
+	e.announced = old.announced
 	return false, nil
 }
 

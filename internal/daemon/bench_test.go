@@ -59,7 +59,7 @@ func BenchmarkDerive(b *testing.B) {
 					d = nil
 				}
 				delete(d, 1) // The VPC that the attach is in.
-				if _, problems := d.derive(s.snapshot, []string{"tun"}, reaches, 1420); len(problems) > 0 {
+				if _, problems := d.derive(s.snapshot, []string{"tun"}, reaches); len(problems) > 0 {
 					b.Fatal(problems)
 				}
 			}

@@ -95,6 +95,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		maxFlows:     d.cfg.MaxFlows,
 		flowTimeouts: d.cfg.FlowTimeouts,
 		dirty:        make(chan struct{}, 1),
+		heard:        newHeard(),
 		reader:       reader{mesh: d.mesh, batches: newBatches()},
 	}
 	return nil
@@ -151,6 +152,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	group.Go(func() error { return d.mesh.Run(ctx) })
 	group.Go(func() error { return d.tunnels.run(ctx) })
 	group.Go(func() error { return d.network.run(ctx) })
+	group.Go(func() error { return d.network.listen(ctx) })
 	group.Go(func() error {
 		for {
 			select {

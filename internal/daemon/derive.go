@@ -5,8 +5,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
-	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/policy"
@@ -20,11 +20,6 @@ const tenantOverhead = 20
 type reach struct {
 	device string
 	mtu    int
-}
-
-// derive computes the datapath of this host from the records. It is pure.
-func (d *derived) derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach, mtu int) (isolation.State, map[uint32]error) {
-	return d.update(s, mtu).assemble(s, tunnels, reaches)
 }
 
 // assemble makes the whole of its parts. A VPC that cannot be compiled is
@@ -52,81 +47,76 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 	return state, problems
 }
 
-// deriveVPC derives the part of a VPC that this host has endpoints of.
-func deriveVPC(s *snapshot, from inputs) *part {
-	v, p := from.vpc, &part{from: from}
-	p.made = &isolation.VPC{Endpoints: make(map[string]isolation.Endpoint, len(v.local))}
-	for _, e := range v.local {
-		p.made.Endpoints[e.name] = e.desired(v, from.mtu)
-	}
-	compiled, err := policy.Compile(v.policy())
-	if err != nil {
-		for name, e := range p.made.Endpoints {
-			e.Superseded = true
-			p.made.Endpoints[name] = e
+// deriveVPC derives the part of a VPC that this host has endpoints of. What is
+// as it was in before, which may be nil, is taken from there, and before's maps
+// are changed.
+func deriveVPC(s *snapshot, from inputs, before *part) *part {
+	v, p := from.vpc, &part{from: from, compiler: new(policy.Compiler)}
+	if before != nil {
+		p.compiler = before.compiler
+		if before.err != nil {
+			before = nil // There is nothing to go on from.
 		}
+	}
+	if before != nil && before.from.vpc.holdings == v.holdings {
+		p.hosts, p.sets = before.hosts, before.sets
+	} else {
+		p.hosts, p.sets = v.hostList(), v.sets()
+	}
+	compiled, err := p.compiler.Compile(v.policy(p.hosts, p.sets))
+	if err != nil {
 		p.err = fmt.Errorf("compile groups: %w", err)
+		p.made = &isolation.VPC{Endpoints: v.cutOff(from.mtu)}
 		return p
 	}
-	p.made.Policies = compiled.Tables
-	p.made.Addresses = make(map[netip.Addr]isolation.Location, len(v.hosts))
-	for addr, e := range v.hosts {
-		where := isolation.Location{Identity: compiled.Identities[addr]}
-		if e.node == s.self.ID {
-			where.Endpoint = isolation.Key{VNI: v.vni(), Name: e.name}
-		} else {
-			where.Node = s.nodes[e.node].Prefix
-		}
-		p.made.Addresses[addr] = where
-	}
-	for _, e := range v.local {
-		d := p.made.Endpoints[e.name]
-		d.Ingress = compiled.Policy(e.groups(), policy.Ingress)
-		d.Egress = compiled.Policy(e.groups(), policy.Egress)
-		p.made.Endpoints[e.name] = d
-	}
+	p.compiled = compiled
+	p.use(s, before)
 	return p
 }
 
 // policy is the VPC as the compiler wants it.
-func (v *vpc) policy() policy.VPC {
-	in := policy.VPC{VNI: v.vni(), CIDRs: v.prefixes, Hosts: make([]policy.Host, 0, len(v.hosts))}
+func (v *vpc) policy(hosts []policy.Host, sets [][]string) policy.VPC {
+	in := policy.VPC{VNI: v.vni(), CIDRs: v.prefixes, Hosts: hosts, Sets: sets}
+	in.Groups = make([]policy.Group, 0, len(v.groups))
 	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
 		in.Groups = append(in.Groups, policy.Group{Name: name, Rules: v.groups[name].rules})
-	}
-	for addr, e := range v.hosts {
-		in.Hosts = append(in.Hosts, policy.Host{Addr: addr, Groups: e.groups()})
-	}
-	for _, e := range v.local {
-		in.Sets = append(in.Sets, e.groups())
 	}
 	return in
 }
 
-// desired is an endpoint of this host as the datapath wants it.
-func (e *endpoint) desired(v *vpc, mtu int) isolation.Endpoint {
-	d := isolation.Endpoint{
-		Key:        isolation.Key{VNI: e.vni, Name: e.name},
-		Addresses:  e.addrs,
-		Netns:      e.record.GetNetns(),
-		Ifname:     e.record.GetIfname(),
-		Device:     e.record.GetDevice(),
-		MTU:        mtu,
-		Superseded: !e.holds(),
+// hostList are the addresses and prefixes of the VPC's endpoints.
+func (v *vpc) hostList() []policy.Host {
+	hosts := make([]policy.Host, 0, len(v.hosts))
+	for _, e := range v.all {
+		if !e.holds() {
+			continue
+		}
+		for _, addr := range e.addrs {
+			hosts = append(hosts, policy.Host{Name: e.name, Addr: addr, Groups: e.groups()})
+		}
 	}
-	for _, p := range v.prefixes {
-		d.Networks = append(d.Networks, isolation.Network{Prefix: p, Gateway: records.Gateway(p)})
+	shared := make(map[netip.Prefix]*endpoint, len(v.carriers)+len(v.announced))
+	for p, carriers := range v.carriers {
+		shared[p] = carriers[0]
 	}
-	switch e.record.GetKind() {
-	case records.KindNetns:
-		d.Kind = isolation.KindNetns
-	case records.KindTap:
-		d.Kind = isolation.KindTap
-	case records.KindDevice:
-		d.Kind = isolation.KindDevice
+	for addr, e := range v.announced {
+		shared[netip.PrefixFrom(addr, addr.BitLen())] = e
 	}
-	if mac, err := records.ParseMAC(e.record.GetMac()); err == nil {
-		d.MAC = mac
+	for _, p := range slices.SortedFunc(maps.Keys(shared), netip.Prefix.Compare) {
+		hosts = append(hosts, policy.Host{Name: shared[p].name, Prefix: p, Groups: shared[p].groups()})
 	}
-	return d
+	return hosts
+}
+
+// sets are the sets of groups that this host's endpoints carry, each once.
+func (v *vpc) sets() [][]string {
+	seen := map[string]bool{}
+	var sets [][]string
+	for _, e := range v.local {
+		if key := strings.Join(e.groups(), ","); !seen[key] {
+			seen[key] = true
+			sets = append(sets, e.groups())
+		}
+	}
+	return sets
 }

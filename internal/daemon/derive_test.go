@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -55,8 +56,28 @@ func (w *world) attach(node mesh.NodeID, vni uint32, name, ip string, claim uint
 	return e
 }
 
+// derive computes the datapath of this host from the records.
+func (d *derived) derive(s *snapshot, tunnels []string, reaches map[mesh.NodeID]reach) (isolation.State, map[uint32]error) {
+	return d.update(s, 1420).assemble(s, tunnels, reaches)
+}
+
+// group gives the VPC blue of a test a group of one ingress rule.
+func (w *world) group(name, ports, peer string) {
+	rule, err := policy.ParseRule(policy.RuleText{Direction: "ingress", Protocol: "tcp", Ports: []string{ports}, Peer: peer})
+	if err != nil {
+		panic(err)
+	}
+	// A VPC is not changed once somebody has seen it.
+	old := w.byVNI[1]
+	v := &vpc{vpcRecord: old.vpcRecord, groups: maps.Clone(old.groups), holdings: old.holdings}
+	w.vpcs[v.name], w.byVNI[1] = v, v
+	v.groups[name] = &group{vni: 1, name: name, rules: []policy.Rule{rule}, record: &records.Group{}}
+}
+
 func (w *world) settle() {
-	for _, v := range w.byVNI {
+	for vni, old := range w.byVNI {
+		v := &vpc{vpcRecord: old.vpcRecord, groups: maps.Clone(old.groups)}
+		w.vpcs[v.name], w.byVNI[vni] = v, v
 		var members []endpoint
 		for _, e := range w.claims {
 			if e.vni == v.vni() {
@@ -75,7 +96,7 @@ func (w *world) settle() {
 func mustDerive(t *testing.T, s *world) flat {
 	t.Helper()
 	s.settle()
-	state, problems := new(derived).derive(s.snapshot, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}, 1420)
+	state, problems := new(derived).derive(s.snapshot, []string{"tun"}, map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

@@ -6,22 +6,12 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
 // derived has what was derived of each VPC last, by VNI. A change of one VPC
 // costs nothing for the others.
 type derived map[uint32]*part
-
-// part is the share of one VPC in the datapath of this host.
-type part struct {
-	from inputs
-	// made is handed over at the same place for as long as it is the same.
-	made *isolation.VPC
-	// err says why the rules could not be worked out.
-	err error
-}
 
 // inputs are all that a part follows from.
 type inputs struct {
@@ -44,7 +34,7 @@ func (d *derived) update(s *snapshot, mtu int) derived {
 			next[vni] = old
 			continue
 		}
-		next[vni] = deriveVPC(s, in)
+		next[vni] = deriveVPC(s, in, (*d)[vni])
 	}
 	*d = next
 	return next

@@ -43,6 +43,7 @@ type network struct {
 	tunnels *tunnels
 	log     *slog.Logger
 	dirty   chan struct{}
+	heard   *heard
 	// openDatapath is Kernel's.
 	openDatapath func(context.Context, isolation.Config) (Datapath, error)
 	trouble      complaint
@@ -197,6 +198,9 @@ func (n *network) open(ctx context.Context) error {
 		return fmt.Errorf("open datapath: %w", err)
 	}
 	n.datapath = d
+	if a, ok := d.(announcer); ok {
+		a.Announcements(n.heard.hear)
+	}
 	return nil
 }
 

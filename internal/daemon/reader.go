@@ -3,7 +3,6 @@ package daemon
 import (
 	"cmp"
 	"maps"
-	"net/netip"
 	"time"
 
 	"edgenet.dev/edgenet/internal/records"
@@ -178,8 +177,28 @@ func decodeEndpoint(rec mesh.Record) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := netip.ParseAddr(record.GetIp())
-	return &endpoint{node: node, vni: vni, name: name, record: record, addrs: []netip.Addr{addr}}, err
+	e := &endpoint{node: node, vni: vni, name: name}
+	return e, e.use(record)
+}
+
+// use takes over what a record says.
+func (e *endpoint) use(record *records.Endpoint) (err error) {
+	e.record = record
+	if e.addrs, err = record.Addresses(); err != nil {
+		return err
+	}
+	if e.routed, err = record.Routed(); err != nil {
+		return err
+	}
+	e.announced = nil
+	for _, a := range record.GetAnnounced() {
+		addr, err := records.ParseAddress(a.GetAddress())
+		if err != nil {
+			return err
+		}
+		e.announced = append(e.announced, announcement{addr: addr, version: mesh.Version(a.GetVersion())})
+	}
+	return nil
 }
 
 // placeEndpoints gives the VPCs named their endpoints, and settles them.

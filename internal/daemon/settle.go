@@ -20,6 +20,11 @@ type holdings struct {
 	// winners.
 	hosts map[netip.Addr]*endpoint
 	names map[string]*endpoint
+	// carriers are the winners that have a prefix behind them, the one that was
+	// attached first first. announced are the addresses in such prefixes that
+	// were announced, and by whom last.
+	carriers  map[netip.Prefix][]*endpoint
+	announced map[netip.Addr]*endpoint
 }
 
 // settle decides who holds which address and name: the latest claim, and of
@@ -48,12 +53,18 @@ func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 	if contested {
 		v.contest()
 	}
+	v.share()
 }
 
 // misplaced says why an endpoint cannot be as it is in the VPC.
 func (v *vpcRecord) misplaced(e *endpoint) error {
 	for _, addr := range e.addrs {
 		if _, err := records.CheckAddress(v.prefixes, addr); err != nil {
+			return err
+		}
+	}
+	for _, p := range e.routed {
+		if err := records.CheckRouted(v.prefixes, p); err != nil {
 			return err
 		}
 	}
@@ -92,6 +103,66 @@ func (h *holdings) take(e *endpoint) bool {
 		h.hosts[addr] = e
 	}
 	return true
+}
+
+// share works out where prefixes are that several may have, and the addresses in
+// them that were announced. An endpoint's own address is never one of those.
+func (h *holdings) share() {
+	h.carriers, h.announced = map[netip.Prefix][]*endpoint{}, map[netip.Addr]*endpoint{}
+	latest := map[netip.Addr]mesh.Version{}
+	for _, e := range h.all {
+		if !e.holds() {
+			continue
+		}
+		for _, p := range e.routed {
+			h.carriers[p] = append(h.carriers[p], e)
+		}
+		for _, a := range e.announced {
+			before := h.announced[a.addr]
+			if h.hosts[a.addr] != nil || before != nil && (a.version < latest[a.addr] || a.version == latest[a.addr] && before.precedes(e)) {
+				continue
+			}
+			h.announced[a.addr], latest[a.addr] = e, a.version
+		}
+	}
+	for _, carriers := range h.carriers {
+		slices.SortFunc(carriers, func(a, b *endpoint) int {
+			return cmp.Or(cmp.Compare(a.record.GetClaim(), b.record.GetClaim()), a.order(b))
+		})
+	}
+}
+
+// order puts endpoints of a VPC of the same claim into an order that is the same
+// everywhere.
+func (e *endpoint) order(other *endpoint) int {
+	return cmp.Or(cmp.Compare(e.node, other.node), cmp.Compare(e.name, other.name))
+}
+
+func (e *endpoint) precedes(other *endpoint) bool { return e.order(other) < 0 }
+
+// at returns the endpoint at an address of the VPC, nil if there is none: the
+// one whose own it is, else the one that announced it last, else the one that was
+// attached first of those with the longest prefix that has it.
+func (h *holdings) at(addr netip.Addr) *endpoint {
+	if e := h.hosts[addr]; e != nil {
+		return e
+	}
+	if e := h.announced[addr]; e != nil {
+		return e
+	}
+	return h.behind(netip.PrefixFrom(addr, addr.BitLen()))
+}
+
+// behind returns the endpoint with the longest prefix that has all of p, nil if
+// there is none.
+func (h *holdings) behind(p netip.Prefix) *endpoint {
+	for bits := p.Bits(); bits >= 0 && len(h.carriers) > 0; bits-- {
+		longer := netip.PrefixFrom(p.Addr(), bits).Masked()
+		if carriers := h.carriers[longer]; len(carriers) > 0 {
+			return carriers[0]
+		}
+	}
+	return nil
 }
 
 // with returns what the snapshot would be if e were a record already, and e as

@@ -117,7 +117,7 @@ func TestAVPCThatCannotBeCompiledIsCutOffAlone(t *testing.T) {
 	s.attach(here, 2, "web", "10.0.0.5", 2)
 	s.byVNI[1].groups["bad"] = &group{name: "bad", rules: []policy.Rule{{}}}
 	s.settle()
-	state, problems := new(derived).derive(s.snapshot, nil, nil, 1420)
+	state, problems := new(derived).derive(s.snapshot, nil, nil)
 	if len(problems) != 1 || problems[1] == nil {
 		t.Errorf("problems are %v, want one of blue", problems)
 	}

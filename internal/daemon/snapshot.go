@@ -56,6 +56,10 @@ type endpoint struct {
 	record *records.Endpoint
 	// addrs are its own addresses, the primary one first.
 	addrs []netip.Addr
+	// routed are the prefixes behind it.
+	routed []netip.Prefix
+	// announced are the addresses in them that it said to have.
+	announced []announcement
 	// lost is true if a later claim took an address or the name.
 	lost bool
 	// misplaced says why an address cannot be one of the VPC's, if so: only a
@@ -68,6 +72,12 @@ func (e *endpoint) key() string { return records.EndpointKey(e.node, e.vni, e.na
 // same tells whether both are the same endpoint, if not the same state of it.
 func (e *endpoint) same(other *endpoint) bool {
 	return e.vni == other.vni && e.name == other.name && e.node == other.node
+}
+
+// announcement is an address, and the version at which it was announced.
+type announcement struct {
+	addr    netip.Addr
+	version mesh.Version
 }
 
 // holds is true for an endpoint that has its name and its addresses.

@@ -64,9 +64,18 @@ func (s *snapshot) apiEndpoint(e *endpoint) *api.Endpoint {
 		Device:   e.record.GetDevice(),
 		State:    endpointReady,
 		Attached: timestamp(e.record.GetAttachedMs()),
+		Prefixes: e.record.GetPrefixes(),
+	}
+	for _, addr := range e.addrs {
+		out.Ips = append(out.Ips, addr.String())
 	}
 	if v, ok := s.byVNI[e.vni]; ok {
 		out.Vpc = v.name
+		for _, a := range e.announced {
+			if v.announced[a.addr] == e {
+				out.Announced = append(out.Announced, a.addr.String())
+			}
+		}
 	}
 	switch {
 	case e.lost:
@@ -134,7 +143,8 @@ func addStatus(a *api.Endpoint, st isolation.Status) {
 	a.Counters = &api.Counters{
 		RxPackets: st.Counters.RxPackets, RxBytes: st.Counters.RxBytes,
 		TxPackets: st.Counters.TxPackets, TxBytes: st.Counters.TxBytes,
-		Drops: st.Counters.Drops,
+		Drops: st.Counters.Drops, Flows: st.Counters.Flows,
+		ShadowAllows: st.Counters.ShadowAllows, ShadowDrops: st.Counters.ShadowDrops,
 	}
 }
 

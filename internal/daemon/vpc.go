@@ -28,6 +28,12 @@ func (d *Daemon) CreateVPC(ctx context.Context, req *api.CreateVPCRequest) (*api
 	if err != nil {
 		return nil, invalid("create vpc %s: %w", req.GetName(), err)
 	}
+	overlay := d.mesh.MeshPrefix()
+	for _, p := range prefixes {
+		if p.Overlaps(overlay) {
+			return nil, invalid("create vpc %s: cidr %s: overlaps the mesh's own prefix %s", req.GetName(), p, overlay)
+		}
+	}
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	s := d.snapshot()

@@ -28,7 +28,7 @@ const (
 type VPC struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Vni   uint32                 `protobuf:"varint,1,opt,name=vni,proto3" json:"vni,omitempty"`
-	// Prefixes in text form, masked, IPv4.
+	// Prefixes in text form, masked, IPv4 and IPv6.
 	Cidrs []string `protobuf:"bytes,2,rep,name=cidrs,proto3" json:"cidrs,omitempty"`
 	// Milliseconds since 1970.
 	CreatedMs     int64 `protobuf:"varint,3,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
@@ -327,7 +327,8 @@ func (x *Rule) GetDisabled() bool {
 // Endpoint is the payload of an endpoint record; its key is NodeID/VNI/name.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Ip    string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
+	// Its primary address.
+	Ip string `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
 	// Empty while given by edgenet or learned.
 	Mac    string   `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
 	Groups []string `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
@@ -344,7 +345,13 @@ type Endpoint struct {
 	// this one never counts again, not even when that one ends.
 	Superseded bool `protobuf:"varint,11,opt,name=superseded,proto3" json:"superseded,omitempty"`
 	// Why it does not work on its node, in words; empty when it does.
-	Problem       string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,10,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Further addresses of its own, of both families.
+	MoreIps []string `protobuf:"bytes,12,rep,name=more_ips,json=moreIps,proto3" json:"more_ips,omitempty"`
+	// Prefixes behind it, in text form, masked; other endpoints may have the same.
+	Prefixes []string `protobuf:"bytes,13,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	// The addresses of its prefixes that it announced, and still has.
+	Announced     []*Announced `protobuf:"bytes,14,rep,name=announced,proto3" json:"announced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -456,6 +463,82 @@ func (x *Endpoint) GetProblem() string {
 	return ""
 }
 
+func (x *Endpoint) GetMoreIps() []string {
+	if x != nil {
+		return x.MoreIps
+	}
+	return nil
+}
+
+func (x *Endpoint) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+func (x *Endpoint) GetAnnounced() []*Announced {
+	if x != nil {
+		return x.Announced
+	}
+	return nil
+}
+
+// Announced is an address that an endpoint said to have now, by gratuitous ARP
+// or an unsolicited neighbour advertisement.
+type Announced struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The version at which it did: of several endpoints the latest counts.
+	Version       uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Announced) Reset() {
+	*x = Announced{}
+	mi := &file_internal_records_records_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Announced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Announced) ProtoMessage() {}
+
+func (x *Announced) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_records_records_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Announced.ProtoReflect.Descriptor instead.
+func (*Announced) Descriptor() ([]byte, []int) {
+	return file_internal_records_records_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Announced) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Announced) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // Announcement is what a node tells others about its end of the tunnels.
 type Announcement struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -466,7 +549,7 @@ type Announcement struct {
 
 func (x *Announcement) Reset() {
 	*x = Announcement{}
-	mi := &file_internal_records_records_proto_msgTypes[5]
+	mi := &file_internal_records_records_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +561,7 @@ func (x *Announcement) String() string {
 func (*Announcement) ProtoMessage() {}
 
 func (x *Announcement) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_records_records_proto_msgTypes[5]
+	mi := &file_internal_records_records_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +574,7 @@ func (x *Announcement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Announcement.ProtoReflect.Descriptor instead.
 func (*Announcement) Descriptor() ([]byte, []int) {
-	return file_internal_records_records_proto_rawDescGZIP(), []int{5}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Announcement) GetWireguard() *WireGuard {
@@ -514,7 +597,7 @@ type WireGuard struct {
 
 func (x *WireGuard) Reset() {
 	*x = WireGuard{}
-	mi := &file_internal_records_records_proto_msgTypes[6]
+	mi := &file_internal_records_records_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +609,7 @@ func (x *WireGuard) String() string {
 func (*WireGuard) ProtoMessage() {}
 
 func (x *WireGuard) ProtoReflect() protoreflect.Message {
-	mi := &file_internal_records_records_proto_msgTypes[6]
+	mi := &file_internal_records_records_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +622,7 @@ func (x *WireGuard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WireGuard.ProtoReflect.Descriptor instead.
 func (*WireGuard) Descriptor() ([]byte, []int) {
-	return file_internal_records_records_proto_rawDescGZIP(), []int{6}
+	return file_internal_records_records_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WireGuard) GetPublicKey() []byte {
@@ -593,7 +676,7 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\vdescription\x18\t \x01(\tR\vdescription\x12\x1a\n" +
 	"\bdisabled\x18\n" +
 	" \x01(\bR\bdisabledB\v\n" +
-	"\t_priority\"\x8f\x02\n" +
+	"\t_priority\"\x83\x03\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x16\n" +
@@ -609,7 +692,13 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"superseded\x18\v \x01(\bR\n" +
 	"superseded\x12\x18\n" +
 	"\aproblem\x18\n" +
-	" \x01(\tR\aproblem\"K\n" +
+	" \x01(\tR\aproblem\x12\x19\n" +
+	"\bmore_ips\x18\f \x03(\tR\amoreIps\x12\x1a\n" +
+	"\bprefixes\x18\r \x03(\tR\bprefixes\x12;\n" +
+	"\tannounced\x18\x0e \x03(\v2\x1d.edgenet.records.v1.AnnouncedR\tannounced\"?\n" +
+	"\tAnnounced\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"K\n" +
 	"\fAnnouncement\x12;\n" +
 	"\twireguard\x18\x01 \x01(\v2\x1d.edgenet.records.v1.WireGuardR\twireguard\"V\n" +
 	"\tWireGuard\x12\x1d\n" +
@@ -630,25 +719,27 @@ func file_internal_records_records_proto_rawDescGZIP() []byte {
 	return file_internal_records_records_proto_rawDescData
 }
 
-var file_internal_records_records_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_internal_records_records_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_internal_records_records_proto_goTypes = []any{
 	(*VPC)(nil),          // 0: edgenet.records.v1.VPC
 	(*Group)(nil),        // 1: edgenet.records.v1.Group
 	(*Batch)(nil),        // 2: edgenet.records.v1.Batch
 	(*Rule)(nil),         // 3: edgenet.records.v1.Rule
 	(*Endpoint)(nil),     // 4: edgenet.records.v1.Endpoint
-	(*Announcement)(nil), // 5: edgenet.records.v1.Announcement
-	(*WireGuard)(nil),    // 6: edgenet.records.v1.WireGuard
+	(*Announced)(nil),    // 5: edgenet.records.v1.Announced
+	(*Announcement)(nil), // 6: edgenet.records.v1.Announcement
+	(*WireGuard)(nil),    // 7: edgenet.records.v1.WireGuard
 }
 var file_internal_records_records_proto_depIdxs = []int32{
 	3, // 0: edgenet.records.v1.Group.rules:type_name -> edgenet.records.v1.Rule
 	2, // 1: edgenet.records.v1.Group.batch:type_name -> edgenet.records.v1.Batch
-	6, // 2: edgenet.records.v1.Announcement.wireguard:type_name -> edgenet.records.v1.WireGuard
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	5, // 2: edgenet.records.v1.Endpoint.announced:type_name -> edgenet.records.v1.Announced
+	7, // 3: edgenet.records.v1.Announcement.wireguard:type_name -> edgenet.records.v1.WireGuard
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_internal_records_records_proto_init() }
@@ -663,7 +754,7 @@ func file_internal_records_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_records_records_proto_rawDesc), len(file_internal_records_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -29,7 +29,12 @@ func goodEndpoint() *Endpoint {
 
 func TestGoodRecordsAreValid(t *testing.T) {
 	for name, r := range map[string]mesh.Record{
-		"vpc":      {Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24", "10.1.0.0/16"}})},
+		"vpc":                  {Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24", "10.1.0.0/16"}})},
+		"vpc of both families": {Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24", "fd00:1::/64", "2001:db8::/126"}})},
+		"endpoint of both families": {Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, &Endpoint{
+			Ip: "10.0.0.5", MoreIps: []string{"fd00:1::5", "10.0.0.6"}, Kind: KindTap, Device: "tap0",
+			Prefixes: []string{"10.0.0.100/32", "10.0.0.128/25"}, Announced: []*Announced{{Address: "10.0.0.100", Version: 1}, {Address: "10.0.0.200", Version: 2}},
+		})},
 		"group":    {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80,8000-8100", Peer: "group:lb"}}})},
 		"endpoint": {Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, goodEndpoint())},
 		"all of a rule": {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{
@@ -62,7 +67,11 @@ func TestBadRecordsAreRefusedByName(t *testing.T) {
 		"want at least one":     vpc(&VPC{Vni: 7}),
 		"overlaps 10.0.0.0/16":  vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/16", "10.0.1.0/24"}}),
 		"did you mean 10.0.0.0": vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.1/24"}}),
-		"want IPv4":             vpc(&VPC{Vni: 7, Cidrs: []string{"fd00::/64"}}),
+		"a length of 48 to 126": vpc(&VPC{Vni: 7, Cidrs: []string{"fd00::/32"}}),
+		"cidr fe80::/64":        vpc(&VPC{Vni: 7, Cidrs: []string{"fe80::/64"}}),
+		"cidr ff05::/64":        vpc(&VPC{Vni: 7, Cidrs: []string{"ff05::/64"}}),
+		"cidr ::ffff:0.0.0.0/9": vpc(&VPC{Vni: 7, Cidrs: []string{"::ffff:0.0.0.0/96"}}),
+		"overlaps fd00:1::/64":  vpc(&VPC{Vni: 7, Cidrs: []string{"fd00:1::/64", "10.0.0.0/24", "fd00:1::100/120"}}),
 		"a length of 8 to 30":   vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/31"}}),
 		"for unicast hosts":     vpc(&VPC{Vni: 7, Cidrs: []string{"224.0.0.0/24"}}),
 		"does not know":         {Kind: mesh.KindVPC, Key: "blue", Payload: append(marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}), 0x78, 1)},
@@ -73,7 +82,18 @@ func TestBadRecordsAreRefusedByName(t *testing.T) {
 		"is there twice":        {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: slices.Repeat([]*Rule{{Direction: "ingress", Protocol: "any", Peer: "any"}}, 2)})},
 		"batch 1 of 1 records":  {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Batch: &Batch{Id: 1, Size: 1}})},
 		"parse priority":        {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "any", Peer: "any", Priority: proto.Uint32(65536)}}})},
-		"want an IPv4 address":  endpoint(func(e *Endpoint) { e.Ip = "10.0.0.05" }),
+		"want an IPv4 or IPv6":  endpoint(func(e *Endpoint) { e.Ip = "10.0.0.05" }),
+		"ip \"fe80::1%eth0\"":   endpoint(func(e *Endpoint) { e.MoreIps = []string{"fe80::1%eth0"} }),
+		"written as fd00::1":    endpoint(func(e *Endpoint) { e.MoreIps = []string{"fd00:0::1"} }),
+		"ip 10.0.0.5: is there": endpoint(func(e *Endpoint) { e.MoreIps = []string{"fd00::1", "10.0.0.5"} }),
+		"33 ips: at most 32":    endpoint(func(e *Endpoint) { e.MoreIps = make([]string, 32) }),
+		"33 prefixes":           endpoint(func(e *Endpoint) { e.Prefixes = make([]string, 33) }),
+		"host bits":             endpoint(func(e *Endpoint) { e.Prefixes = []string{"10.0.0.7/24"} }),
+		"prefix 10.0.1.0/24: i": endpoint(func(e *Endpoint) { e.Prefixes = []string{"10.0.1.0/24", "10.0.1.0/24"} }),
+		"none of the endpoint's": endpoint(func(e *Endpoint) {
+			e.Prefixes, e.Announced = []string{"10.0.1.0/24"}, []*Announced{{Address: "10.0.2.1"}}
+		}),
+		"257 addresses":         endpoint(func(e *Endpoint) { e.Announced = make([]*Announced, 257) }),
 		"is the gateway's":      endpoint(func(e *Endpoint) { e.Mac = "02:65:6e:00:00:01" }),
 		"is zero":               endpoint(func(e *Endpoint) { e.Mac = "00:00:00:00:00:00" }),
 		"path of 601 bytes":     endpoint(func(e *Endpoint) { e.Netns = "/" + strings.Repeat("x", 600) }),
@@ -116,7 +136,7 @@ func TestOldRulesStayAsTheyAre(t *testing.T) {
 // A claim that no later attach could beat would hold its address for good.
 func TestClaimsAreNotFromTheFuture(t *testing.T) {
 	e := goodEndpoint()
-	e.Claim = 7
+	e.Claim, e.Prefixes, e.Announced = 6, []string{"10.0.0.100/32"}, []*Announced{{Address: "10.0.0.100", Version: 7}}
 	r := mesh.Record{Kind: mesh.KindEndpoint, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, e)}
 	for version, good := range map[mesh.Version]bool{0: true, 6: false, 7: true, 8: true} {
 		r.Version = version
@@ -127,14 +147,29 @@ func TestClaimsAreNotFromTheFuture(t *testing.T) {
 }
 
 func TestSpecialAddressesAreNotForEndpoints(t *testing.T) {
-	prefixes := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("10.1.0.0/30")}
+	prefixes := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("10.1.0.0/30"), netip.MustParsePrefix("fd00:1::/64")}
 	for addr, want := range map[string]string{
 		"10.0.0.0": "network address", "10.0.0.1": "gateway", "10.0.0.255": "broadcast", "10.1.0.3": "broadcast",
 		"10.0.1.5": "in none of the VPC's prefixes", "10.0.0.2": "", "10.0.0.254": "", "10.1.0.2": "",
+		"fd00:1::": "network address", "fd00:1::1": "gateway", "fd00:1::2": "", "fd00:1::ffff:ffff:ffff:ffff": "", "fd00:2::5": "in none",
 	} {
 		_, err := CheckAddress(prefixes, netip.MustParseAddr(addr))
 		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", addr, err, want)
+		}
+	}
+}
+
+func TestPrefixesBehindAnEndpointAreInsideTheVPC(t *testing.T) {
+	prefixes := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fd00:1::/64")}
+	for prefix, want := range map[string]string{
+		"10.0.0.0/24": "", "10.0.0.0/25": "", "10.0.0.100/32": "", "fd00:1::/72": "", "fd00:1::5/128": "",
+		"10.0.0.0/23": "in none of the VPC's prefixes 10.0.0.0/24,fd00:1::/64", "10.0.1.0/25": "in none", "fd00::/16": "in none",
+		"10.0.0.1/32": "gateway", "10.0.0.255/32": "broadcast", "fd00:1::/128": "network address",
+	} {
+		err := CheckRouted(prefixes, netip.MustParsePrefix(prefix))
+		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", prefix, err, want)
 		}
 	}
 }
@@ -179,7 +214,18 @@ func FuzzValidate(f *testing.F) {
 			if err != nil || len(rules) != len(g.GetRules()) {
 				t.Errorf("a valid group gives %v, %v", rules, err)
 			}
-		case mesh.KindEndpoint, mesh.KindNode:
+		case mesh.KindEndpoint:
+			e, err := DecodeEndpoint(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if addrs, err := e.Addresses(); err != nil || len(addrs) == 0 {
+				t.Errorf("a valid endpoint gives %v, %v", addrs, err)
+			}
+			if routed, err := e.Routed(); err != nil || len(routed) != len(e.GetPrefixes()) {
+				t.Errorf("a valid endpoint gives %v, %v", routed, err)
+			}
+		case mesh.KindNode:
 		}
 	})
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,6 +16,11 @@ import (
 const (
 	MaxCIDRs  = 16
 	MaxGroups = 32
+	// MaxAddresses and MaxPrefixes are what one endpoint may have, MaxAnnounced
+	// what it may have announced.
+	MaxAddresses = 32
+	MaxPrefixes  = 32
+	MaxAnnounced = 256
 	// MaxRules and MaxVPCGroups are what a VPC may have in all its groups.
 	MaxRules     = 10_000
 	MaxVPCGroups = 1_000
@@ -25,13 +28,6 @@ const (
 	maxText = 512
 	// maxInterfaceName is IFNAMSIZ less the terminating zero.
 	maxInterfaceName = 15
-)
-
-// The kinds of an endpoint record.
-const (
-	KindNetns  = "netns"
-	KindTap    = "tap"
-	KindDevice = "device"
 )
 
 // Validate checks the key and the payload of a record that is not a
@@ -91,74 +87,6 @@ func validateGroup(r mesh.Record) error {
 	return policy.Group{Name: name, Rules: rules}.Validate()
 }
 
-func validateEndpoint(r mesh.Record) error {
-	if _, _, _, err := SplitEndpointKey(r.Key); err != nil {
-		return fmt.Errorf("endpoint: %w", err)
-	}
-	e, err := decode(r.Payload, &Endpoint{})
-	if err != nil {
-		return fmt.Errorf("endpoint %s: %w", r.Key, err)
-	}
-	if err := e.Check(); err != nil {
-		return fmt.Errorf("endpoint %s: %w", r.Key, err)
-	}
-	// A claim is made before it is written down. One from the future could never
-	// be beaten by a later attach. A record without a version is yet to be
-	// signed.
-	if r.Version != 0 && e.GetClaim() > uint64(r.Version) {
-		return fmt.Errorf("endpoint %s: claim %d: is later than the record's version %d", r.Key, e.GetClaim(), r.Version)
-	}
-	return nil
-}
-
-// Check says what is wrong with an endpoint, whatever its VPC.
-func (e *Endpoint) Check() error {
-	addr, err := netip.ParseAddr(e.GetIp())
-	if err != nil || !addr.Is4() || addr.String() != e.GetIp() {
-		return fmt.Errorf("ip %q: want an IPv4 address", e.GetIp())
-	}
-	if e.GetMac() != "" {
-		if _, err := ParseMAC(e.GetMac()); err != nil {
-			return err
-		}
-	}
-	if len(e.GetGroups()) > MaxGroups {
-		return fmt.Errorf("%d groups: at most %d", len(e.GetGroups()), MaxGroups)
-	}
-	for _, g := range e.GetGroups() {
-		if err := policy.ValidateName(g); err != nil {
-			return fmt.Errorf("group: %w", err)
-		}
-	}
-	if len(e.GetNetns()) > maxText {
-		return fmt.Errorf("netns: path of %d bytes: at most %d", len(e.GetNetns()), maxText)
-	}
-	if len(e.GetProblem()) > maxText {
-		return fmt.Errorf("problem: text of %d bytes: at most %d", len(e.GetProblem()), maxText)
-	}
-	return e.checkTarget()
-}
-
-func (e *Endpoint) checkTarget() error {
-	switch e.GetKind() {
-	case KindNetns:
-		if !strings.HasPrefix(e.GetNetns(), "/") || strings.ContainsRune(e.GetNetns(), 0) {
-			return fmt.Errorf("netns %q: want an absolute path", e.GetNetns())
-		}
-		if e.GetDevice() != "" {
-			return errors.New("a netns endpoint names no device of the host")
-		}
-		return CheckInterfaceName(e.GetIfname())
-	case KindTap, KindDevice:
-		if e.GetNetns() != "" || e.GetIfname() != "" {
-			return fmt.Errorf("a %s endpoint has no netns", e.GetKind())
-		}
-		return CheckInterfaceName(e.GetDevice())
-	default:
-		return fmt.Errorf("kind %q: want netns, tap or device", e.GetKind())
-	}
-}
-
 // CheckInterfaceName refuses what Linux refuses as the name of an interface
 // (dev_valid_name in net/core/dev.c).
 func CheckInterfaceName(name string) error {
@@ -204,6 +132,3 @@ func decode[M proto.Message](payload []byte, m M) (M, error) {
 	}
 	return m, nil
 }
-
-// DecodeEndpoint decodes a record that has passed Validate.
-func DecodeEndpoint(r mesh.Record) (*Endpoint, error) { return decode(r.Payload, &Endpoint{}) }

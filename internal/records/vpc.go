@@ -5,19 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
 // Prefix lengths that a VPC may have: room for a gateway and an endpoint at
-// the one end, no more than the private /8 at the other.
+// the one end, no more than the private /8, or a site's /48, at the other.
 const (
-	minPrefixLen = 8
-	maxPrefixLen = 30
+	minBits4, maxBits4 = 8, 30
+	minBits6, maxBits6 = 48, 126
 )
 
-// ParseCIDRs parses the prefixes of a VPC: at least one, IPv4, with no host
-// bits, none overlapping another, nothing that is not a unicast network.
+// The networks from which a VPC's IPv6 prefixes are: unique local (RFC 4193) and
+// global unicast addresses (RFC 4291).
+var unicast6 = []netip.Prefix{netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("2000::/3")}
+
+// ParseCIDRs parses the prefixes of a VPC: at least one, IPv4 or IPv6, with no
+// host bits, none overlapping another, nothing that is not a unicast network.
 func ParseCIDRs(texts []string) ([]netip.Prefix, error) {
 	if len(texts) == 0 {
 		return nil, errors.New("cidr: want at least one, such as 10.0.0.0/24")
@@ -44,29 +49,39 @@ func ParseCIDRs(texts []string) ([]netip.Prefix, error) {
 func parseCIDR(text string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return p, fmt.Errorf("cidr %q: want a prefix such as 10.0.0.0/24", text)
-	}
-	if !p.Addr().Is4() {
-		return p, fmt.Errorf("cidr %s: want IPv4", p)
+		return p, fmt.Errorf("cidr %q: want a prefix such as 10.0.0.0/24 or fd00:1::/64", text)
 	}
 	if p != p.Masked() {
 		return p, fmt.Errorf("cidr %s: has host bits; did you mean %s?", p, p.Masked())
 	}
-	if p.Bits() < minPrefixLen || p.Bits() > maxPrefixLen {
-		return p, fmt.Errorf("cidr %s: want a length of %d to %d", p, minPrefixLen, maxPrefixLen)
+	shortest, longest := minBits4, maxBits4
+	if p.Addr().Is6() {
+		shortest, longest = minBits6, maxBits6
 	}
-	a := p.Addr()
-	if a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() || a.As4()[0] >= 240 || a.As4()[0] == 0 {
+	if p.Bits() < shortest || p.Bits() > longest {
+		return p, fmt.Errorf("cidr %s: want a length of %d to %d", p, shortest, longest)
+	}
+	if !isUnicast(p.Addr()) {
 		return p, fmt.Errorf("cidr %s: is not a network for unicast hosts", p)
 	}
 	return p, nil
 }
 
+func isUnicast(a netip.Addr) bool {
+	if a.Is6() {
+		return slices.ContainsFunc(unicast6, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	return !a.IsMulticast() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsLinkLocalUnicast() && a.As4()[0] < 240 && a.As4()[0] != 0
+}
+
 // Gateway is the VPC's own address in a prefix: its first host.
 func Gateway(p netip.Prefix) netip.Addr { return p.Addr().Next() }
 
-// Broadcast is the last address of an IPv4 prefix.
-func Broadcast(p netip.Prefix) netip.Addr {
+// broadcast is the last address of an IPv4 prefix; IPv6 has none.
+func broadcast(p netip.Prefix) netip.Addr {
+	if p.Addr().Is6() {
+		return netip.Addr{}
+	}
 	a := p.Addr().As4()
 	host := uint32(1)<<(32-p.Bits()) - 1
 	var last [4]byte
@@ -86,24 +101,4 @@ func (v *VPC) Prefixes() []netip.Prefix {
 		}
 	}
 	return prefixes
-}
-
-// CheckAddress says why an endpoint cannot have an address in the VPC, and
-// else returns the prefix that it is in.
-func CheckAddress(prefixes []netip.Prefix, addr netip.Addr) (netip.Prefix, error) {
-	for _, p := range prefixes {
-		if !p.Contains(addr) {
-			continue
-		}
-		switch addr {
-		case p.Addr():
-			return p, fmt.Errorf("ip %s: is the network address of %s", addr, p)
-		case Gateway(p):
-			return p, fmt.Errorf("ip %s: is the gateway of %s", addr, p)
-		case Broadcast(p):
-			return p, fmt.Errorf("ip %s: is the broadcast address of %s", addr, p)
-		}
-		return p, nil
-	}
-	return netip.Prefix{}, fmt.Errorf("ip %s: is in none of the VPC's prefixes %v", addr, prefixes)
 }

@@ -649,7 +649,8 @@ type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Vpc   string                 `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
-	Ip    string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
+	// Its primary address.
+	Ip string `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
 	// The address its frames must come from; empty while it is still learned.
 	Mac    string   `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
 	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
@@ -669,7 +670,15 @@ type Endpoint struct {
 	Message  string                 `protobuf:"bytes,13,opt,name=message,proto3" json:"message,omitempty"`
 	Attached *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=attached,proto3" json:"attached,omitempty"`
 	// Only from the endpoint's own node.
-	Counters      *Counters `protobuf:"bytes,15,opt,name=counters,proto3" json:"counters,omitempty"`
+	Counters *Counters `protobuf:"bytes,15,opt,name=counters,proto3" json:"counters,omitempty"`
+	// All addresses of its own, the primary one first.
+	Ips []string `protobuf:"bytes,16,rep,name=ips,proto3" json:"ips,omitempty"`
+	// Prefixes behind it. Several endpoints may have the same: an address in them
+	// is where it was announced last (by gratuitous ARP or an unsolicited
+	// neighbour advertisement), else at the endpoint that was attached first.
+	Prefixes []string `protobuf:"bytes,17,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	// The addresses of its prefixes that it has because it announced them last.
+	Announced     []string `protobuf:"bytes,18,rep,name=announced,proto3" json:"announced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -809,6 +818,27 @@ func (x *Endpoint) GetCounters() *Counters {
 	return nil
 }
 
+func (x *Endpoint) GetIps() []string {
+	if x != nil {
+		return x.Ips
+	}
+	return nil
+}
+
+func (x *Endpoint) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+func (x *Endpoint) GetAnnounced() []string {
+	if x != nil {
+		return x.Announced
+	}
+	return nil
+}
+
 // Counters count packets as the endpoint sees them.
 type Counters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -819,7 +849,13 @@ type Counters struct {
 	TxPackets uint64 `protobuf:"varint,3,opt,name=tx_packets,json=txPackets,proto3" json:"tx_packets,omitempty"`
 	TxBytes   uint64 `protobuf:"varint,4,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
 	// Dropped packets by reason, for instance "no-ingress-rule".
-	Drops         map[string]uint64 `protobuf:"bytes,5,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Drops map[string]uint64 `protobuf:"bytes,5,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// New flows, both ways.
+	Flows uint64 `protobuf:"varint,6,opt,name=flows,proto3" json:"flows,omitempty"`
+	// Flows that the VPC's candidate rules would let pass though they are
+	// dropped, and would drop though they pass.
+	ShadowAllows  uint64 `protobuf:"varint,7,opt,name=shadow_allows,json=shadowAllows,proto3" json:"shadow_allows,omitempty"`
+	ShadowDrops   uint64 `protobuf:"varint,8,opt,name=shadow_drops,json=shadowDrops,proto3" json:"shadow_drops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -887,6 +923,27 @@ func (x *Counters) GetDrops() map[string]uint64 {
 		return x.Drops
 	}
 	return nil
+}
+
+func (x *Counters) GetFlows() uint64 {
+	if x != nil {
+		return x.Flows
+	}
+	return 0
+}
+
+func (x *Counters) GetShadowAllows() uint64 {
+	if x != nil {
+		return x.ShadowAllows
+	}
+	return 0
+}
+
+func (x *Counters) GetShadowDrops() uint64 {
+	if x != nil {
+		return x.ShadowDrops
+	}
+	return 0
 }
 
 type InitRequest struct {
@@ -2806,11 +2863,12 @@ func (x *ReplaceGroupsResponse) GetGroups() []*Group {
 }
 
 type AttachEndpointRequest struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Vpc    string                 `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
-	Ip     string                 `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
-	Groups []string               `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Vpc   string                 `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	// Its primary address; if it is empty, the first of ips.
+	Ip     string   `protobuf:"bytes,3,opt,name=ip,proto3" json:"ip,omitempty"`
+	Groups []string `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
 	// Types that are valid to be assigned to Target:
 	//
 	//	*AttachEndpointRequest_Netns
@@ -2819,7 +2877,12 @@ type AttachEndpointRequest struct {
 	Target isAttachEndpointRequest_Target `protobuf_oneof:"target"`
 	// The MAC address of the endpoint. Empty: given by edgenet (netns), or
 	// learned from its first frame (tap and device).
-	Mac           string `protobuf:"bytes,8,opt,name=mac,proto3" json:"mac,omitempty"`
+	Mac string `protobuf:"bytes,8,opt,name=mac,proto3" json:"mac,omitempty"`
+	// Further addresses of its own, IPv4 and IPv6; ip may be among them.
+	Ips []string `protobuf:"bytes,9,rep,name=ips,proto3" json:"ips,omitempty"`
+	// Prefixes behind it, inside the VPC's: a nested network, or as /32 or /128
+	// an address that it shares with others.
+	Prefixes      []string `protobuf:"bytes,10,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2921,6 +2984,20 @@ func (x *AttachEndpointRequest) GetMac() string {
 		return x.Mac
 	}
 	return ""
+}
+
+func (x *AttachEndpointRequest) GetIps() []string {
+	if x != nil {
+		return x.Ips
+	}
+	return nil
+}
+
+func (x *AttachEndpointRequest) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
 }
 
 type isAttachEndpointRequest_Target interface {
@@ -3635,7 +3712,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\vdescription\x18\n" +
 	" \x01(\tR\vdescription\x12\x1a\n" +
 	"\bdisabled\x18\v \x01(\bR\bdisabledB\v\n" +
-	"\t_priority\"\x8b\x03\n" +
+	"\t_priority\"\xd7\x03\n" +
 	"\bEndpoint\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12\x0e\n" +
@@ -3652,7 +3729,10 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x05state\x18\f \x01(\tR\x05state\x12\x18\n" +
 	"\amessage\x18\r \x01(\tR\amessage\x126\n" +
 	"\battached\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\battached\x120\n" +
-	"\bcounters\x18\x0f \x01(\v2\x14.edgenet.v1.CountersR\bcounters\"\xef\x01\n" +
+	"\bcounters\x18\x0f \x01(\v2\x14.edgenet.v1.CountersR\bcounters\x12\x10\n" +
+	"\x03ips\x18\x10 \x03(\tR\x03ips\x12\x1a\n" +
+	"\bprefixes\x18\x11 \x03(\tR\bprefixes\x12\x1c\n" +
+	"\tannounced\x18\x12 \x03(\tR\tannounced\"\xcd\x02\n" +
 	"\bCounters\x12\x1d\n" +
 	"\n" +
 	"rx_packets\x18\x01 \x01(\x04R\trxPackets\x12\x19\n" +
@@ -3660,7 +3740,10 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\n" +
 	"tx_packets\x18\x03 \x01(\x04R\ttxPackets\x12\x19\n" +
 	"\btx_bytes\x18\x04 \x01(\x04R\atxBytes\x125\n" +
-	"\x05drops\x18\x05 \x03(\v2\x1f.edgenet.v1.Counters.DropsEntryR\x05drops\x1a8\n" +
+	"\x05drops\x18\x05 \x03(\v2\x1f.edgenet.v1.Counters.DropsEntryR\x05drops\x12\x14\n" +
+	"\x05flows\x18\x06 \x01(\x04R\x05flows\x12#\n" +
+	"\rshadow_allows\x18\a \x01(\x04R\fshadowAllows\x12!\n" +
+	"\fshadow_drops\x18\b \x01(\x04R\vshadowDrops\x1a8\n" +
 	"\n" +
 	"DropsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -3780,7 +3863,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12.\n" +
 	"\x06groups\x18\x02 \x03(\v2\x16.edgenet.v1.GroupRulesR\x06groups\"B\n" +
 	"\x15ReplaceGroupsResponse\x12)\n" +
-	"\x06groups\x18\x01 \x03(\v2\x11.edgenet.v1.GroupR\x06groups\"\x91\x02\n" +
+	"\x06groups\x18\x01 \x03(\v2\x11.edgenet.v1.GroupR\x06groups\"\xbf\x02\n" +
 	"\x15AttachEndpointRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12\x0e\n" +
@@ -3789,7 +3872,10 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x05netns\x18\x05 \x01(\v2\x17.edgenet.v1.NetnsTargetH\x00R\x05netns\x12)\n" +
 	"\x03tap\x18\x06 \x01(\v2\x15.edgenet.v1.TapTargetH\x00R\x03tap\x122\n" +
 	"\x06device\x18\a \x01(\v2\x18.edgenet.v1.DeviceTargetH\x00R\x06device\x12\x10\n" +
-	"\x03mac\x18\b \x01(\tR\x03macB\b\n" +
+	"\x03mac\x18\b \x01(\tR\x03mac\x12\x10\n" +
+	"\x03ips\x18\t \x03(\tR\x03ips\x12\x1a\n" +
+	"\bprefixes\x18\n" +
+	" \x03(\tR\bprefixesB\b\n" +
 	"\x06target\"9\n" +
 	"\vNetnsTarget\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +

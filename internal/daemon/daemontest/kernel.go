@@ -32,6 +32,8 @@ type Kernel struct {
 	downs   int
 	removed bool
 	during  func(isolation.State)
+	// announced takes what Announce tells.
+	announced func(isolation.Key, netip.Addr)
 }
 
 // Daemon is the kernel as a daemon takes it.
@@ -70,15 +72,27 @@ func (k *Kernel) Endpoint(key isolation.Key) isolation.Endpoint {
 	return e
 }
 
-// Rules are the rules of the groups that are in force, sorted.
+// Route is where a prefix of a VPC leads to.
+func (k *Kernel) Route(vni uint32, prefix netip.Prefix) isolation.Location {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if v := k.state.VPCs[vni]; v != nil {
+		return v.Routes[prefix]
+	}
+	return isolation.Location{}
+}
+
+// Rules are the rules of the groups that verdicts come from, sorted.
 func (k *Kernel) Rules() []policy.RuleRef {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	found := map[policy.RuleRef]bool{}
 	for _, v := range k.state.VPCs {
 		for _, table := range v.Policies {
-			for _, ref := range table.Rules {
-				found[ref] = true
+			for _, intervals := range table.Verdicts {
+				for _, i := range intervals {
+					found[table.Rules[i.Rule]] = true
+				}
 			}
 		}
 	}
@@ -101,6 +115,14 @@ func (k *Kernel) Downs() (tunnels int, datapath bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.downs, k.removed
+}
+
+// Announce has an endpoint announce an address.
+func (k *Kernel) Announce(of isolation.Key, addr netip.Addr) {
+	k.mu.Lock()
+	announced := k.announced
+	k.mu.Unlock()
+	announced(of, addr)
 }
 
 // Break makes an endpoint impossible; nil mends it.
@@ -181,6 +203,13 @@ func (d datapath) Status(context.Context) (map[isolation.Key]isolation.Status, e
 		out[key] = isolation.Status{Device: "env" + key.Name}
 	}
 	return out, nil
+}
+
+// Announcements is daemon's interface for a datapath that hears them.
+func (d datapath) Announcements(f func(isolation.Key, netip.Addr)) {
+	d.kernel.mu.Lock()
+	defer d.kernel.mu.Unlock()
+	d.kernel.announced = f
 }
 
 // EndpointStatus is Status of one.
