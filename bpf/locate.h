@@ -15,7 +15,8 @@ static __always_inline __u64 current_generation(void)
 
 /*
  * Copies where an address of a VPC is, by the slot that is in force. The key is compared last: the
- * memory of a value that was removed may already hold another's.
+ * memory of a value that was removed may already hold another's. A value is removed when it has had
+ * nothing in force for longer than any packet is under way, so both mean the same.
  */
 static __always_inline int locate(struct place *to, __u32 vni, const union ip *ip, __u64 generation)
 {
@@ -59,10 +60,21 @@ static __always_inline int find(struct place *to, __u32 vni, const union ip *ip,
 	return locate(to, vni, ip, generation) ? locate_route(to, vni, ip, generation) : 0;
 }
 
-/* The endpoint behind a device of this host. */
+/*
+ * The endpoint behind a device of this host. One is removed when it has been leaving for longer than
+ * any packet is under way, and its memory first becomes another's that is leaving: who does not find
+ * that, and then the key that was asked for, has the endpoint for as long as the packet takes.
+ */
 static __always_inline struct endpoint *endpoint_of(__u32 ifindex)
 {
 	struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
+	__u32 flags;
 
-	return ep && ep->ifindex == ifindex ? ep : NULL;
+	if (!ep)
+		return NULL;
+	flags = *(volatile __u32 *)&ep->flags;
+	barrier();
+	if (flags & ENDPOINT_LEAVING || *(volatile __u32 *)&ep->ifindex != ifindex)
+		return NULL;
+	return ep;
 }

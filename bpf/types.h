@@ -25,6 +25,7 @@ enum delivery {
 
 enum endpoint_flag {
 	ENDPOINT_SUPERSEDED = 1, /* answers for nothing, and nothing passes */
+	ENDPOINT_LEAVING = 2, /* as good as gone: its memory will be another's */
 };
 
 /*
@@ -246,6 +247,14 @@ struct verdict {
 
 #define RULE_DENIES 0x80000000U
 
+/* Whose a rule's number is; names are hashed. For the next process, not for packets. */
+struct rule_name {
+	__u32 vni;
+	__u32 reserved;
+	__u64 group;
+	__u64 id;
+};
+
 struct interval {
 	__u16 first;
 	__u16 last;
@@ -338,6 +347,7 @@ struct hit {
 	__u64 live;
 	__u64 shadow_allows; /* it is of the candidate and allows, or in force and denies */
 	__u64 shadow_drops; /* it is of the candidate and denies, or in force and allows */
+	struct rule_name name; /* whose number it is, or was */
 };
 
 /* How many flows an endpoint has; in slot 0, all of them. */

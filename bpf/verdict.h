@@ -11,8 +11,8 @@
 #define SEARCH_STEPS 17
 
 /*
- * What a policy says of an identity. A row that another identity was given the memory of, since it
- * was found, counts as a refusal: a span of no intervals that is not asked further about.
+ * What a policy says of an identity. A row whose memory was given to another since it was found had
+ * been empty for longer than any packet is under way, so it is as good as none.
  */
 static __always_inline int find_span(struct span *span, __u64 policy, __u64 identity,
 				     __u32 protocol, __u32 slot)
@@ -31,7 +31,7 @@ static __always_inline int find_span(struct span *span, __u64 policy, __u64 iden
 	if (*(volatile __u64 *)&verdict->key.policy != policy ||
 	    *(volatile __u64 *)&verdict->key.identity != identity) {
 		span->count = 0;
-		return 1;
+		return 0;
 	}
 	return span->count != 0;
 }

@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,12 +57,11 @@ func (e *ApplyError) orNil() error {
 }
 
 func sortedKeys[V any](m map[Key]V) []Key {
-	return slices.SortedFunc(maps.Keys(m), func(a, b Key) int {
-		if a.VNI != b.VNI {
-			return int(a.VNI) - int(b.VNI)
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
+	return slices.SortedFunc(maps.Keys(m), compareKeys)
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(cmp.Compare(a.VNI, b.VNI), strings.Compare(a.Name, b.Name))
 }
 
 // Apply makes the kernel equal to want and touches nothing that is right. What
@@ -74,7 +74,7 @@ func (d *Datapath) Apply(ctx context.Context, want State) error {
 		return &ApplyError{Other: err}
 	}
 	d.last = seen{links: links}
-	return d.apply(ctx, want.flat())
+	return d.apply(ctx, &want)
 }
 
 // Change is [Datapath.Apply] for when only want has changed since the last call:
@@ -90,12 +90,12 @@ func (d *Datapath) Change(ctx context.Context, want State) error {
 		}
 		d.last = seen{links: links}
 	}
-	return d.apply(ctx, want.flat())
+	return d.apply(ctx, &want)
 }
 
 // apply goes on from what was last seen. Whatever fails is looked at anew by the
 // next call.
-func (d *Datapath) apply(ctx context.Context, want *flatState) error {
+func (d *Datapath) apply(ctx context.Context, want *State) error {
 	failed := &ApplyError{Endpoints: make(map[Key]error)}
 	if d.tables == nil {
 		failed.other(errors.New("the datapath is closed"))
@@ -111,6 +111,8 @@ func (d *Datapath) apply(ctx context.Context, want *flatState) error {
 		failed.other(err)
 		return failed
 	}
+	failed.other(d.tables.collect())
+	defer d.tables.settle()
 	failed.other(d.cutOff(want, before.links))
 	failed.other(d.removeDevices(want, before.links))
 	wires := d.wire(ctx, want, &before, failed)
@@ -125,12 +127,11 @@ func (d *Datapath) apply(ctx context.Context, want *flatState) error {
 }
 
 // wire makes the devices of all endpoints, and puts the datapath on them.
-func (d *Datapath) wire(ctx context.Context, want *flatState, before *seen, failed *ApplyError) map[Key]wired {
-	wires := make(map[Key]wired, len(want.Endpoints))
+func (d *Datapath) wire(ctx context.Context, want *State, before *seen, failed *ApplyError) map[Key]wired {
+	wires := make(map[Key]wired)
 	owners := make(map[string]Key)
-	for _, key := range sortedKeys(want.Endpoints) {
-		e := want.Endpoints[key]
-		e.Key = key
+	for _, key := range slices.SortedFunc(want.Keys(), compareKeys) {
+		e, _ := want.Endpoint(key)
 		if err := ctx.Err(); err != nil {
 			failed.endpoint(key, err)
 			continue
@@ -182,7 +183,7 @@ func (d *Datapath) wireOne(e *Endpoint, links linkTable) (w wired, err error) {
 
 // attachTunnels puts the datapath on the tunnels that are there, and takes it
 // from the devices that are tunnels no more.
-func (d *Datapath) attachTunnels(want *flatState, links linkTable) error {
+func (d *Datapath) attachTunnels(want *State, links linkTable) error {
 	var errs []error
 	for _, name := range want.Tunnels {
 		link := links.byName[name]
@@ -198,7 +199,7 @@ func (d *Datapath) attachTunnels(want *flatState, links linkTable) error {
 }
 
 // raise brings the devices up, now that the datapath guards them.
-func (d *Datapath) raise(want *flatState, wires map[Key]wired, failed *ApplyError) {
+func (d *Datapath) raise(want *State, wires map[Key]wired, failed *ApplyError) {
 	for key, w := range wires {
 		if w.up {
 			continue
@@ -213,8 +214,7 @@ func (d *Datapath) raise(want *flatState, wires map[Key]wired, failed *ApplyErro
 			continue
 		}
 		link.Attrs().Flags |= net.FlagUp
-		if e := want.Endpoints[key]; w.inode != 0 {
-			e.Key = key
+		if e, _ := want.Endpoint(key); w.inode != 0 {
 			d.markChecked(&e, link, w.inode)
 		}
 	}

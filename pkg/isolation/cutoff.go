@@ -3,7 +3,6 @@ package isolation
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,36 +11,91 @@ import (
 )
 
 // cutOff closes what is not wanted any more, before anything is opened.
-func (d *Datapath) cutOff(want *flatState, links linkTable) error {
+func (d *Datapath) cutOff(want *State, links linkTable) error {
 	var errs []error
 	t := d.tables
 	for ifindex, e := range t.endpoints.have {
-		wanted, ok := want.Endpoints[keyOf(&e)]
+		wanted, ok := want.Endpoint(keyOf(&e))
 		link := links.byIndex[int(ifindex)]
-		if !ok || link == nil || link.Attrs().Name != hostDevice(&wanted) {
-			errs = append(errs, t.endpoints.delete(ifindex))
-			continue
-		}
-		if wanted.Superseded && e.Flags == 0 {
-			e.Flags = edgenetEndpointFlagENDPOINT_SUPERSEDED
-			errs = append(errs, t.endpoints.put(ifindex, e))
+		if ok && (link == nil || link.Attrs().Name != hostDevice(&wanted)) {
+			t.owing = true
+			errs = append(errs, t.endpoints.bury(ifindex, true))
 		}
 	}
-	for key := range t.addresses.have {
-		address := netip.AddrFrom16(key.Address.Bytes).Unmap()
-		if _, ok := want.Addresses[Address{VNI: key.Vni, Addr: address}]; !ok {
-			errs = append(errs, t.addresses.delete(key))
+	return errors.Join(append(errs, d.closeEndpoints(want), d.closeAddresses(want))...)
+}
+
+// closeEndpoints takes endpoints out of force that are not wanted, or that are
+// others under the same name: by their addresses.
+func (d *Datapath) closeEndpoints(want *State) error {
+	var errs []error
+	t := d.tables
+	for ifindex, e := range t.endpoints.have {
+		wanted, ok := want.Endpoint(keyOf(&e))
+		next := edgenetEndpoint{}
+		setAddresses(&next, &wanted)
+		switch {
+		case !ok || !sameAddresses(&e, &next):
+			t.owing = true
+			errs = append(errs, t.endpoints.bury(ifindex, ok))
+		case wanted.Superseded && e.Flags == 0:
+			e.Flags = flagsOf(&wanted)
+			err := t.endpoints.put(ifindex, e)
+			if err == nil {
+				t.endpoints.note(ifindex, e)
+			}
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
+// closeAddresses takes the addresses that are not wanted any more out of force.
+// One that a prefix of its VPC contains is somewhere else then, like any change.
+func (d *Datapath) closeAddresses(want *State) error {
+	t := d.tables
+	var gone []edgenetAddressKey
+	for vni, have := range t.addresses.have {
+		v := want.VPCs[vni]
+		before := d.filled[vni].vpc
+		if v != nil && v == before {
+			continue
+		}
+		switch {
+		case v == nil:
+			for key := range have {
+				gone = append(gone, key)
+			}
+		case len(v.Routes) > 0 || len(t.routes.have[vni]) > 0:
+		case v.Since != nil && v.Since == before:
+			for _, addr := range v.Changed {
+				if _, ok := v.Addresses[addr]; !ok {
+					gone = append(gone, keyAt(vni, addr))
+				}
+			}
+		default:
+			for key, places := range have {
+				if _, ok := v.Addresses[addrOf(&key)]; !ok && places[0].Flags == 0 && places[1].Flags == 0 {
+					gone = append(gone, key)
+				}
+			}
+		}
+	}
+	gone = slices.DeleteFunc(gone, t.addresses.fresh)
+	if len(gone) == 0 {
+		return nil
+	}
+	// Who has it next is judged anew.
+	t.mustFlip, t.owing = true, true
+	return t.addresses.close(gone)
+}
+
 // removeDevices deletes the devices that were made for endpoints which are not
 // wanted, and leaves the others as they were before.
-func (d *Datapath) removeDevices(want *flatState, links linkTable) error {
+func (d *Datapath) removeDevices(want *State, links linkTable) error {
 	keep := make(map[string]bool)
-	for key, e := range want.Endpoints {
-		e.Key = key
+	for key := range want.Keys() {
+		e, _ := want.Endpoint(key)
 		keep[hostDevice(&e)] = true
 	}
 	for _, name := range want.Tunnels {
@@ -65,7 +119,7 @@ func (d *Datapath) removeDevices(want *flatState, links linkTable) error {
 		}
 	}
 	for key := range d.checked {
-		if _, ok := want.Endpoints[key]; !ok {
+		if _, ok := want.Endpoint(key); !ok {
 			delete(d.checked, key)
 		}
 	}

@@ -67,6 +67,8 @@ type Datapath struct {
 	attached map[int]bool
 	// checked has what was last seen to be right of each endpoint's wiring.
 	checked map[Key]checked
+	// filled is what the tables were last made from, by VNI.
+	filled map[uint32]filled
 	// last is what the last call found and left, for Change to go on from.
 	last seen
 }

@@ -93,6 +93,7 @@ type edgenetEndpointFlag uint32
 
 const (
 	edgenetEndpointFlagENDPOINT_SUPERSEDED edgenetEndpointFlag = 1
+	edgenetEndpointFlagENDPOINT_LEAVING    edgenetEndpointFlag = 2
 )
 
 type edgenetEvent struct {
@@ -209,6 +210,7 @@ type edgenetHit struct {
 	Live         uint64
 	ShadowAllows uint64
 	ShadowDrops  uint64
+	Name         edgenetRuleName
 }
 
 type edgenetInterval struct {
@@ -303,6 +305,14 @@ type edgenetRouteKey struct {
 	Length uint32
 	Vni    uint32
 	Prefix edgenetIp
+}
+
+type edgenetRuleName struct {
+	_        structs.HostLayout
+	Vni      uint32
+	Reserved uint32
+	Group    uint64
+	Id       uint64
 }
 
 type edgenetRules struct {

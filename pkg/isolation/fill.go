@@ -2,194 +2,313 @@ package isolation
 
 import (
 	"fmt"
+	"net/netip"
 
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
-// plan is what the tables shall say, with the pairs not filled in yet.
-type plan struct {
-	endpoints map[uint32]edgenetEndpoint // of pairs, slot 0 has the wanted one
-	addresses map[edgenetAddressKey]edgenetAddress
-	nodes     map[uint64]edgenetNode
+// filled is what the tables were last made from of a VPC.
+type filled struct {
+	vpc *VPC
+	// devices are those that its endpoints were behind, 0 for none.
+	devices map[string]uint32
+	// gateways are addresses of the VPC that the datapath itself has.
+	gateways map[netip.Addr]bool
 }
 
-// fill makes the tables equal to the state. Nothing that rules consist of is in
-// force before all of it is written.
-func (d *Datapath) fill(want *flatState, links linkTable, wires map[Key]wired, failed *ApplyError) {
+// fill makes the tables equal to the state. Nothing of a change is in force
+// before all of it is written.
+func (d *Datapath) fill(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
 	t := d.tables
-	// Packets ask the tables in force until the generation is increased, and those
-	// under way for a little longer: they go with the next round.
-	inForce := t.inForce()
-	failed.other(t.verdicts.retain(func(id policy.ID) bool { return want.Policies[id] != nil || inForce[id] }))
-	usable := d.fillPolicies(want, failed)
-	p := plan{
-		endpoints: d.planEndpoints(want, wires, usable, failed),
-		nodes:     d.planNodes(want, links, failed),
+	failed.other(t.makeRoom())
+	failed.other(d.fillNodes(want, links, failed))
+	if d.filled == nil {
+		d.filled = make(map[uint32]filled)
 	}
-	p.addresses = planAddresses(want, p.endpoints)
-	for prefix, n := range p.nodes {
-		failed.other(t.nodes.put(prefix, n))
+	r := round{d: d, want: want, wires: wires, failed: failed, active: t.active(), whole: true, done: make(map[uint32]filled)}
+	for vni := range r.gone() {
+		r.leave(vni)
 	}
-	failed.other(d.dropStale(&p))
-	if d.writePairs(&p, failed) {
-		t.flip()
+	for vni, v := range want.VPCs {
+		r.fillVPC(vni, v)
 	}
+	r.fillTokens()
+	for id := range r.orphans() {
+		t.verdicts.leaveRows(id)
+		t.owing = true
+	}
+	r.commit()
+	t.endpoints.forget(func(key Key) bool { _, ok := want.Endpoint(key); return ok })
 }
 
-// inForce are the policies by which packets are judged now, also those that
-// another process put in force.
-func (t *tables) inForce() map[policy.ID]bool {
-	active := t.active()
-	ids := make(map[policy.ID]bool)
-	for _, e := range t.endpoints.have {
-		ids[policy.ID(e.Rules[active].Ingress)], ids[policy.ID(e.Rules[active].Egress)] = true, true
+// fillNodes says which devices lead to which nodes.
+func (d *Datapath) fillNodes(want *State, links linkTable, failed *ApplyError) error {
+	planned := d.planNodes(want, links, failed)
+	for prefix, n := range planned {
+		failed.other(d.tables.nodes.put(prefix, n))
 	}
-	return ids
+	return retain(d.tables.nodes, planned)
 }
 
-// fillPolicies writes the verdict tables, and says which are whole.
-func (d *Datapath) fillPolicies(want *flatState, failed *ApplyError) map[policy.ID]bool {
-	usable := make(map[policy.ID]bool, len(want.Policies))
-	for id, table := range want.Policies {
+// round is one comparison of a state with the tables.
+type round struct {
+	d      *Datapath
+	want   *State
+	wires  map[Key]wired
+	failed *ApplyError
+	active int
+	// flip says that packets must see all that changes at once.
+	flip bool
+	// whole says that all of it was written.
+	whole bool
+	// done are the VPCs that were looked at.
+	done map[uint32]filled
+}
+
+// gone are the VPCs that are in the tables and not wanted.
+func (r *round) gone() map[uint32]bool {
+	t, gone := r.d.tables, make(map[uint32]bool)
+	for vni := range t.addresses.have {
+		gone[vni] = r.want.VPCs[vni] == nil
+	}
+	for vni := range t.routes.have {
+		gone[vni] = r.want.VPCs[vni] == nil
+	}
+	for vni := range t.verdicts.tables {
+		gone[vni] = r.want.VPCs[vni] == nil
+	}
+	for vni, is := range gone {
+		if !is {
+			delete(gone, vni)
+		}
+	}
+	return gone
+}
+
+// leave takes a VPC out of the tables. Its addresses were closed before.
+func (r *round) leave(vni uint32) {
+	t := r.d.tables
+	for key := range t.addresses.have[vni] {
+		t.addresses.stage(key, edgenetPlace{}, r.active)
+		t.tokens.move(key, 0)
+	}
+	r.fillRoutes(vni, &VPC{}, nil)
+	t.releasePolicies(vni, nil)
+	delete(r.d.filled, vni)
+}
+
+// orphans are policies with rows that no VPC has and no endpoint will refer to.
+func (r *round) orphans() map[policy.ID]bool {
+	v, orphans := r.d.tables.verdicts, make(map[policy.ID]bool)
+	for id := range v.rows.have {
+		orphans[id] = true
+	}
+	for _, tables := range v.tables {
+		for id := range tables {
+			delete(orphans, id)
+		}
+	}
+	if len(orphans) == 0 {
+		return orphans
+	}
+	e := r.d.tables.endpoints
+	for ifindex, have := range e.have {
+		next, staged := e.staged[ifindex]
+		rules := have.Rules[r.active]
+		if staged {
+			rules = next.Rules[0]
+		}
+		for _, id := range []uint64{rules.Ingress, rules.Egress, rules.ShadowIngress, rules.ShadowEgress} {
+			delete(orphans, policy.ID(id))
+		}
+	}
+	return orphans
+}
+
+// fillVPC compares a VPC, if it is not known to be as it was.
+func (r *round) fillVPC(vni uint32, v *VPC) {
+	before, known := r.d.filled[vni]
+	now := filled{vpc: v, devices: r.devices(vni, v)}
+	moved := !known
+	for name, ifindex := range now.devices {
+		old, was := before.devices[name]
+		moved = moved || was && old != ifindex
+	}
+	if known && !moved && before.vpc == v && len(now.devices) == len(before.devices) {
+		return
+	}
+	usable := r.fillPolicies(vni, v)
+	r.fillEndpoints(vni, v, usable)
+	now.gateways = gatewaysOf(v)
+	var touched []netip.Addr
+	if known && !moved && v.Since != nil && v.Since == before.vpc && sameKeys(before.gateways, now.gateways) {
+		touched = v.Changed
+	} else {
+		touched = r.all(vni, v, now.gateways)
+	}
+	r.fillRoutes(vni, v, now.devices)
+	r.fillAddresses(vni, v, &now, touched)
+	r.done[vni] = now
+}
+
+// devices are those that the endpoints of a VPC are behind now.
+func (r *round) devices(vni uint32, v *VPC) map[string]uint32 {
+	devices := make(map[string]uint32, len(v.Endpoints))
+	for name := range v.Endpoints {
+		key := Key{vni, name}
+		if w, ok := r.wires[key]; ok {
+			devices[name] = w.ifindex
+		} else {
+			// It could not be checked this time, but its device is there as it was:
+			// running traffic is not cut for that.
+			devices[name] = r.d.tables.endpoints.byKey[key]
+		}
+	}
+	return devices
+}
+
+func gatewaysOf(v *VPC) map[netip.Addr]bool {
+	gateways := make(map[netip.Addr]bool)
+	for _, e := range v.Endpoints {
+		for _, n := range e.Networks {
+			if n.Gateway.IsValid() {
+				gateways[n.Gateway] = true
+			}
+		}
+	}
+	return gateways
+}
+
+func sameKeys[K comparable](a, b map[K]bool) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for key := range a {
+		if !b[key] {
+			return false
+		}
+	}
+	return true
+}
+
+// fillPolicies stages the verdict tables, and says which are whole.
+func (r *round) fillPolicies(vni uint32, v *VPC) map[policy.ID]bool {
+	usable := make(map[policy.ID]bool, len(v.Policies))
+	for id, table := range v.Policies {
 		if table == nil || id == 0 {
 			continue
 		}
-		if err := d.tables.verdicts.put(id, table); err != nil {
-			failed.other(err)
+		if err := r.fillPolicy(vni, id, table); err != nil {
+			r.whole = false
+			r.failed.other(err)
 			continue
 		}
 		usable[id] = true
 	}
+	r.d.tables.releasePolicies(vni, v.Policies)
 	return usable
 }
 
-// planEndpoints says what the datapath shall know of the endpoints that have
-// devices. Ids and places are kept, unless the address is another.
-func (d *Datapath) planEndpoints(want *flatState, wires map[Key]wired, usable map[policy.ID]bool, failed *ApplyError) map[uint32]edgenetEndpoint {
-	known := make(map[Key]edgenetEndpoint, len(d.tables.endpoints.have))
-	for _, e := range d.tables.endpoints.have {
-		known[keyOf(&e)] = e
+func (r *round) fillPolicy(vni uint32, id policy.ID, table *policy.Table) error {
+	t := r.d.tables
+	before, known := t.verdicts.tables[vni][id]
+	if known && before.table == table {
+		return nil
 	}
-	planned := make(map[uint32]edgenetEndpoint, len(wires))
-	for _, key := range sortedKeys(wires) {
-		e, w := want.Endpoints[key], wires[key]
-		old, ok := known[key]
-		next := kernelEndpoint(key, &e, w)
-		if ok && old.Address4 == next.Address4 {
-			next.Id, next.Slot = old.Id, old.Slot
-		} else if err := d.place(&next, old, ok); err != nil {
-			failed.endpoint(key, err)
-			continue
-		}
-		var err error
-		if next.Rules[0].Ingress, err = chosen(e.Ingress, usable); err != nil {
-			failed.endpoint(key, err)
-		}
-		if next.Rules[0].Egress, err = chosen(e.Egress, usable); err != nil {
-			failed.endpoint(key, err)
-		}
-		next.Rules[0].Identity4 = uint64(want.Addresses[Address{VNI: key.VNI, Addr: e.first4()}].Identity)
-		planned[w.ifindex] = next
-	}
-	d.keepUnwired(want, planned)
-	return planned
-}
-
-// chosen is the policy if it can be used, else the one that drops everything.
-func chosen(id policy.ID, usable map[policy.ID]bool) (uint64, error) {
-	if id != 0 && !usable[id] {
-		return 0, fmt.Errorf("policy %016x is not there: everything is dropped", uint64(id))
-	}
-	return uint64(id), nil
-}
-
-// place gives an endpoint an id that no flow is kept under, and counters of its
-// own.
-func (d *Datapath) place(next *edgenetEndpoint, old edgenetEndpoint, reuse bool) (err error) {
-	if reuse {
-		next.Slot = old.Slot
-	} else {
-		next.Slot, err = d.tables.freeSlot()
-	}
+	numbers, err := t.numbers.take(vni, table.Rules)
 	if err != nil {
-		return err
+		return fmt.Errorf("policy %016x: %w", uint64(id), err)
 	}
-	next.Id = d.tables.newID()
-	// The place is taken from now on; nothing passes before the pairs are filled.
-	return d.tables.endpoints.put(next.Ifindex, *next)
+	flip, err := t.verdicts.stage(vni, id, numbered{table, numbers}, r.active, r.pure)
+	r.flip = r.flip || flip
+	if err != nil {
+		t.verdicts.doubt(id)
+		before.numbers, known = numbers, true
+	}
+	if known {
+		t.released = append(t.released, before.numbers)
+		t.owing = true
+	}
+	return err
 }
 
-// keepUnwired keeps the endpoints that could not be checked this time but whose
-// devices are there as they were: running traffic is not cut for that.
-func (d *Datapath) keepUnwired(want *flatState, planned map[uint32]edgenetEndpoint) {
-	present := make(map[Key]bool, len(planned))
-	for _, e := range planned {
-		present[keyOf(&e)] = true
+// pure says whether nobody has asked for a row yet.
+func (r *round) pure(key edgenetVerdictKey) bool {
+	t, id := r.d.tables, policy.Identity(key.Identity)
+	if !t.verdicts.rows.fresh(key) {
+		return false
 	}
-	active := d.tables.active()
-	for ifindex, e := range d.tables.endpoints.have {
-		key := keyOf(&e)
-		if _, ok := want.Endpoints[key]; !ok || present[key] {
-			continue
-		}
-		if _, ok := planned[ifindex]; ok {
-			continue
-		}
-		e.Rules[0] = e.Rules[active]
-		planned[ifindex] = e
+	return t.endpoints.policies[policy.ID(key.Policy)] == 0 || id != id.Rest() && t.identities[id] == 0
+}
+
+// commit writes what was staged: into the slot that is not in force, if packets
+// are to see all of it at once.
+func (r *round) commit() {
+	t := r.d.tables
+	r.flip = r.flip || t.mustFlip || t.endpoints.changes(r.active)
+	if (r.flip || t.endpoints.revives()) && !r.await() {
+		return
+	}
+	if broken := t.verdicts.commit(r.active, r.flip); len(broken) > 0 && !r.closePolicies(broken) {
+		return
+	}
+	for ifindex, err := range t.endpoints.commit(r.active, r.flip) {
+		r.whole = false
+		r.failed.other(fmt.Errorf("endpoint behind device %d: %w", ifindex, err))
+		r.failed.other(t.endpoints.bury(ifindex, true))
+	}
+	r.failed.other(t.tokens.commit())
+	closePlaces(r, &t.addresses, t.addresses.commit(r.active, r.flip))
+	closePlaces(r, &t.routes, t.routes.commit(r.active, r.flip))
+	if r.flip {
+		t.flip()
+	}
+	if !r.whole {
+		r.d.filled = nil
+		return
+	}
+	for vni, f := range r.done {
+		r.d.filled[vni] = f
 	}
 }
 
-func kernelEndpoint(key Key, e *Endpoint, w wired) edgenetEndpoint {
-	next := edgenetEndpoint{
-		Ifindex: w.ifindex, Vni: key.VNI, Delivery: w.delivery,
+// await returns when no packet asks the slot that is not in force. If that cannot
+// be known, nothing is changed, and all is tried again by the next round.
+func (r *round) await() bool {
+	t := r.d.tables
+	t.settle()
+	err := t.grace.wait()
+	if err == nil {
+		return true
 	}
-	next.Address4.Bytes = e.first4().As16()
-	if gateway := e.gateway(e.first4()); gateway.IsValid() {
-		next.Gateway4.Bytes = gateway.As16()
-	}
-	copy(next.Mac[:], w.mac)
-	copy(next.Name[:maxName], key.Name)
-	if e.Superseded {
-		next.Flags = edgenetEndpointFlagENDPOINT_SUPERSEDED
-	}
-	return next
+	r.failed.other(err)
+	r.d.filled = nil
+	t.verdicts.abandon()
+	clear(t.endpoints.staged)
+	clear(t.addresses.staged)
+	clear(t.routes.staged)
+	return false
 }
 
-// planNodes says which devices lead to which nodes.
-func (d *Datapath) planNodes(want *flatState, links linkTable, failed *ApplyError) map[uint64]edgenetNode {
-	planned := make(map[uint64]edgenetNode, len(want.Nodes))
-	for prefix, n := range want.Nodes {
-		link := links.byName[n.Device]
-		if link == nil {
-			failed.other(fmt.Errorf("tunnel device %s to %v does not exist", n.Device, prefix))
-			continue
+// closePolicies takes policies out of force that could not be written whole.
+func (r *round) closePolicies(broken map[policy.ID]error) bool {
+	r.whole = false
+	t := r.d.tables
+	if !r.flip {
+		r.flip = true
+		if !r.await() {
+			return false
 		}
-		planned[prefixWord(n.Prefix)] = edgenetNode{Ifindex: uint32(link.Attrs().Index), Mtu: uint32(n.MTU)}
+		t.verdicts.commit(r.active, true)
 	}
-	return planned
-}
-
-// planAddresses says where the VPCs' addresses are. One of an endpoint without
-// a device is nowhere.
-func planAddresses(want *flatState, endpoints map[uint32]edgenetEndpoint) map[edgenetAddressKey]edgenetAddress {
-	devices := make(map[Key]uint32, len(endpoints))
-	for ifindex, e := range endpoints {
-		devices[keyOf(&e)] = ifindex
-	}
-	planned := make(map[edgenetAddressKey]edgenetAddress, len(want.Addresses))
-	for address, location := range want.Addresses {
-		where := edgenetPlace{Identity: uint64(location.Identity)}
-		if location.Node.IsValid() {
-			where.Node = prefixWord(location.Node)
-		} else if where.Ifindex = devices[location.Endpoint]; where.Ifindex == 0 {
-			continue
+	for ifindex, e := range t.endpoints.staged {
+		for _, id := range []*uint64{&e.Rules[0].Ingress, &e.Rules[0].Egress, &e.Rules[0].ShadowIngress, &e.Rules[0].ShadowEgress} {
+			if err := broken[policy.ID(*id)]; err != nil {
+				r.failed.endpoint(keyOf(&e), fmt.Errorf("everything is dropped: %w", err))
+				*id = 0
+			}
 		}
-		key := edgenetAddressKey{Vni: address.VNI}
-		key.Address.Bytes = address.Addr.As16()
-		value := edgenetAddress{Vni: address.VNI, Places: [2]edgenetPlace{where}}
-		value.Address.Bytes = key.Address.Bytes
-		planned[key] = value
+		t.endpoints.staged[ifindex] = e
 	}
-	return planned
+	return true
 }

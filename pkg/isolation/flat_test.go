@@ -6,6 +6,29 @@ import (
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
+// flatState is a State with its VPCs put together.
+type flatState struct {
+	Tunnels   []string
+	Prefix    netip.Prefix
+	Endpoints map[Key]Endpoint
+	Addresses map[Address]Location
+	Routes    map[Route]Location
+	Nodes     map[netip.Prefix]Node
+	Policies  map[policy.ID]*policy.Table
+}
+
+// Address is a destination of a VPC.
+type Address struct {
+	VNI  uint32
+	Addr netip.Addr
+}
+
+// Route is a prefix of a VPC.
+type Route struct {
+	VNI    uint32
+	Prefix netip.Prefix
+}
+
 // State is the VPCs taken apart. Tables go to all of them, as no test cares.
 func (f *flatState) State() State {
 	s := State{Tunnels: f.Tunnels, Prefix: f.Prefix, Nodes: f.Nodes, VPCs: map[uint32]*VPC{}}

@@ -2,123 +2,131 @@ package isolation
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // errNoRoom says that no free span of the interval array is long enough.
 var errNoRoom = errors.New("no room for port intervals")
 
-// intervals gives out spans of the kernel's array of port intervals. What is in
-// a span does not change while it is in use.
+// intervalSize is the size of struct interval in bytes.
+const intervalSize = int(unsafe.Sizeof(edgenetInterval{}))
+
+// intervals gives out spans of the kernel's array of port intervals, which is
+// written where it is. What is in a span does not change while it has a user.
 type intervals struct {
-	kernel *ebpf.Map
+	memory []byte
+	all    []edgenetInterval
 	// free spans are sorted and do not touch one another.
-	free    []edgenetSpan
-	content map[edgenetSpan]string
-	spans   map[string]edgenetSpan
-	users   map[edgenetSpan]int
+	free  []edgenetSpan
+	spans map[string]edgenetSpan
+	users map[edgenetSpan]int
 }
 
-// openIntervals finds out from the verdicts which spans are in use.
-func openIntervals(kernel *ebpf.Map, used map[edgenetVerdictKey]edgenetVerdict) (*intervals, error) {
-	s := &intervals{
-		kernel: kernel, content: make(map[edgenetSpan]string),
-		spans: make(map[string]edgenetSpan), users: make(map[edgenetSpan]int),
+// openIntervals takes the spans that users refer to as used.
+func openIntervals(kernel *ebpf.Map, used map[edgenetSpan]int) (*intervals, error) {
+	s := &intervals{spans: make(map[string]edgenetSpan), users: used}
+	entries := int(kernel.MaxEntries())
+	page := os.Getpagesize()
+	length := (entries*intervalSize + page - 1) / page * page
+	memory, err := unix.Mmap(kernel.FD(), 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map port intervals: %w", err)
 	}
-	for _, v := range used {
-		s.users[v.Spans[0]]++
+	s.memory = memory
+	// Mapped memory is page aligned, and stays where it is until close.
+	s.all = unsafe.Slice((*edgenetInterval)(unsafe.Pointer(unsafe.SliceData(memory))), entries)
+	if err := s.findFree(); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
+	return s, nil
+}
+
+func (s *intervals) findFree() error {
 	next := uint32(0)
 	for _, span := range slices.SortedFunc(maps.Keys(s.users), byOffset) {
-		if span.Offset < next || span.Offset+span.Count > kernel.MaxEntries() {
-			return nil, fmt.Errorf("port intervals at %d overlap", span.Offset)
+		if span.Offset < next || int(span.Offset)+int(span.Count) > len(s.all) {
+			return fmt.Errorf("port intervals at %d overlap", span.Offset)
 		}
 		if span.Offset > next {
 			s.free = append(s.free, edgenetSpan{Offset: next, Count: span.Offset - next})
 		}
 		next = span.Offset + span.Count
-		if err := s.read(span); err != nil {
-			return nil, err
-		}
+		s.spans[string(bytesOf(s.in(span)))] = span
 	}
-	if rest := kernel.MaxEntries() - next; rest > 0 {
+	if rest := uint32(len(s.all)) - next; rest > 0 {
 		s.free = append(s.free, edgenetSpan{Offset: next, Count: rest})
 	}
-	return s, nil
+	return nil
+}
+
+func (s *intervals) close() error {
+	s.all = nil
+	if err := unix.Munmap(s.memory); err != nil {
+		return fmt.Errorf("unmap port intervals: %w", err)
+	}
+	return nil
 }
 
 func byOffset(a, b edgenetSpan) int { return cmp.Compare(a.Offset, b.Offset) }
 
-func (s *intervals) read(span edgenetSpan) error {
-	b := make([]byte, 0, span.Count*intervalSize)
-	for i := range span.Count {
-		one, err := s.kernel.LookupBytes(span.Offset + i)
-		if err != nil {
-			return fmt.Errorf("read port intervals: %w", err)
-		}
-		b = append(b, one...)
-	}
-	s.content[span] = string(b)
-	s.spans[string(b)] = span
-	return nil
+// in is what stands in a span.
+func (s *intervals) in(span edgenetSpan) []edgenetInterval {
+	return s.all[span.Offset:][:span.Count]
 }
 
-// add returns a span with the content, and counts one user of it.
-func (s *intervals) add(content string) (edgenetSpan, error) {
-	if span, ok := s.spans[content]; ok {
+// bytesOf are intervals as they stand in memory.
+func bytesOf(content []edgenetInterval) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(content))), len(content)*intervalSize)
+}
+
+// add returns a span with the content, and counts one user of it. Nothing has
+// the span of no intervals.
+func (s *intervals) add(content []edgenetInterval) (edgenetSpan, error) {
+	if len(content) == 0 {
+		return edgenetSpan{}, nil
+	}
+	if span, ok := s.spans[string(bytesOf(content))]; ok {
 		s.users[span]++
 		return span, nil
 	}
-	count := uint32(len(content) / intervalSize)
+	count := uint32(len(content))
 	i := slices.IndexFunc(s.free, func(f edgenetSpan) bool { return f.Count >= count })
 	if i < 0 {
-		return edgenetSpan{}, errNoRoom
+		return edgenetSpan{}, fmt.Errorf("%w: there is some for %d in all", errNoRoom, len(s.all))
 	}
 	span := edgenetSpan{Offset: s.free[i].Offset, Count: count}
-	if err := s.write(span.Offset, content); err != nil {
-		return edgenetSpan{}, err
-	}
+	copy(s.in(span), content)
 	s.free[i].Offset += count
 	s.free[i].Count -= count
 	if s.free[i].Count == 0 {
 		s.free = slices.Delete(s.free, i, i+1)
 	}
-	s.content[span], s.spans[content], s.users[span] = content, span, 1
+	s.spans[string(bytesOf(content))] = span
+	s.users[span] = 1
 	return span, nil
 }
 
-func (s *intervals) write(offset uint32, content string) error {
-	for i := uint32(0); len(content) > 0; i++ {
-		value := edgenetInterval{
-			First: binary.NativeEndian.Uint16([]byte(content[0:2])),
-			Last:  binary.NativeEndian.Uint16([]byte(content[2:4])),
-			Rule:  binary.NativeEndian.Uint32([]byte(content[4:8])),
-		}
-		if err := s.kernel.Put(offset+i, &value); err != nil {
-			return fmt.Errorf("write port intervals: %w", err)
-		}
-		content = content[intervalSize:]
-	}
-	return nil
-}
-
-// release takes a user from a span, and frees it with the last.
+// release takes a user from a span, and frees it with the last. No packet may
+// ask it any more.
 func (s *intervals) release(span edgenetSpan) {
+	if span.Count == 0 {
+		return
+	}
 	s.users[span]--
 	if s.users[span] > 0 {
 		return
 	}
 	delete(s.users, span)
-	content := s.content[span]
-	delete(s.content, span)
-	if s.spans[content] == span {
-		delete(s.spans, content)
+	if content := bytesOf(s.in(span)); s.spans[string(content)] == span {
+		delete(s.spans, string(content))
 	}
 	i, _ := slices.BinarySearchFunc(s.free, span, byOffset)
 	s.free = slices.Insert(s.free, i, span)

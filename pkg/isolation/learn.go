@@ -12,7 +12,7 @@ import (
 // ask sends an ARP request to each endpoint whose MAC is still unknown: a server
 // that never speaks first is found by its answer. Its loss is repaired by the
 // next round.
-func (d *Datapath) ask(want *flatState, wires map[Key]wired) {
+func (d *Datapath) ask(want *State, wires map[Key]wired) {
 	for ifindex, e := range d.tables.endpoints.have {
 		key := keyOf(&e)
 		w, ok := wires[key]
@@ -22,7 +22,7 @@ func (d *Datapath) ask(want *flatState, wires map[Key]wired) {
 		if mac, err := d.learnedMAC(e.Slot); err != nil || mac != 0 {
 			continue
 		}
-		asked := want.Endpoints[key]
+		asked, _ := want.Endpoint(key)
 		if err := sendARP(w, asked.gateway(asked.first4()), asked.first4()); err != nil {
 			d.log.Debug("endpoint not asked for its MAC", "vni", key.VNI, "endpoint", key.Name, "err", err)
 		}

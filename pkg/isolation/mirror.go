@@ -12,14 +12,12 @@ import (
 type mirror[K, V comparable] struct {
 	name   string
 	kernel *ebpf.Map
-	// how values are written: those with a lock in place.
-	how  ebpf.MapUpdateFlags
-	have map[K]V
+	have   map[K]V
 }
 
 // openMirror reads all of a map.
-func openMirror[K, V comparable](name string, m *ebpf.Map, how ebpf.MapUpdateFlags) (*mirror[K, V], error) {
-	t := &mirror[K, V]{name: name, kernel: m, how: how, have: make(map[K]V)}
+func openMirror[K, V comparable](name string, m *ebpf.Map) (*mirror[K, V], error) {
+	t := &mirror[K, V]{name: name, kernel: m, have: make(map[K]V)}
 	var (
 		key   K
 		value V
@@ -38,7 +36,7 @@ func (t *mirror[K, V]) put(key K, value V) error {
 	if have, ok := t.have[key]; ok && have == value {
 		return nil
 	}
-	if err := t.kernel.Update(&key, &value, t.how); err != nil {
+	if err := t.kernel.Update(&key, &value, ebpf.UpdateAny); err != nil {
 		return fmt.Errorf("write map %s: %w", t.name, err)
 	}
 	t.have[key] = value
@@ -54,4 +52,15 @@ func (t *mirror[K, V]) delete(key K) error {
 	}
 	delete(t.have, key)
 	return nil
+}
+
+// retain deletes what is not planned.
+func retain[K, V comparable](t *mirror[K, V], planned map[K]V) error {
+	var errs []error
+	for key := range t.have {
+		if _, ok := planned[key]; !ok {
+			errs = append(errs, t.delete(key))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -52,6 +52,9 @@ type Endpoint struct {
 	Superseded bool
 	// Ingress and Egress are the policies of the groups that it carries.
 	Ingress, Egress policy.ID
+	// ShadowIngress and ShadowEgress are those of candidates that only count, 0
+	// if there are none.
+	ShadowIngress, ShadowEgress policy.ID
 }
 
 // Network is a prefix of a VPC.
@@ -103,9 +106,9 @@ type VPC struct {
 	Routes map[netip.Prefix]Location
 	// Policies are the verdict tables that Endpoints refer to.
 	Policies map[policy.ID]*policy.Table
-	// Since, if it was the last that was handed over of this VPC, lets only
-	// Changed be compared of Addresses: the keys by which the two differ. Maps of
-	// such a pair may be the same, changed in between. Nil is always right.
+	// Since, if it is the VPC that was handed over before this one, has only
+	// Changed looked at of Addresses: the keys of all entries that differ. The two
+	// may share one map, changed in between. Nil is always right.
 	Since   *VPC
 	Changed []netip.Addr
 }

@@ -61,21 +61,34 @@ func newBench(t testing.TB) *bench {
 // refill is Apply without devices.
 func (b *bench) refill() {
 	b.t.Helper()
+	if err := b.tryRefill(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) tryRefill() error { return b.become(b.state.State()) }
+
+func (b *bench) become(want State) error {
 	failed := &ApplyError{Endpoints: map[Key]error{}}
 	b.do(func() {
 		links, err := b.dp.listLinks()
 		failed.other(err)
-		for key := range b.dp.tables.addresses.have {
-			addr := netip.AddrFrom16(key.Address.Bytes).Unmap()
-			if _, ok := b.state.Addresses[Address{key.Vni, addr}]; !ok {
-				failed.other(b.dp.tables.addresses.delete(key))
-			}
-		}
-		b.dp.fill(&b.state, links, b.wires, failed)
+		failed.other(b.dp.tables.collect())
+		failed.other(b.dp.closeEndpoints(&want))
+		failed.other(b.dp.closeAddresses(&want))
+		b.dp.fill(&want, links, b.wires, failed)
+		b.dp.tables.settle()
 	})
-	if err := failed.orNil(); err != nil {
+	return failed.orNil()
+}
+
+// settled returns when what was taken out of force has been given back.
+func (b *bench) settled() {
+	b.t.Helper()
+	if err := b.dp.tables.grace.wait(); err != nil {
 		b.t.Fatal(err)
 	}
+	b.refill()
 }
 
 // set changes an endpoint of the state.

@@ -25,7 +25,7 @@ func (d *Datapath) Remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	none := &flatState{}
+	none := &State{}
 	return errors.Join(d.cutOff(none, links), d.removeDevices(none, links))
 }
 
@@ -57,7 +57,7 @@ func RemoveAll(ctx context.Context, logger *slog.Logger) error {
 			d.attached[ifindex] = true
 		}
 	}
-	return errors.Join(append(errs, d.removeDevices(&flatState{}, links))...)
+	return errors.Join(append(errs, d.removeDevices(&State{}, links))...)
 }
 
 // findOwn returns the name of edgenet's program on a device, empty if there is

@@ -38,12 +38,12 @@ func sameWiring(a, b *Endpoint) bool {
 
 // lookAtNew looks at the devices of the endpoints that are new or other than
 // they were.
-func (d *Datapath) lookAtNew(want *flatState, before *seen) error {
+func (d *Datapath) lookAtNew(want *State, before *seen) error {
 	if before.wires == nil {
 		return nil // all devices have been listed just now
 	}
-	for key, e := range want.Endpoints {
-		e.Key = key
+	for key := range want.Keys() {
+		e, _ := want.Endpoint(key)
 		if _, ok := before.right(&e); ok {
 			continue
 		}
@@ -65,7 +65,7 @@ func (d *Datapath) lookAtNew(want *flatState, before *seen) error {
 
 // remember keeps what is right for the next Change. After an error outside of
 // endpoints there is nothing to go on from.
-func (d *Datapath) remember(want *flatState, links linkTable, wires map[Key]wired, failed *ApplyError) {
+func (d *Datapath) remember(want *State, links linkTable, wires map[Key]wired, failed *ApplyError) {
 	if failed.Other != nil {
 		return
 	}
@@ -82,8 +82,7 @@ func (d *Datapath) remember(want *flatState, links linkTable, wires map[Key]wire
 			links.add(link)
 		}
 		w.up = true
-		e := want.Endpoints[key]
-		e.Key = key
+		e, _ := want.Endpoint(key)
 		next.wires[key] = seenWire{wanted: e, wired: w}
 	}
 	d.last = next

@@ -8,22 +8,39 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"edgenet.dev/edgenet/pkg/policy"
 )
 
-// tables are the datapath's maps as this process knows them.
+// tables are the datapath's maps as this process knows them. docs/datapath.md
+// says how they change without a packet noticing.
 type tables struct {
 	maps      *edgenetMaps
 	state     *edgenetState
 	memory    []byte
-	endpoints *mirror[uint32, edgenetEndpoint]
-	addresses *mirror[edgenetAddressKey, edgenetAddress]
+	endpoints *endpoints
+	addresses slotted[uint32, edgenetAddressKey, edgenetPlace, edgenetAddress]
+	routes    slotted[uint32, edgenetRouteKey, edgenetPlace, edgenetRoute]
+	tokens    *tokens
 	nodes     *mirror[uint64, edgenetNode]
 	verdicts  *verdicts
+	numbers   *numbers
+	grace     *grace
+	// identities counts the addresses and prefixes that have an identity.
+	identities map[policy.Identity]int
+	// released are the numbers of rules that tables gave back since packets were
+	// last waited for.
+	released [][]uint32
+	// mustFlip says that something is to be judged anew, whatever else changes.
+	mustFlip bool
+	// owing says that something was taken out of force, and the packets that may
+	// have it have not been asked to be waited for.
+	owing bool
 }
 
 // openTables reads the maps, and marks new ones with the format.
 func openTables(maps *edgenetMaps) (*tables, error) {
-	t := &tables{maps: maps}
+	t := &tables{maps: maps, identities: make(map[policy.Identity]int)}
 	memory, err := unix.Mmap(maps.EdgenetState.FD(), 0, unix.Getpagesize(),
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -44,25 +61,78 @@ func openTables(maps *edgenetMaps) (*tables, error) {
 }
 
 func (t *tables) read() (err error) {
-	if t.endpoints, err = openMirror[uint32, edgenetEndpoint](edgenetMapEndpoints, t.maps.Endpoints, ebpf.UpdateLock); err != nil {
+	if t.grace, err = openGrace(); err != nil {
 		return err
 	}
-	if t.addresses, err = openMirror[edgenetAddressKey, edgenetAddress](edgenetMapAddresses, t.maps.Addresses, ebpf.UpdateLock); err != nil {
+	// What the last process took out of force may still be in use.
+	t.grace.begin()
+	if t.endpoints, err = openEndpoints(t.maps.Endpoints, t.maps.Learned.MaxEntries()); err != nil {
 		return err
 	}
-	if t.nodes, err = openMirror[uint64, edgenetNode](edgenetMapNodes, t.maps.Nodes, ebpf.UpdateAny); err != nil {
+	if err = t.readPlaces(); err != nil {
+		return err
+	}
+	if t.nodes, err = openMirror[uint64, edgenetNode](edgenetMapNodes, t.maps.Nodes); err != nil {
+		return err
+	}
+	known, err := openMirror[edgenetTokenKey, edgenetIp](edgenetMapTokens, t.maps.Tokens)
+	if err != nil {
+		return err
+	}
+	t.tokens = openTokens(known)
+	if t.numbers, err = openNumbers(t.maps.Hits); err != nil {
 		return err
 	}
 	t.verdicts, err = openVerdicts(t.maps)
 	return err
 }
 
+func (t *tables) readPlaces() error {
+	t.addresses = slotted[uint32, edgenetAddressKey, edgenetPlace, edgenetAddress]{
+		name: edgenetMapAddresses, kernel: t.maps.Addresses, shared: true,
+		group: func(k edgenetAddressKey) uint32 { return k.Vni },
+		encode: func(k edgenetAddressKey, s [2]edgenetPlace) edgenetAddress {
+			return edgenetAddress{Vni: k.Vni, Address: k.Address, Places: s}
+		},
+		decode: func(v *edgenetAddress) [2]edgenetPlace { return v.Places },
+		used:   func(_ edgenetAddressKey, old, now [2]edgenetPlace) { t.countIdentities(old, now) },
+	}
+	if err := t.addresses.open(); err != nil {
+		return err
+	}
+	t.routes = slotted[uint32, edgenetRouteKey, edgenetPlace, edgenetRoute]{
+		name: edgenetMapRoutes, kernel: t.maps.Routes,
+		group:  func(k edgenetRouteKey) uint32 { return fromBig(k.Vni) },
+		encode: func(_ edgenetRouteKey, s [2]edgenetPlace) edgenetRoute { return edgenetRoute{Places: s} },
+		decode: func(v *edgenetRoute) [2]edgenetPlace { return v.Places },
+		used:   func(_ edgenetRouteKey, old, now [2]edgenetPlace) { t.countIdentities(old, now) },
+	}
+	return t.routes.open()
+}
+
+func (t *tables) countIdentities(old, now [2]edgenetPlace) {
+	for slot := range old {
+		t.identities[policy.Identity(now[slot].Identity)]++
+		id := policy.Identity(old[slot].Identity)
+		if t.identities[id]--; t.identities[id] <= 0 {
+			delete(t.identities, id)
+		}
+	}
+}
+
 func (t *tables) close() error {
+	var errs []error
+	if t.grace != nil {
+		errs = append(errs, t.grace.close())
+	}
+	if t.verdicts != nil {
+		errs = append(errs, t.verdicts.close())
+	}
 	t.state = nil
 	if err := unix.Munmap(t.memory); err != nil {
-		return fmt.Errorf("unmap state: %w", err)
+		errs = append(errs, fmt.Errorf("unmap state: %w", err))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // active is the slot in force.
@@ -73,6 +143,7 @@ func (t *tables) active() int {
 // flip puts the other slot in force, for every packet from now on.
 func (t *tables) flip() {
 	atomic.AddUint64(&t.state.Generation, 1)
+	t.mustFlip, t.owing = false, true
 }
 
 // newID returns an endpoint id that was never used.
@@ -80,20 +151,69 @@ func (t *tables) newID() uint32 {
 	return uint32(atomic.AddUint64(&t.state.NextId, 1) - 1)
 }
 
-// freeSlot returns an unused place in the arrays, cleared. Place 0 is nobody's.
-func (t *tables) freeSlot() (uint32, error) {
-	used := make(map[uint32]bool, len(t.endpoints.have))
-	for _, e := range t.endpoints.have {
-		used[e.Slot] = true
+// collect gives back what nobody can have any more, if that is known by now.
+func (t *tables) collect() error {
+	if t.owing || !t.grace.passed() {
+		return nil
 	}
-	for slot := uint32(1); slot < t.maps.Learned.MaxEntries(); slot++ {
-		if !used[slot] {
-			return slot, t.clearSlot(slot)
-		}
+	var errs []error
+	for _, collect := range []func() (bool, error){
+		t.endpoints.collect, t.addresses.collect, t.routes.collect, t.verdicts.rows.collect,
+	} {
+		deleted, err := collect()
+		t.owing = t.owing || deleted
+		errs = append(errs, err)
 	}
-	return 0, fmt.Errorf("all %d places for endpoints are taken", t.maps.Learned.MaxEntries()-1)
+	errs = append(errs, t.tokens.collect())
+	for _, numbers := range t.released {
+		t.numbers.release(numbers)
+	}
+	t.released = nil
+	return errors.Join(errs...)
 }
 
+// releasePolicies gives up the tables that a VPC does not want any more.
+func (t *tables) releasePolicies(vni uint32, want map[policy.ID]*policy.Table) {
+	v := t.verdicts
+	for id, n := range v.tables[vni] {
+		if want[id] == nil {
+			t.released = append(t.released, n.numbers)
+			t.owing = true
+			delete(v.tables[vni], id)
+		}
+	}
+	if len(v.tables[vni]) == 0 {
+		delete(v.tables, vni)
+	}
+}
+
+// settle has the packets waited for that may have what was taken out of force.
+func (t *tables) settle() {
+	if t.owing {
+		t.owing = false
+		t.grace.begin()
+	}
+}
+
+// makeRoom waits for what is to be given back, if a table is nearly full.
+func (t *tables) makeRoom() error {
+	full := func(count, leaving int, m *ebpf.Map) bool {
+		return leaving > 0 && count+count/8+leaving > int(m.MaxEntries())
+	}
+	if !full(t.addresses.count, len(t.addresses.leaving), t.maps.Addresses) &&
+		!full(t.routes.count, len(t.routes.leaving), t.maps.Routes) &&
+		!full(t.verdicts.rows.count, len(t.verdicts.rows.leaving), t.maps.Verdicts) &&
+		!full(len(t.endpoints.have)+len(t.endpoints.dead), len(t.endpoints.dead), t.maps.Endpoints) {
+		return nil
+	}
+	t.settle()
+	if err := t.grace.wait(); err != nil {
+		return err
+	}
+	return t.collect()
+}
+
+// clearSlot makes the arrays new for an endpoint.
 func (t *tables) clearSlot(slot uint32) error {
 	if err := t.maps.Learned.Put(slot, uint64(0)); err != nil {
 		return fmt.Errorf("clear learned address: %w", err)
