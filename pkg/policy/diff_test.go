@@ -89,7 +89,7 @@ func TestDiffSaysWhatChanges(t *testing.T) {
 			[]string{"ingress tcp from group:web", "ingress udp from group:web", "ingress sctp from group:web", "ingress icmp from group:web"},
 			"removed db: ingress any from group:web +0 -1\nadded db: ingress sctp from group:web +0 -0\nadded db: ingress icmp from group:web +0 -0\n" +
 				"added db: ingress udp from group:web +0 -0\nadded db: ingress tcp from group:web +0 -0\n+0 -1\n" +
-				"web-1 to db-1: protocol 0 10.0.0.2 -> 10.0.0.3-0: true, then false\n",
+				"web-1 to db-1: another protocol 10.0.0.2 -> 10.0.0.3-0: true, then false\n",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -93,7 +93,7 @@ func sameVerdicts(a, b *Table) bool {
 				one, other = a.Row(m), b.Row(m)
 			}
 			same := true
-			sweep([][]Interval{one, other}, 0, math.MaxUint16, func(_, _ uint16, at []int) bool {
+			sweep([][]Interval{one, other}, 0, math.MaxUint16, func(_, _ uint16, at [sweptRows]int) bool {
 				same = allows(one, at[0]) == allows(other, at[1])
 				return same
 			})
@@ -117,7 +117,7 @@ func (d *differ) comparePair(source, destination *end) {
 		if protocol == protoOther {
 			last = 0 // they have no ports
 		}
-		sweep(rows[:], 0, last, func(first, last uint16, at []int) bool {
+		sweep(rows[:], 0, last, func(first, last uint16, at [sweptRows]int) bool {
 			before := allows(rows[0], at[0]) && allows(rows[1], at[1])
 			after := allows(rows[2], at[2]) && allows(rows[3], at[3])
 			if before != after {
@@ -130,10 +130,10 @@ func (d *differ) comparePair(source, destination *end) {
 
 // note counts a class of flows whose fate changes, for the rules that are why,
 // and keeps one of it.
-func (d *differ) note(source, destination *end, protocol uint8, first, last uint16, rows [][]Interval, at []int) {
+func (d *differ) note(source, destination *end, protocol uint8, first, last uint16, rows [][]Interval, at [sweptRows]int) {
 	var why cause
 	s, t := &d.classes[source.class].tables, &d.classes[destination.class].tables
-	opened := !(allows(rows[0], at[0]) && allows(rows[1], at[1]))
+	opened := !allows(rows[0], at[0]) || !allows(rows[1], at[1])
 	for k, tables := range [2]*policiesOf{s, t} {
 		dir := [2]Direction{Egress, Ingress}[k]
 		why.before[k] = tables[live][dir].ref(rows[k], at[k])

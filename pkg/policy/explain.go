@@ -11,7 +11,8 @@ import (
 // Flow is the first packet of a flow within one VPC.
 type Flow struct {
 	Source, Destination netip.Addr
-	// Protocol is the IP protocol number.
+	// Protocol is the IP protocol number, or 0 for any that rules have no name
+	// for.
 	Protocol uint8
 	// Port is the destination port of TCP, UDP and SCTP, and for ICMP and ICMPv6
 	// what [ICMPPort] makes of type and code; other protocols have none.
@@ -33,6 +34,8 @@ func (f Flow) String() string {
 		return fmt.Sprintf("icmp %s type %d code %d", route, f.Port>>8, f.Port&0xff)
 	case protoICMPv6:
 		return fmt.Sprintf("icmpv6 %s type %d code %d", route, f.Port>>8, f.Port&0xff)
+	case protoOther:
+		return "another protocol " + route
 	default:
 		return fmt.Sprintf("protocol %d %s", f.Protocol, route)
 	}

@@ -1,10 +1,13 @@
 package policy
 
+// sweptRows is how many rows a sweep can walk at once.
+const sweptRows = 4
+
 // sweep walks rows side by side over the ports first to last, and tells of each
 // stretch in which none of them changes: at has the index of each row's interval
 // there, or -1. It ends when visit returns false.
-func sweep(rows [][]Interval, first, last uint16, visit func(first, last uint16, at []int) bool) {
-	next, at := make([]int, len(rows)), make([]int, len(rows))
+func sweep(rows [][]Interval, first, last uint16, visit func(first, last uint16, at [sweptRows]int) bool) {
+	var next, at [sweptRows]int
 	for port := uint32(first); port <= uint32(last); {
 		end := uint32(last)
 		for k, row := range rows {
