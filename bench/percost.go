@@ -145,8 +145,8 @@ func (s *costSamples) ofBuild(w *world, loads []*workload, flows, build int) (er
 	return nil
 }
 
-// turn takes one sample of each probe. They take turns of less than a
-// millisecond, so that what disturbs the machine disturbs all alike.
+// turn takes one sample of each probe. They take turns of some
+// milliseconds, so that what disturbs the machine disturbs all alike.
 func turn(probes []*probe, kind, first int) ([]float64, error) {
 	took := make([]times, len(probes))
 	for block := range blocks {

@@ -30,11 +30,11 @@ const firstSource = 1024
 const (
 	// unheeded packets begin a block: they find the processor's caches as others
 	// left them.
-	unheeded = 64
+	unheeded = 256
 	// heeded packets of each block are what counts.
-	heeded = 192
+	heeded = 512
 	// blocks are how many a sample is taken of.
-	blocks = 8
+	blocks = 4
 )
 
 // directions are those in which flows begin.
