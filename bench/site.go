@@ -25,6 +25,7 @@ type site struct {
 	inside   *netns.NsHandle // the container's
 	beside   *netns.NsHandle // that of the workload's neighbour
 	datapath *isolation.Datapath
+	compiler *policy.Compiler
 	state    isolation.State
 	programs progrun.Programs
 	// ifindex is the host's device of the container.
@@ -57,7 +58,7 @@ var (
 
 // newSite makes a site in namespaces that nothing but this process holds.
 func newSite(ctx context.Context, load *workload) (s *site, err error) {
-	s = &site{load: load}
+	s = &site{load: load, compiler: &policy.Compiler{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(ctx))
@@ -84,7 +85,7 @@ func newSite(ctx context.Context, load *workload) (s *site, err error) {
 	if err != nil {
 		return s, err
 	}
-	compiled, err := policy.Compile(load.policy())
+	compiled, err := s.compiler.Compile(load.policy())
 	if err != nil {
 		return s, err
 	}

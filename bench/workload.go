@@ -32,7 +32,7 @@ type workload struct {
 
 const (
 	// manyRules is as many as a VPC may have.
-	manyRules = 10_000
+	manyRules = policy.MaxRules
 	// workloadVNI is the VPC of every workload.
 	workloadVNI = 7
 	// peerGroups is how many groups the remote hosts are divided into.
@@ -121,7 +121,7 @@ func (w *workload) newRule(i int) policy.Rule {
 // policy is the VPC as the compiler wants it.
 func (w *workload) policy() policy.VPC {
 	in := policy.VPC{
-		VNI: w.vni, Groups: w.groups, Sets: [][]string{w.carried},
+		VNI: w.vni, CIDRs: []netip.Prefix{workloadPrefix}, Groups: w.groups, Sets: [][]string{w.carried},
 		Hosts: []policy.Host{{Addr: w.own, Groups: w.carried}},
 	}
 	if w.neighbour.IsValid() {
