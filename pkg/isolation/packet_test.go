@@ -57,8 +57,10 @@ func checksumAt(protocol byte) int {
 	switch protocol {
 	case 6:
 		return 16
-	case 17:
+	case 17, 33, 136:
 		return 6
+	case 58:
+		return 2
 	default:
 		return -1
 	}
