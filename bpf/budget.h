@@ -3,7 +3,7 @@
  * How many flows an endpoint may have. The table of flows is shared, and a full one forgets whoever
  * was silent for longest: so it is kept from getting full. Each endpoint has a share; it may have
  * more while there is room. One that has more than its share and finds no room replaces flows of
- * its own that nobody has answered.
+ * its own that nobody has answered, or that are over.
  */
 #pragma once
 
@@ -16,7 +16,8 @@
 /* Entries of the ring that are looked at for one to replace. */
 #define TRIES 4
 
-static __always_inline int is_unanswered(__u8 state)
+/* Unanswered, or over. */
+static __always_inline int is_replaceable(__u8 state)
 {
 	return state == FLOW_TCP_SYN_SENT || state == FLOW_TCP_SYN_RECV ||
 	       state == FLOW_UDP_UNREPLIED || state == FLOW_SCTP_UNREPLIED || state == FLOW_ICMP ||
@@ -33,12 +34,12 @@ static __always_inline void count_flows(__u32 slot, __u32 difference)
 
 static __always_inline struct flow_key *ring_entry(__u32 slot, __u32 number)
 {
-	__u32 index = slot * UNANSWERED + number % UNANSWERED;
+	__u32 index = slot * RECENT + number % RECENT;
 
-	return bpf_map_lookup_elem(&unanswered, &index);
+	return bpf_map_lookup_elem(&recent, &index);
 }
 
-/* Forgets the oldest flow of the endpoint that nobody has answered. */
+/* Forgets the oldest flow of the endpoint that nobody will miss. */
 __noinline int replace(__u32 slot, __u32 endpoint)
 {
 	struct budget *own = bpf_map_lookup_elem(&budgets, &slot);
@@ -52,7 +53,7 @@ __noinline int replace(__u32 slot, __u32 endpoint)
 		if (!oldest || oldest->endpoint != endpoint)
 			continue;
 		flow = bpf_map_lookup_elem(&flows, oldest);
-		if (!flow || !is_unanswered(flow->state) || bpf_map_delete_elem(&flows, oldest))
+		if (!flow || !is_replaceable(flow->state) || bpf_map_delete_elem(&flows, oldest))
 			continue;
 		own->next += i;
 		count_flows(slot, -1);

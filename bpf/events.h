@@ -13,6 +13,9 @@
 #define EVENT_WINDOW_SHIFT 24
 #define EVENTS_PER_WINDOW  32
 
+/* Bytes of the ring buffer that any event may fill. */
+#define RING_FOR_ALL (192 * 1024)
+
 static __always_inline struct state *the_state(void)
 {
 	__u32 zero = 0;
@@ -56,6 +59,12 @@ static __always_inline struct event *new_event(__u32 kind)
 		return NULL;
 	}
 	limit->sent++;
+	/* What is told always shall find room where others left none for it. */
+	if (kind != EVENT_ANNOUNCEMENT &&
+	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > RING_FOR_ALL) {
+		limit->left_out++;
+		return NULL;
+	}
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		limit->left_out++;

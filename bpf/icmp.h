@@ -180,7 +180,7 @@ static __noinline int handle_gateway(struct __sk_buff *skb, const struct packet 
 	     (pkt->protocol != IPPROTO_ICMPV6 || pkt->icmp_type != ICMPV6_ECHO_REQUEST)))
 		return drop(ep->slot, REASON_GATEWAY);
 	if (pkt->traced)
-		return trace_end_at(skb->ifindex, 0);
+		return trace_end_at_gateway();
 	swapped[0] = pkt->destination;
 	swapped[1] = pkt->source;
 	set_gateway_mac(eth + ETH_ALEN);

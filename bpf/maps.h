@@ -102,13 +102,13 @@ struct {
 	__type(value, struct budget);
 } budgets SEC(".maps");
 
-/* UNANSWERED of each slot. */
+/* RECENT of each slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1025 * UNANSWERED);
+	__uint(max_entries, 1025 * RECENT);
 	__type(key, __u32);
 	__type(value, struct flow_key);
-} unanswered SEC(".maps");
+} recent SEC(".maps");
 
 /* By number of the rule. */
 struct {

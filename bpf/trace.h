@@ -96,3 +96,13 @@ static __always_inline int trace_end_at(__u32 ifindex, __u64 node)
 	}
 	return TC_ACT_REDIRECT;
 }
+
+/* A made packet would be answered by the gateway. */
+static __always_inline int trace_end_at_gateway(void)
+{
+	struct trace *trace = the_trace();
+
+	if (trace)
+		trace->gateway = 1;
+	return TC_ACT_REDIRECT;
+}

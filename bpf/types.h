@@ -323,8 +323,8 @@ struct fragment {
 	__u8 reserved[7];
 };
 
-/* Flows of each endpoint that nobody has answered, the last ones. */
-#define UNANSWERED 64
+/* How many of the last flows of each endpoint are remembered, to be replaced if unanswered. */
+#define RECENT 64
 
 /* What an endpoint sent (tx) and was given (rx), as one CPU saw it. */
 struct account {
@@ -353,7 +353,7 @@ struct hit {
 /* How many flows an endpoint has; in slot 0, all of them. */
 struct budget {
 	__u32 flows;
-	__u32 next; /* place in its ring of unanswered flows that is written next */
+	__u32 next; /* place in its ring of the last flows that is written next */
 };
 
 /* What one CPU has sent of one kind of event. */
@@ -416,5 +416,7 @@ struct trace {
 	__u32 verdict; /* what the program would have returned */
 	__u32 reason; /* enum reason */
 	__u32 slot; /* of the endpoint whose drop it would be */
+	__u32 gateway; /* 1 if the gateway would answer it */
+	__u32 reserved;
 	struct trace_side sides[2]; /* by enum direction */
 };

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -62,6 +63,14 @@ type Datapath struct {
 
 	mu     sync.Mutex
 	tables *tables
+	// flowsMu is for those who walk over the flows, which takes long. It is
+	// taken before mu.
+	flowsMu sync.Mutex
+	budgets *budgets
+	traceMu sync.Mutex
+
+	watchers watchers
+
 	// attached are the devices with a program of edgenet's, by index. On the
 	// true ones there may be more than one, of another process.
 	attached map[int]bool
@@ -115,6 +124,11 @@ func (d *Datapath) open() error {
 		return err
 	}
 	d.tables = tables
+	if d.budgets, err = openBudgets(d.maps.Budgets); err != nil {
+		return err
+	}
+	// Whoever watched is gone.
+	atomic.StoreUint32(&d.tables.state.Watched, 0)
 	return d.tables.setTimeouts(d.cfg.FlowTimeouts)
 }
 
@@ -164,9 +178,18 @@ func (c *Config) complete() error {
 
 // Close lets go of the datapath, and leaves all of it in force.
 func (d *Datapath) Close() error {
+	d.endWatches()
+	d.traceMu.Lock()
+	defer d.traceMu.Unlock()
+	d.flowsMu.Lock()
+	defer d.flowsMu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var errs []error
+	if d.budgets != nil {
+		errs = append(errs, d.budgets.close())
+		d.budgets = nil
+	}
 	if d.tables != nil {
 		errs = append(errs, d.tables.close())
 		d.tables = nil

@@ -370,6 +370,8 @@ type edgenetTrace struct {
 	Verdict    uint32
 	Reason     uint32
 	Slot       uint32
+	Gateway    uint32
+	Reserved   uint32
 	Sides      [2]edgenetTraceSide
 }
 
@@ -433,11 +435,11 @@ const (
 	edgenetMapIntervals     = "intervals"
 	edgenetMapLearned       = "learned"
 	edgenetMapNodes         = "nodes"
+	edgenetMapRecent        = "recent"
 	edgenetMapReplies       = "replies"
 	edgenetMapRoutes        = "routes"
 	edgenetMapTokens        = "tokens"
 	edgenetMapTraces        = "traces"
-	edgenetMapUnanswered    = "unanswered"
 	edgenetMapVerdicts      = "verdicts"
 	edgenetProgFromEndpoint = "from_endpoint"
 	edgenetProgFromTunnel   = "from_tunnel"
@@ -509,11 +511,11 @@ type edgenetMapSpecs struct {
 	Intervals    *ebpf.MapSpec `ebpf:"intervals"`
 	Learned      *ebpf.MapSpec `ebpf:"learned"`
 	Nodes        *ebpf.MapSpec `ebpf:"nodes"`
+	Recent       *ebpf.MapSpec `ebpf:"recent"`
 	Replies      *ebpf.MapSpec `ebpf:"replies"`
 	Routes       *ebpf.MapSpec `ebpf:"routes"`
 	Tokens       *ebpf.MapSpec `ebpf:"tokens"`
 	Traces       *ebpf.MapSpec `ebpf:"traces"`
-	Unanswered   *ebpf.MapSpec `ebpf:"unanswered"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
@@ -559,11 +561,11 @@ type edgenetMaps struct {
 	Intervals    *ebpf.Map `ebpf:"intervals"`
 	Learned      *ebpf.Map `ebpf:"learned"`
 	Nodes        *ebpf.Map `ebpf:"nodes"`
+	Recent       *ebpf.Map `ebpf:"recent"`
 	Replies      *ebpf.Map `ebpf:"replies"`
 	Routes       *ebpf.Map `ebpf:"routes"`
 	Tokens       *ebpf.Map `ebpf:"tokens"`
 	Traces       *ebpf.Map `ebpf:"traces"`
-	Unanswered   *ebpf.Map `ebpf:"unanswered"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 }
 
@@ -583,11 +585,11 @@ func (m *edgenetMaps) Close() error {
 		m.Intervals,
 		m.Learned,
 		m.Nodes,
+		m.Recent,
 		m.Replies,
 		m.Routes,
 		m.Tokens,
 		m.Traces,
-		m.Unanswered,
 		m.Verdicts,
 	)
 }

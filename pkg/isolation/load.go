@@ -16,8 +16,8 @@ const format = 2
 // intervalsPerVerdict says how many port intervals there is room for.
 const intervalsPerVerdict = 4
 
-// unansweredPerEndpoint is UNANSWERED in bpf/types.h.
-const unansweredPerEndpoint = 64
+// recentPerEndpoint is RECENT in bpf/types.h.
+const recentPerEndpoint = 64
 
 // load puts the programs into the kernel, over the maps of the datapath that
 // runs here if one does. Programs that run already and are the same are kept.
@@ -57,16 +57,16 @@ func (d *Datapath) spec(adopted map[string]*ebpf.Map) (*ebpf.CollectionSpec, err
 		return nil, fmt.Errorf("read datapath: %w", err)
 	}
 	for name, size := range map[string]int{
-		edgenetMapEndpoints:  d.cfg.MaxEndpoints,
-		edgenetMapAccounts:   d.cfg.MaxEndpoints + 1,
-		edgenetMapDrops:      d.cfg.MaxEndpoints + 1,
-		edgenetMapBudgets:    d.cfg.MaxEndpoints + 1,
-		edgenetMapLearned:    d.cfg.MaxEndpoints + 1,
-		edgenetMapAddresses:  d.cfg.MaxAddresses,
-		edgenetMapFlows:      d.cfg.MaxFlows,
-		edgenetMapVerdicts:   d.cfg.MaxVerdicts,
-		edgenetMapIntervals:  d.cfg.MaxVerdicts * intervalsPerVerdict,
-		edgenetMapUnanswered: (d.cfg.MaxEndpoints + 1) * unansweredPerEndpoint,
+		edgenetMapEndpoints: d.cfg.MaxEndpoints,
+		edgenetMapAccounts:  d.cfg.MaxEndpoints + 1,
+		edgenetMapDrops:     d.cfg.MaxEndpoints + 1,
+		edgenetMapBudgets:   d.cfg.MaxEndpoints + 1,
+		edgenetMapLearned:   d.cfg.MaxEndpoints + 1,
+		edgenetMapAddresses: d.cfg.MaxAddresses,
+		edgenetMapFlows:     d.cfg.MaxFlows,
+		edgenetMapVerdicts:  d.cfg.MaxVerdicts,
+		edgenetMapIntervals: d.cfg.MaxVerdicts * intervalsPerVerdict,
+		edgenetMapRecent:    (d.cfg.MaxEndpoints + 1) * recentPerEndpoint,
 	} {
 		spec.Maps[name].MaxEntries = uint32(size)
 	}

@@ -229,6 +229,9 @@ func (t *tables) clearSlot(slot uint32) error {
 	if err := t.maps.Drops.Put(slot, &edgenetDropped{}); err != nil {
 		return fmt.Errorf("clear drops: %w", err)
 	}
+	if err := t.maps.Budgets.Put(slot, &edgenetBudget{}); err != nil {
+		return fmt.Errorf("clear budget: %w", err)
+	}
 	return nil
 }
 
