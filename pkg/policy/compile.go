@@ -166,13 +166,12 @@ func (s *state) updateTables(in *VPC, out *Compiled, round uint64) error {
 			}
 			for _, dir := range directions {
 				b := s.builder(rules, set, dir, round)
-				id := b.table.contentID(b.id)
-				if other, taken := owners[id]; taken && other != b {
-					return fmt.Errorf("two policies have the number %x: rename one of the groups %q", uint64(id), set)
+				if other, taken := owners[b.id]; taken && other != b {
+					return fmt.Errorf("two policies have the number %x: rename one of the groups %q", uint64(b.id), set)
 				}
-				owners[id] = b
-				ids[side][dir] = id
-				out.Tables[id] = b.table
+				owners[b.id] = b
+				ids[side][dir] = b.id
+				out.Tables[b.id] = b.table
 			}
 		}
 		out.sets[string(key)] = ids

@@ -174,6 +174,21 @@ func TestWhatStaysIsTheSameMemory(t *testing.T) {
 	if !sameMap(one.Identities, two.Identities) {
 		t.Error("identities were made anew")
 	}
+	tables, rows := 0, 0
+	for id, table := range two.Tables {
+		if table == one.Tables[id] {
+			continue
+		}
+		tables++
+		for m, row := range table.Verdicts {
+			if !sameMemory(row, one.Tables[id].Verdicts[m]) {
+				rows++
+			}
+		}
+	}
+	if tables != 1 || rows != 1 {
+		t.Errorf("one rule changed %d tables and %d rows", tables, rows)
+	}
 }
 
 // sameMap tells whether two maps are one, by writing into one of them.
