@@ -29,7 +29,7 @@ type Config struct {
 	// NodePrefix is this node's own /64.
 	NodePrefix netip.Prefix
 	// MaxEndpoints, MaxAddresses, MaxFlows and MaxVerdicts are the sizes of the
-	// tables; 0 means 1,024, 131,072, 131,072 and 65,536. A datapath that is
+	// tables; 0 means 8,192, 131,072, 262,144 and 262,144. A datapath that is
 	// adopted keeps the sizes that it was made with.
 	MaxEndpoints, MaxAddresses, MaxFlows, MaxVerdicts int
 	// FlowTimeouts says how long a flow that is silent is kept, for states that
@@ -164,7 +164,7 @@ func (c *Config) complete() error {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	for size, standard := range map[*int]int{
-		&c.MaxEndpoints: 1024, &c.MaxAddresses: 131072, &c.MaxFlows: 262144, &c.MaxVerdicts: 65536,
+		&c.MaxEndpoints: 8192, &c.MaxAddresses: 131072, &c.MaxFlows: 262144, &c.MaxVerdicts: 262144,
 	} {
 		if *size < 0 {
 			return errors.New("a table's size is negative")

@@ -246,6 +246,7 @@ func (r *round) pure(key edgenetVerdictKey) bool {
 func (r *round) commit() {
 	t := r.d.tables
 	r.flip = r.flip || t.mustFlip || t.endpoints.changes(r.active)
+	r.failed.other(t.numbers.flush())
 	if (r.flip || t.endpoints.revives()) && !r.await() {
 		return
 	}

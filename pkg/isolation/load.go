@@ -14,7 +14,7 @@ import (
 const format = 2
 
 // intervalsPerVerdict says how many port intervals there is room for.
-const intervalsPerVerdict = 4
+const intervalsPerVerdict = 2
 
 // recentPerEndpoint is RECENT in bpf/types.h.
 const recentPerEndpoint = 64

@@ -33,6 +33,10 @@ type numbers struct {
 	rests   []uint32
 	resting []bool
 	groups  map[string]uint64
+	// before are the rules that numbers had in the last process.
+	before map[uint32]edgenetRuleName
+	// fresh are numbers whose rules the kernel does not know yet.
+	fresh []uint32
 }
 
 var errNoNumber = errors.New("all numbers for rules are taken")
@@ -41,7 +45,7 @@ func openNumbers(kernel *ebpf.Map) (*numbers, error) {
 	n := &numbers{
 		kernel: kernel, of: make(map[edgenetRuleName]uint32),
 		names: make(map[uint32]Rule), users: make(map[uint32]int),
-		resting: make([]bool, kernel.MaxEntries()), groups: make(map[string]uint64),
+		resting: make([]bool, kernel.MaxEntries()), before: make(map[uint32]edgenetRuleName), groups: make(map[string]uint64),
 	}
 	keys := make([]uint32, kernel.MaxEntries())
 	values := make([]edgenetHit, len(keys))
@@ -52,20 +56,16 @@ func openNumbers(kernel *ebpf.Map) (*numbers, error) {
 	}
 	for i, hit := range values[:got] {
 		if hit.Name != (edgenetRuleName{}) && keys[i] != 0 {
-			n.of[hit.Name] = keys[i]
+			n.of[hit.Name], n.before[keys[i]] = keys[i], hit.Name
 		}
-	}
-	taken := make(map[uint32]bool, len(n.of))
-	for _, number := range n.of {
-		taken[number] = true
 	}
 	// Those of the last process come last: its tables are in force.
 	for number := uint32(1); number < kernel.MaxEntries(); number++ {
-		if !taken[number] {
+		if _, taken := n.before[number]; !taken {
 			n.rest(number)
 		}
 	}
-	for number := range taken {
+	for number := range n.before {
 		n.rest(number)
 	}
 	return n, nil
@@ -74,7 +74,6 @@ func openNumbers(kernel *ebpf.Map) (*numbers, error) {
 // take numbers the rules of a table of a VPC, and counts it as a user of each.
 func (n *numbers) take(vni uint32, rules []policy.RuleRef) ([]uint32, error) {
 	taken := make([]uint32, len(rules))
-	var fresh []uint32
 	for i, ref := range rules {
 		if ref.Group == "" {
 			continue
@@ -85,20 +84,16 @@ func (n *numbers) take(vni uint32, rules []policy.RuleRef) ([]uint32, error) {
 		if !ok {
 			if number, ok = n.next(); !ok {
 				n.release(taken[:i])
-				return nil, errors.Join(n.write(fresh), fmt.Errorf("%w: there are %d", errNoNumber, n.kernel.MaxEntries()-1))
+				return nil, fmt.Errorf("%w: there are %d", errNoNumber, n.kernel.MaxEntries()-1)
 			}
 			n.of[name] = number
-			fresh = append(fresh, number)
+			n.fresh = append(n.fresh, number)
 		}
 		if n.users[number] == 0 {
 			n.names[number] = rule
 		}
 		n.users[number]++
 		taken[i] = number
-	}
-	if err := n.write(fresh); err != nil {
-		n.release(taken)
-		return nil, err
 	}
 	return taken, nil
 }
@@ -115,34 +110,29 @@ func (n *numbers) next() (uint32, bool) {
 		if old, ok := n.names[number]; ok {
 			delete(n.of, n.keyOf(old))
 			delete(n.names, number)
-			return number, true
+		} else if old, ok := n.before[number]; ok {
+			delete(n.of, old)
 		}
-		n.disown(number)
+		delete(n.before, number)
 		return number, true
 	}
 	return 0, false
 }
 
-// disown takes a number from a rule that another process knew.
-func (n *numbers) disown(number uint32) {
-	var hit edgenetHit
-	if err := n.kernel.Lookup(number, &hit); err == nil && n.of[hit.Name] == number {
-		delete(n.of, hit.Name)
-	}
-}
-
-// write says in the kernel whose the numbers are, and begins to count anew.
-func (n *numbers) write(fresh []uint32) error {
-	if len(fresh) == 0 {
+// flush says in the kernel whose the new numbers are, and begins to count anew.
+// It comes before the rows that name them.
+func (n *numbers) flush() error {
+	if len(n.fresh) == 0 {
 		return nil
 	}
-	hits := make([]edgenetHit, len(fresh))
-	for i, number := range fresh {
+	hits := make([]edgenetHit, len(n.fresh))
+	for i, number := range n.fresh {
 		hits[i].Name = n.keyOf(n.names[number])
 	}
-	if err := putAll(n.kernel, fresh, hits); err != nil {
+	if err := putAll(n.kernel, n.fresh, hits); err != nil {
 		return fmt.Errorf("write map %s: %w", edgenetMapHits, err)
 	}
+	n.fresh = n.fresh[:0]
 	return nil
 }
 
