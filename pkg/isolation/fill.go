@@ -100,6 +100,10 @@ func (r *round) leave(vni uint32) {
 // orphans are policies with rows that no VPC has and no endpoint will refer to.
 func (r *round) orphans() map[policy.ID]bool {
 	v, orphans := r.d.tables.verdicts, make(map[policy.ID]bool)
+	if !r.d.tables.loose {
+		return orphans
+	}
+	r.d.tables.loose = false
 	for id := range v.rows.have {
 		orphans[id] = true
 	}
@@ -119,7 +123,10 @@ func (r *round) orphans() map[policy.ID]bool {
 			rules = next.Rules[0]
 		}
 		for _, id := range []uint64{rules.Ingress, rules.Egress, rules.ShadowIngress, rules.ShadowEgress} {
-			delete(orphans, policy.ID(id))
+			if orphans[policy.ID(id)] {
+				r.d.tables.loose = true
+				delete(orphans, policy.ID(id))
+			}
 		}
 	}
 	return orphans

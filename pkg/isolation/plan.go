@@ -31,6 +31,10 @@ func (r *round) planEndpoint(e *Endpoint) (edgenetEndpoint, bool) {
 		next.Flags = flagsOf(e)
 		return next, ok
 	}
+	if at, ok := t.byKey[e.Key]; ok && at != w.ifindex {
+		r.d.tables.owing = true
+		r.failed.endpoint(e.Key, t.bury(at, true))
+	}
 	next := kernelEndpoint(e, w)
 	old, known := t.known[e.Key]
 	if known {

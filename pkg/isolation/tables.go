@@ -31,6 +31,8 @@ type tables struct {
 	// released are the numbers of rules that tables gave back since packets were
 	// last waited for.
 	released [][]uint32
+	// loose says that there may be policies with rows that no VPC has.
+	loose bool
 	// mustFlip says that something is to be judged anew, whatever else changes.
 	mustFlip bool
 	// owing says that something was taken out of force, and the packets that may
@@ -40,7 +42,7 @@ type tables struct {
 
 // openTables reads the maps, and marks new ones with the format.
 func openTables(maps *edgenetMaps) (*tables, error) {
-	t := &tables{maps: maps, identities: make(map[policy.Identity]int)}
+	t := &tables{maps: maps, identities: make(map[policy.Identity]int), loose: true}
 	memory, err := unix.Mmap(maps.EdgenetState.FD(), 0, unix.Getpagesize(),
 		unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -178,7 +180,7 @@ func (t *tables) releasePolicies(vni uint32, want map[policy.ID]*policy.Table) {
 	for id, n := range v.tables[vni] {
 		if want[id] == nil {
 			t.released = append(t.released, n.numbers)
-			t.owing = true
+			t.owing, t.loose = true, true
 			delete(v.tables[vni], id)
 		}
 	}
