@@ -20,6 +20,8 @@ type part struct {
 	hosts    []policy.Host
 	sets     [][]string
 	compiled *policy.Compiled
+	// tables are those of the sets, in their order.
+	tables []tables
 	// made is handed over at the same place for as long as it is the same.
 	made *isolation.VPC
 	// err says why the rules could not be worked out.
@@ -32,7 +34,7 @@ type tables struct{ ingress, egress policy.ID }
 // use makes what the datapath is to know from what the compiler gave. What is
 // as it was in before is the same memory.
 func (p *part) use(s *snapshot, before *part) {
-	p.made = &isolation.VPC{Policies: p.compiled.Tables}
+	p.made, p.tables = &isolation.VPC{Policies: p.compiled.Tables}, p.policies()
 	if before == nil {
 		p.made.Endpoints = p.endpoints()
 		p.made.Addresses, _ = p.addresses(s, map[netip.Addr]isolation.Location{})
@@ -49,7 +51,7 @@ func (p *part) use(s *snapshot, before *part) {
 		p.made.Routes = p.routes(s)
 	}
 	p.made.Endpoints = before.made.Endpoints
-	if resettled || before.from.mtu != p.from.mtu || !slices.Equal(before.policies(), p.policies()) {
+	if resettled || before.from.mtu != p.from.mtu || !slices.Equal(before.tables, p.tables) {
 		p.made.Endpoints = p.endpoints()
 	}
 	if !resettled && len(p.made.Changed) == 0 && sameMap(before.compiled.Tables, p.compiled.Tables) &&
@@ -79,7 +81,7 @@ func (p *part) policies() []tables {
 func (p *part) endpoints() map[string]isolation.Endpoint {
 	v := p.from.vpc
 	bySet := make(map[string]tables, len(p.sets))
-	for i, of := range p.policies() {
+	for i, of := range p.tables {
 		bySet[strings.Join(p.sets[i], ",")] = of
 	}
 	out := make(map[string]isolation.Endpoint, len(v.local))
@@ -190,8 +192,10 @@ func (e *endpoint) desired(networks []isolation.Network, mtu int) isolation.Endp
 	case records.KindDevice:
 		d.Kind = isolation.KindDevice
 	}
-	if mac, err := records.ParseMAC(e.record.GetMac()); err == nil {
-		d.MAC = mac
+	if text := e.record.GetMac(); text != "" {
+		if mac, err := records.ParseMAC(text); err == nil { // As Validate has seen to.
+			d.MAC = mac
+		}
 	}
 	return d
 }

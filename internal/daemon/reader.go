@@ -9,10 +9,18 @@ import (
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
+// source is what snapshots are taken of: mesh.Mesh, whose words on its methods
+// hold.
+type source interface {
+	Self() mesh.Node
+	Nodes() []mesh.Node
+	List(kind mesh.Kind) []mesh.Record
+}
+
 // reader takes snapshots of a mesh. It decodes a record once, and settles a VPC
 // again only if something of it has changed.
 type reader struct {
-	mesh      *mesh.Mesh
+	mesh      source
 	vpcs      decoded[*vpcRecord]
 	groups    decoded[*group]
 	endpoints decoded[*endpoint]
