@@ -104,7 +104,8 @@ func (h *Host) VPC(name string, cidrs ...string) {
 }
 
 // Group makes a security group with rules, each written as edgenetctl takes it,
-// for instance "ingress tcp 80 from any" or "egress icmp - to 10.0.0.0/24".
+// for instance "ingress tcp 80 from any" or "egress icmp - to 10.0.0.0/24"; flags
+// may follow, as in "ingress any - from 10.0.0.0/8 --action deny --priority 10".
 func (h *Host) Group(vpc, name string, rules ...string) {
 	h.lab.t.Helper()
 	h.MustCtl("group", "create", name, "--vpc", vpc)
@@ -122,8 +123,8 @@ func (h *Host) RemoveRule(vpc, group, rule string) { h.changeRule("remove", vpc,
 func (h *Host) changeRule(verb, vpc, group, rule string) {
 	h.lab.t.Helper()
 	words := strings.Fields(rule)
-	if len(words) != 5 {
-		h.lab.t.Fatalf("rule %q: want direction, protocol, ports or -, from or to, peer", rule)
+	if len(words) < 5 {
+		h.lab.t.Fatalf("rule %q: want direction, protocol, ports or -, from or to, peer, flags", rule)
 	}
 	args := []string{
 		"group", "rule", verb, group, "--vpc", vpc,
@@ -132,5 +133,5 @@ func (h *Host) changeRule(verb, vpc, group, rule string) {
 	if words[2] != "-" {
 		args = append(args, "--ports", words[2])
 	}
-	h.MustCtl(args...)
+	h.MustCtl(append(args, words[5:]...)...)
 }
