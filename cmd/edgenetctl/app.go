@@ -31,6 +31,8 @@ func newApp(e *env) *cli.App {
 			e.vpcCommand(),
 			e.groupCommand(),
 			e.endpointCommand(),
+			e.policyCommand(),
+			e.auditCommand(),
 			e.watchCommand(),
 			e.versionCommand(),
 			e.completionCommand(),

@@ -41,6 +41,7 @@ func (s *session) connect(socket string) (disconnect func()) {
 	s.vpcs = edgenetv1connect.NewVPCServiceClient(client, baseURL)
 	s.groups = edgenetv1connect.NewGroupServiceClient(client, baseURL)
 	s.endpoints = edgenetv1connect.NewEndpointServiceClient(client, baseURL)
+	s.policies = edgenetv1connect.NewPolicyServiceClient(client, baseURL)
 	s.watcher = edgenetv1connect.NewWatchServiceClient(client, baseURL)
 	return transport.CloseIdleConnections
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,12 +42,12 @@ func TestExamplesWork(t *testing.T) {
 		for _, match := range invocation.FindAllStringSubmatch(text, -1) {
 			args := strings.Fields(match[1])
 			stdin := "edgenet1.Zm9v"
-			if line, _ := arrange(app, args); len(args) > 1 && args[1] == "replace" {
+			if line, _ := arrange(app, args); line.value("file") == "-" {
 				stdin = map[int]string{0: "[{name: web, rules: []}]", 1: "[]"}[len(line.args)]
 			}
 			got := tool(t.Context(), mesh().serve(t), stdin, args...)
 			// The fake ends every watch, which is an error.
-			if got.code != exitOK && args[0] != "watch" || got.code == exitUsage {
+			if got.code != exitOK && !slices.Contains(args, "watch") || got.code == exitUsage {
 				t.Errorf("edgenetctl%s\n%+v", match[1], got)
 			}
 			line, _ := arrange(app, args)
@@ -77,6 +78,7 @@ func TestTheManualHasEveryFieldAndFlag(t *testing.T) {
 		&edgenetv1.Node{}, &edgenetv1.Link{}, &edgenetv1.Tunnel{}, &edgenetv1.VPC{}, &edgenetv1.Group{}, &edgenetv1.Rule{},
 		&edgenetv1.Endpoint{}, &edgenetv1.Counters{}, &edgenetv1.GetStatusResponse{}, &edgenetv1.InitResponse{},
 		&edgenetv1.CreateTokenResponse{}, &edgenetv1.JoinResponse{}, &edgenetv1.WatchResponse{},
+		&edgenetv1.PolicyTest{}, &edgenetv1.DiffGroupsResponse{}, &edgenetv1.RuleChange{}, &edgenetv1.FlowChange{}, &edgenetv1.AuditEntry{},
 	} {
 		fields := message.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {

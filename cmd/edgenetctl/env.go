@@ -44,6 +44,7 @@ type session struct {
 	vpcs      edgenetv1connect.VPCServiceClient
 	groups    edgenetv1connect.GroupServiceClient
 	endpoints edgenetv1connect.EndpointServiceClient
+	policies  edgenetv1connect.PolicyServiceClient
 	watcher   edgenetv1connect.WatchServiceClient
 }
 

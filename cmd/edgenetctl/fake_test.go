@@ -51,6 +51,8 @@ type fake struct {
 	groups    []*edgenetv1.Group
 	endpoints []*edgenetv1.Endpoint
 	events    []*edgenetv1.WatchResponse
+	tests     []*edgenetv1.PolicyTest
+	diff      *edgenetv1.DiffGroupsResponse
 	// hold keeps a watch open after its events.
 	hold bool
 }
@@ -219,6 +221,7 @@ func (f *fake) serve(t *testing.T) string {
 	mux.Handle(edgenetv1connect.NewVPCServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewGroupServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewEndpointServiceHandler(f))
+	mux.Handle(edgenetv1connect.NewPolicyServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewWatchServiceHandler(f))
 	return serve(t, mux)
 }

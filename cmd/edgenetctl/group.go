@@ -49,6 +49,7 @@ func (e *env) groupCommand() *cli.Command {
 			},
 			e.ruleCommand(),
 			e.replaceCommand(),
+			e.diffCommand(),
 		},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -60,6 +61,9 @@ func run(ctx context.Context, e *env, args []string) int {
 func report(e *env, line *commandLine, err error) int {
 	if err == nil {
 		return exitOK
+	}
+	if errors.As(err, new(differentError)) {
+		return exitDifferent
 	}
 	text := printable(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	code, message := exitError, program+": "+text

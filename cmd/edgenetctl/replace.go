@@ -18,13 +18,10 @@ func (e *env) replaceCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "replace",
 		Usage:     "give a group, or several at once, all new rules from a file",
-		ArgsUsage: "[NAME] --vpc VPC --file FILE|-",
+		ArgsUsage: "[NAME] --vpc VPC --file FILE|- [--force]",
 		Description: "edgenetctl group replace web --vpc blue --file -\n" +
 			"edgenetctl group replace --vpc blue --file -",
-		Flags: []cli.Flag{
-			vpcFlag(),
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "`FILE` of YAML or JSON, as group show and group list write it, or - for stdin"},
-		},
+		Flags:  []cli.Flag{vpcFlag(), groupFileFlag(), forceFlag()},
 		Action: e.action(replaceGroups),
 	}
 }
@@ -58,6 +55,7 @@ func replaceGroups(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	request.Force = s.flags.Bool("force")
 	answer, err := call(ctx, s.groups.ReplaceGroups, request)
 	if err != nil {
 		return failed("replace rules", err)

@@ -19,7 +19,7 @@ func (e *env) ruleCommand() *cli.Command {
 			{
 				Name:      "add",
 				Usage:     "allow or deny traffic; in force at once on every host",
-				ArgsUsage: "NAME --vpc VPC " + ruleSynopsis + " [--description TEXT] [--disabled]",
+				ArgsUsage: "NAME --vpc VPC " + ruleSynopsis + " [--description TEXT] [--disabled] [--force]",
 				Description: "edgenetctl group rule add web --vpc blue --direction ingress --proto tcp --ports 80,8000-8100 --from any\n" +
 					"edgenetctl group rule add db --vpc blue --direction ingress --proto tcp --ports 5432 --from group:web\n" +
 					"edgenetctl group rule add db --vpc blue --direction egress --proto any --to 10.0.0.0/24 --except 10.0.0.64/26\n" +
@@ -27,29 +27,30 @@ func (e *env) ruleCommand() *cli.Command {
 					"edgenetctl group rule add web --vpc blue --direction ingress --proto icmp --icmp-type 8 --from any",
 				Flags: append(contentFlags(),
 					&cli.StringFlag{Name: "description", Usage: "`TEXT` for people, at most 255 bytes"},
-					&cli.BoolFlag{Name: "disabled", Usage: "add it as one that does not count"}),
+					&cli.BoolFlag{Name: "disabled", Usage: "add it as one that does not count"},
+					forceFlag()),
 				Action: e.action(addRule),
 			}, {
 				Name:      "remove",
 				Usage:     "remove a rule, named by its id or by what it says",
-				ArgsUsage: "NAME --vpc VPC (--id ID | " + ruleSynopsis + ")",
+				ArgsUsage: "NAME --vpc VPC (--id ID | " + ruleSynopsis + ") [--force]",
 				Description: "edgenetctl group rule remove web --vpc blue --id ed85265da606\n" +
 					"edgenetctl group rule remove web --vpc blue --direction ingress --proto tcp --ports 80,8000-8100 --from any",
-				Flags:  append(contentFlags(), id()),
+				Flags:  append(contentFlags(), id(), forceFlag()),
 				Action: e.action(removeRule),
 			}, {
 				Name:        "disable",
 				Usage:       "let a rule count no longer, and keep it",
-				ArgsUsage:   "NAME --vpc VPC --id ID",
+				ArgsUsage:   "NAME --vpc VPC --id ID [--force]",
 				Description: "edgenetctl group rule disable web --vpc blue --id ed85265da606",
-				Flags:       []cli.Flag{vpcFlag(), id()},
+				Flags:       []cli.Flag{vpcFlag(), id(), forceFlag()},
 				Action:      e.action(func(ctx context.Context, s *session) error { return setDisabled(ctx, s, "disabled", true) }),
 			}, {
 				Name:        "enable",
 				Usage:       "let a disabled rule count again",
-				ArgsUsage:   "NAME --vpc VPC --id ID",
+				ArgsUsage:   "NAME --vpc VPC --id ID [--force]",
 				Description: "edgenetctl group rule enable web --vpc blue --id ed85265da606",
-				Flags:       []cli.Flag{vpcFlag(), id()},
+				Flags:       []cli.Flag{vpcFlag(), id(), forceFlag()},
 				Action:      e.action(func(ctx context.Context, s *session) error { return setDisabled(ctx, s, "enabled", false) }),
 			}, {
 				Name:        "describe",
@@ -75,7 +76,7 @@ func addRule(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	answer, err := call(ctx, s.groups.AddRule, &edgenetv1.AddRuleRequest{Group: group, Vpc: vpc, Rule: fromRule(rule)})
+	answer, err := call(ctx, s.groups.AddRule, &edgenetv1.AddRuleRequest{Group: group, Vpc: vpc, Rule: fromRule(rule), Force: s.flags.Bool("force")})
 	if err != nil {
 		return failed("add rule to group "+group, err)
 	}
@@ -91,7 +92,7 @@ func removeRule(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	answer, err := call(ctx, s.groups.RemoveRule, &edgenetv1.RemoveRuleRequest{Group: group, Vpc: vpc, Rule: wanted})
+	answer, err := call(ctx, s.groups.RemoveRule, &edgenetv1.RemoveRuleRequest{Group: group, Vpc: vpc, Rule: wanted, Force: s.flags.Bool("force")})
 	if err != nil {
 		return failed("remove rule from group "+group, err)
 	}
@@ -145,7 +146,7 @@ func (s *session) ruleUpdate() (*edgenetv1.UpdateRuleRequest, error) {
 		return nil, err
 	}
 	id, err := s.required("id")
-	return &edgenetv1.UpdateRuleRequest{Group: group, Vpc: vpc, Id: id}, err
+	return &edgenetv1.UpdateRuleRequest{Group: group, Vpc: vpc, Id: id, Force: s.flags.Bool("force")}, err
 }
 
 func updateRule(ctx context.Context, s *session, request *edgenetv1.UpdateRuleRequest, word string) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
+	"google.golang.org/protobuf/proto"
 
 	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
 )
@@ -63,26 +64,32 @@ func watch(ctx context.Context, s *session) error {
 // printEvent shows one event: a line, one JSON object to a line, or one YAML
 // document.
 func (s *session) printEvent(event *edgenetv1.WatchResponse) error {
-	switch s.format {
-	case formatJSON:
-		text, err := json.Marshal(fromMessage(event.ProtoReflect()))
-		if err != nil {
-			return fmt.Errorf("encode event: %w", err)
-		}
-		_, err = fmt.Fprintf(s.stdout, "%s\n", text)
-		return err
-	case formatYAML:
-		text, err := yaml.Marshal(toYAML(fromMessage(event.ProtoReflect())))
+	if s.format != formatTable {
+		return s.printMessage(event)
+	}
+	kind, name, about := eventWords(event)
+	line := fmt.Sprintf("%s  %-8s  %-8s  %-20s  %s", s.now().Format("15:04:05"), event.GetType(), kind, name, about)
+	_, err := fmt.Fprintln(s.stdout, strings.TrimRight(printable(line), " "))
+	return err
+}
+
+// printMessage shows a message of a stream for programs: one JSON object to a
+// line, or one YAML document.
+func (s *session) printMessage(m proto.Message) error {
+	value := fromMessage(m.ProtoReflect())
+	if s.format == formatYAML {
+		text, err := yaml.Marshal(toYAML(value))
 		if err != nil {
 			return fmt.Errorf("encode event: %w", err)
 		}
 		_, err = fmt.Fprintf(s.stdout, "---\n%s", text)
 		return err
-	case formatTable:
 	}
-	kind, name, about := eventWords(event)
-	line := fmt.Sprintf("%s  %-8s  %-8s  %-20s  %s", s.now().Format("15:04:05"), event.GetType(), kind, name, about)
-	_, err := fmt.Fprintln(s.stdout, strings.TrimRight(printable(line), " "))
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	_, err = fmt.Fprintf(s.stdout, "%s\n", text)
 	return err
 }
 

@@ -91,7 +91,7 @@ func (l *localChanges) DeleteGroup(ctx context.Context, req *api.DeleteGroupRequ
 
 func (l *localChanges) AddRule(ctx context.Context, req *api.AddRuleRequest) (*api.AddRuleResponse, error) {
 	if l.daemon.IsAuthority() {
-		g, err := l.daemon.AddRule(ctx, req.GetGroup(), req.GetVpc(), req.GetRule())
+		g, err := l.daemon.AddRule(ctx, req)
 		return &api.AddRuleResponse{Group: g}, err
 	}
 	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.AddRuleRequest) (*api.AddRuleResponse, error) {
@@ -105,7 +105,7 @@ func (l *localChanges) AddRule(ctx context.Context, req *api.AddRuleRequest) (*a
 
 func (l *localChanges) RemoveRule(ctx context.Context, req *api.RemoveRuleRequest) (*api.RemoveRuleResponse, error) {
 	if l.daemon.IsAuthority() {
-		g, err := l.daemon.RemoveRule(ctx, req.GetGroup(), req.GetVpc(), req.GetRule())
+		g, err := l.daemon.RemoveRule(ctx, req)
 		return &api.RemoveRuleResponse{Group: g}, err
 	}
 	res, err := forward(ctx, l.daemon, req, func(c *http.Client, url string) func(context.Context, *api.RemoveRuleRequest) (*api.RemoveRuleResponse, error) {
@@ -163,6 +163,7 @@ func PeerHandler(d *daemon.Daemon, handler http.Handler) http.Handler {
 		edgenetv1connect.GroupServiceCreateGroupProcedure, edgenetv1connect.GroupServiceDeleteGroupProcedure,
 		edgenetv1connect.GroupServiceAddRuleProcedure, edgenetv1connect.GroupServiceRemoveRuleProcedure,
 		edgenetv1connect.GroupServiceUpdateRuleProcedure, edgenetv1connect.GroupServiceReplaceGroupsProcedure,
+		edgenetv1connect.PolicyServiceAddTestProcedure, edgenetv1connect.PolicyServiceRemoveTestProcedure,
 	} {
 		serve.Handle(procedure, admit)
 	}

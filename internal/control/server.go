@@ -42,10 +42,12 @@ func Handler(d *daemon.Daemon, log *slog.Logger) http.Handler {
 	mux.Handle(edgenetv1connect.NewVPCServiceHandler(vpcService{d, changes}, options...))
 	mux.Handle(edgenetv1connect.NewGroupServiceHandler(groupService{d, changes}, options...))
 	mux.Handle(edgenetv1connect.NewEndpointServiceHandler(endpointService{d}, options...))
+	mux.Handle(edgenetv1connect.NewPolicyServiceHandler(policyService{d}, options...))
 	mux.Handle(edgenetv1connect.NewWatchServiceHandler(watchService{d}, options...))
 	reflector := grpcreflect.NewStaticReflector(
 		edgenetv1connect.MeshServiceName, edgenetv1connect.NodeServiceName, edgenetv1connect.VPCServiceName,
-		edgenetv1connect.GroupServiceName, edgenetv1connect.EndpointServiceName, edgenetv1connect.WatchServiceName,
+		edgenetv1connect.GroupServiceName, edgenetv1connect.EndpointServiceName, edgenetv1connect.PolicyServiceName,
+		edgenetv1connect.WatchServiceName,
 	)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
@@ -86,6 +88,7 @@ func Listen(path string, handler http.Handler) (*Server, error) {
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnContext:       withCaller,
 	}}, nil
 }
 

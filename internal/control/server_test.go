@@ -196,8 +196,8 @@ func TestAnyGRPCClientWorks(t *testing.T) {
 	stream := grpcreflect.NewClient(n.h2c, base).NewStream(t.Context())
 	defer func() { _, _ = stream.Close() }()
 	services, err := stream.ListServices()
-	if err != nil || len(services) != 6 {
-		t.Errorf("reflection lists %v, %v; want six services", services, err)
+	if err != nil || len(services) != 7 {
+		t.Errorf("reflection lists %v, %v; want seven services", services, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"edgenet.dev/edgenet/internal/audit"
 	"edgenet.dev/edgenet/internal/config"
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/internal/version"
@@ -30,6 +31,7 @@ type Daemon struct {
 	changes *changes
 	started time.Time
 	lock    *os.File
+	audit   *audit.Log
 
 	// membership serializes init, join and leave: each is several steps.
 	membership sync.Mutex
@@ -39,6 +41,7 @@ type Daemon struct {
 	// reading guards reader.
 	reading sync.Mutex
 	reader  reader
+	tested  tested
 }
 
 // New opens the state directory and takes the run directory. peers makes what
@@ -54,7 +57,7 @@ func New(cfg config.Config, kernel Kernel, peers func(*Daemon) http.Handler, log
 	if err := checkUnderlay(context.Background(), cfg); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	d := &Daemon{cfg: cfg, log: log, lock: lock, changes: newChanges(), started: time.Now()}
+	d := &Daemon{cfg: cfg, log: log, lock: lock, changes: newChanges(), started: time.Now(), audit: audit.Open(cfg.StateDir)}
 	if err := d.open(kernel.complete(), peers(d)); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -84,6 +84,9 @@ func (v *vpc) policy(hosts []policy.Host, sets [][]string) policy.VPC {
 	return in
 }
 
+// whole is the VPC as the simulator wants it.
+func (v *vpc) whole() policy.VPC { return v.policy(v.hostList(), v.sets()) }
+
 // hostList are the addresses and prefixes of the VPC's endpoints.
 func (v *vpc) hostList() []policy.Host {
 	hosts := make([]policy.Host, 0, len(v.hosts))

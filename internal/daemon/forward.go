@@ -13,6 +13,7 @@ import (
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/policy"
 )
 
 // IsAuthority is true if this node may sign VPCs and groups.
@@ -108,5 +109,25 @@ func (d *Daemon) AwaitGroupGone(ctx context.Context, name, vpcName string) {
 	d.await(ctx, func() bool {
 		_, _, err := d.snapshot().group(name, vpcName)
 		return err != nil
+	})
+}
+
+// Presence says whether something is to be there.
+type Presence bool
+
+// The two values of Presence.
+const (
+	Present Presence = true
+	Absent  Presence = false
+)
+
+// AwaitTest waits until a policy test is known here, or until it is gone.
+func (d *Daemon) AwaitTest(ctx context.Context, vpcName, assertion string, want Presence) {
+	if canonical, err := policy.ParseAssertion(assertion); err == nil {
+		assertion = canonical.String()
+	}
+	d.await(ctx, func() bool {
+		_, kept, err := d.testsOf(vpcName)
+		return err == nil && Presence(indexTest(kept, assertion) >= 0) == want
 	})
 }

@@ -40,7 +40,8 @@ func (d *Daemon) ReplaceGroups(ctx context.Context, req *api.ReplaceGroupsReques
 	if err := v.hasRoom(next); err != nil {
 		return nil, fmt.Errorf("replace rules: %w", err)
 	}
-	if err := d.putGroups(ctx, v, next); err != nil {
+	asked := change{vpc: v, words: "replace the rules of " + wordsOf(wanted), force: req.GetForce()}
+	if err := d.guardRules(ctx, asked, wanted, func() error { return d.putGroups(ctx, v, next) }); err != nil {
 		return nil, fmt.Errorf("replace rules: %w", err)
 	}
 	d.log.Info("groups replaced", "vpc", v.name, "groups", len(next))

@@ -16,12 +16,14 @@ import (
 
 // AddRule adds a rule. One that says the same and is there already takes over
 // whether it counts, and its description.
-func (d *Daemon) AddRule(ctx context.Context, name, vpcName string, text *api.Rule) (*api.Group, error) {
-	rule, err := parseAPIRule(text)
+func (d *Daemon) AddRule(ctx context.Context, req *api.AddRuleRequest) (*api.Group, error) {
+	name := req.GetGroup()
+	rule, err := parseAPIRule(req.GetRule())
 	if err != nil {
 		return nil, invalid("add rule to group %s: %w", name, err)
 	}
-	return d.changeRules(ctx, name, vpcName, func(v *vpc, g *group) ([]policy.Rule, error) {
+	asked := ruleChange{group: name, vpc: req.GetVpc(), force: req.GetForce(), words: fmt.Sprintf("add rule %q to group %s", rule, name)}
+	return d.changeRules(ctx, asked, func(v *vpc, g *group) ([]policy.Rule, error) {
 		if err := v.knowsPeer(rule); err != nil {
 			return nil, fmt.Errorf("add rule to group %s: %w", name, err)
 		}
@@ -35,16 +37,17 @@ func (d *Daemon) AddRule(ctx context.Context, name, vpcName string, text *api.Ru
 }
 
 // RemoveRule removes a rule named by its id or by its content.
-func (d *Daemon) RemoveRule(ctx context.Context, name, vpcName string, text *api.Rule) (*api.Group, error) {
-	id := text.GetId()
+func (d *Daemon) RemoveRule(ctx context.Context, req *api.RemoveRuleRequest) (*api.Group, error) {
+	name, id := req.GetGroup(), req.GetRule().GetId()
 	if id == "" {
-		rule, err := parseAPIRule(text)
+		rule, err := parseAPIRule(req.GetRule())
 		if err != nil {
 			return nil, invalid("remove rule from group %s: %w", name, err)
 		}
 		id = rule.ID()
 	}
-	return d.changeRules(ctx, name, vpcName, func(_ *vpc, g *group) ([]policy.Rule, error) {
+	asked := ruleChange{group: name, vpc: req.GetVpc(), force: req.GetForce(), words: fmt.Sprintf("remove rule %s from group %s", id, name)}
+	return d.changeRules(ctx, asked, func(_ *vpc, g *group) ([]policy.Rule, error) {
 		i := indexRule(g.rules, id)
 		if i < 0 {
 			return nil, notFound("remove rule from group %s: no rule %s; group show lists them", name, id)
@@ -55,7 +58,10 @@ func (d *Daemon) RemoveRule(ctx context.Context, name, vpcName string, text *api
 
 // UpdateRule changes whether a rule counts, and its description.
 func (d *Daemon) UpdateRule(ctx context.Context, req *api.UpdateRuleRequest) (*api.Group, error) {
-	return d.changeRules(ctx, req.GetGroup(), req.GetVpc(), func(_ *vpc, g *group) ([]policy.Rule, error) {
+	asked := ruleChange{
+		group: req.GetGroup(), vpc: req.GetVpc(), force: req.GetForce(), words: fmt.Sprintf("change rule %s of group %s", req.GetId(), req.GetGroup()),
+	}
+	return d.changeRules(ctx, asked, func(_ *vpc, g *group) ([]policy.Rule, error) {
 		i := indexRule(g.rules, req.GetId())
 		if i < 0 {
 			return nil, notFound("change rule of group %s: no rule %s; group show lists them", req.GetGroup(), req.GetId())
@@ -91,14 +97,23 @@ func indexRule(rules []policy.Rule, id string) int {
 	return slices.IndexFunc(rules, func(r policy.Rule) bool { return r.ID() == id })
 }
 
-func (d *Daemon) changeRules(ctx context.Context, name, vpcName string, change func(*vpc, *group) ([]policy.Rule, error)) (*api.Group, error) {
+// ruleChange is what somebody asks to change about the rules of a group.
+type ruleChange struct {
+	group, vpc string
+	// words say what it is; force makes it whatever it breaks.
+	words string
+	force bool
+}
+
+func (d *Daemon) changeRules(ctx context.Context, asked ruleChange, work func(*vpc, *group) ([]policy.Rule, error)) (*api.Group, error) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
+	name, vpcName := asked.group, asked.vpc
 	v, g, err := d.snapshot().group(name, vpcName)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := change(v, g)
+	rules, err := work(v, g)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +124,9 @@ func (d *Daemon) changeRules(ctx context.Context, name, vpcName string, change f
 	if err := v.hasRoom(map[string]*records.Group{name: next}); err != nil {
 		return nil, fmt.Errorf("change group %s: %w", name, err)
 	}
-	if err := d.putRecord(ctx, mesh.KindGroup, g.key(), next); err != nil {
+	if err := d.guardRules(ctx, change{vpc: v, words: asked.words, force: asked.force}, map[string][]policy.Rule{name: rules}, func() error {
+		return d.putRecord(ctx, mesh.KindGroup, g.key(), next)
+	}); err != nil {
 		return nil, fmt.Errorf("change group %s: %w", name, err)
 	}
 	d.log.Info("group changed", "vpc", vpcName, "group", name, "rules", len(rules))

@@ -17,7 +17,7 @@ func ingress(ports, peer string) *api.Rule {
 
 func mustAdd(t *testing.T, n *daemontest.Node, group string, rule *api.Rule) *api.Group {
 	t.Helper()
-	g, err := n.AddRule(t.Context(), group, "blue", rule)
+	g, err := n.AddRule(t.Context(), &api.AddRuleRequest{Group: group, Vpc: "blue", Rule: rule})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestAVPCHasABoundOfRules(t *testing.T) {
 	if _, err := n.CreateGroup(t.Context(), "web", "blue"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = n.AddRule(t.Context(), "web", "blue", ingress("80", "any"))
+	_, err = n.AddRule(t.Context(), &api.AddRuleRequest{Group: "web", Vpc: "blue", Rule: ingress("80", "any")})
 	wantCode(t, err, connect.CodeFailedPrecondition, "would have 10001 rules; at most 10000")
 	for _, r := range rules {
 		r.Description = fmt.Sprintf("%0200d", 1)

@@ -33,6 +33,7 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 	d.countNodes(out)
 	note(d.network.problem())
 	d.noteEndpoints(out)
+	d.noteTests(out)
 	var err error
 	out.Drops, err = d.network.drops()
 	note(err)

@@ -111,6 +111,11 @@ func (d *Daemon) DeleteVPC(ctx context.Context, name string) error {
 			return fmt.Errorf("delete vpc %s: delete group %s: %w", name, g, err)
 		}
 	}
+	for _, kind := range []mesh.Kind{mesh.KindTests, mesh.KindShadow} {
+		if err := d.mesh.Delete(ctx, kind, records.VPCKey(v.vni())); err != nil {
+			return fmt.Errorf("delete vpc %s: delete %s: %w", name, kind, err)
+		}
+	}
 	if err := d.mesh.Delete(ctx, mesh.KindVPC, name); err != nil {
 		return fmt.Errorf("delete vpc %s: %w", name, err)
 	}

@@ -225,7 +225,7 @@ func FuzzValidate(f *testing.F) {
 			if routed, err := e.Routed(); err != nil || len(routed) != len(e.GetPrefixes()) {
 				t.Errorf("a valid endpoint gives %v, %v", routed, err)
 			}
-		case mesh.KindNode:
+		case mesh.KindNode, mesh.KindTests, mesh.KindShadow:
 		}
 	})
 }

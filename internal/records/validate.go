@@ -43,6 +43,10 @@ func Validate(r mesh.Record) error {
 		return validateGroup(r)
 	case mesh.KindEndpoint:
 		return validateEndpoint(r)
+	case mesh.KindTests:
+		return validateTests(r)
+	case mesh.KindShadow:
+		return validateShadow(r)
 	case mesh.KindNode:
 		return nil
 	default:

@@ -40,6 +40,12 @@ const (
 	// KindGroup is a security group: key is VNI/name. Only an authority may
 	// sign it.
 	KindGroup Kind = "group"
+	// KindTests are the policy tests of a VPC: key is its VNI. Only an authority
+	// may sign it.
+	KindTests Kind = "tests"
+	// KindShadow are candidate groups of a VPC: key is its VNI. Only an authority
+	// may sign it.
+	KindShadow Kind = "shadow"
 )
 
 // Version orders the writes of one record and the claims on one address: a

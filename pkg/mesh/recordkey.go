@@ -26,12 +26,12 @@ const (
 
 // kinds lists all kinds, in the order in which they are exchanged: what is
 // needed to verify the others comes first.
-var kinds = [...]Kind{KindNode, KindVPC, KindGroup, KindEndpoint}
+var kinds = [...]Kind{KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow}
 
 // known tells whether k is a kind of record.
 func (k Kind) known() bool {
 	switch k {
-	case KindNode, KindVPC, KindGroup, KindEndpoint:
+	case KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow:
 		return true
 	default:
 		return false
@@ -52,6 +52,8 @@ func checkKey(kind Kind, key string) error {
 		ok = validPart(key)
 	case KindGroup:
 		ok = len(parts) == 2 && validVNI(parts[0]) && validPart(parts[1])
+	case KindTests, KindShadow:
+		ok = validVNI(key)
 	case KindEndpoint:
 		ok = len(parts) == 3 && NodeID(parts[0]).Valid() && validVNI(parts[1]) && validPart(parts[2])
 	}
@@ -88,7 +90,7 @@ func owner(kind Kind, key string) NodeID {
 		return NodeID(key)
 	case KindEndpoint:
 		return NodeID(key[:idDigits])
-	case KindVPC, KindGroup:
+	case KindVPC, KindGroup, KindTests, KindShadow:
 		return ""
 	default:
 		return ""

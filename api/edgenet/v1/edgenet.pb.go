@@ -2381,10 +2381,12 @@ func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
 }
 
 type AddRuleRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Vpc           string                 `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
-	Rule          *Rule                  `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Vpc   string                 `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	Rule  *Rule                  `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Makes the change even if it breaks policy tests.
+	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2440,6 +2442,13 @@ func (x *AddRuleRequest) GetRule() *Rule {
 	return nil
 }
 
+func (x *AddRuleRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type AddRuleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         *Group                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -2489,7 +2498,9 @@ type RemoveRuleRequest struct {
 	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	Vpc   string                 `protobuf:"bytes,2,opt,name=vpc,proto3" json:"vpc,omitempty"`
 	// Either an id or the rule's content.
-	Rule          *Rule `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	Rule *Rule `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Makes the change even if it breaks policy tests.
+	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2545,6 +2556,13 @@ func (x *RemoveRuleRequest) GetRule() *Rule {
 	return nil
 }
 
+func (x *RemoveRuleRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type RemoveRuleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Group         *Group                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
@@ -2596,8 +2614,10 @@ type UpdateRuleRequest struct {
 	// The rule's id.
 	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
 	// What is absent stays as it is.
-	Disabled      *bool   `protobuf:"varint,4,opt,name=disabled,proto3,oneof" json:"disabled,omitempty"`
-	Description   *string `protobuf:"bytes,5,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	Disabled    *bool   `protobuf:"varint,4,opt,name=disabled,proto3,oneof" json:"disabled,omitempty"`
+	Description *string `protobuf:"bytes,5,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	// Makes the change even if it breaks policy tests.
+	Force         bool `protobuf:"varint,6,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2665,6 +2685,13 @@ func (x *UpdateRuleRequest) GetDescription() string {
 		return *x.Description
 	}
 	return ""
+}
+
+func (x *UpdateRuleRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 type UpdateRuleResponse struct {
@@ -2768,7 +2795,9 @@ type ReplaceGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Vpc   string                 `protobuf:"bytes,1,opt,name=vpc,proto3" json:"vpc,omitempty"`
 	// Each group must be there; those that are not named stay as they are.
-	Groups        []*GroupRules `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	Groups []*GroupRules `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Makes the change even if it breaks policy tests.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2815,6 +2844,13 @@ func (x *ReplaceGroupsRequest) GetGroups() []*GroupRules {
 		return x.Groups
 	}
 	return nil
+}
+
+func (x *ReplaceGroupsRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
 }
 
 type ReplaceGroupsResponse struct {
@@ -3832,25 +3868,28 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x12DeleteGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\"\x15\n" +
-	"\x13DeleteGroupResponse\"^\n" +
+	"\x13DeleteGroupResponse\"t\n" +
 	"\x0eAddRuleRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12$\n" +
-	"\x04rule\x18\x03 \x01(\v2\x10.edgenet.v1.RuleR\x04rule\":\n" +
+	"\x04rule\x18\x03 \x01(\v2\x10.edgenet.v1.RuleR\x04rule\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\":\n" +
 	"\x0fAddRuleResponse\x12'\n" +
-	"\x05group\x18\x01 \x01(\v2\x11.edgenet.v1.GroupR\x05group\"a\n" +
+	"\x05group\x18\x01 \x01(\v2\x11.edgenet.v1.GroupR\x05group\"w\n" +
 	"\x11RemoveRuleRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12$\n" +
-	"\x04rule\x18\x03 \x01(\v2\x10.edgenet.v1.RuleR\x04rule\"=\n" +
+	"\x04rule\x18\x03 \x01(\v2\x10.edgenet.v1.RuleR\x04rule\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\"=\n" +
 	"\x12RemoveRuleResponse\x12'\n" +
-	"\x05group\x18\x01 \x01(\v2\x11.edgenet.v1.GroupR\x05group\"\xb0\x01\n" +
+	"\x05group\x18\x01 \x01(\v2\x11.edgenet.v1.GroupR\x05group\"\xc6\x01\n" +
 	"\x11UpdateRuleRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1f\n" +
 	"\bdisabled\x18\x04 \x01(\bH\x00R\bdisabled\x88\x01\x01\x12%\n" +
-	"\vdescription\x18\x05 \x01(\tH\x01R\vdescription\x88\x01\x01B\v\n" +
+	"\vdescription\x18\x05 \x01(\tH\x01R\vdescription\x88\x01\x01\x12\x14\n" +
+	"\x05force\x18\x06 \x01(\bR\x05forceB\v\n" +
 	"\t_disabledB\x0e\n" +
 	"\f_description\"=\n" +
 	"\x12UpdateRuleResponse\x12'\n" +
@@ -3858,10 +3897,11 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\n" +
 	"GroupRules\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12&\n" +
-	"\x05rules\x18\x02 \x03(\v2\x10.edgenet.v1.RuleR\x05rules\"X\n" +
+	"\x05rules\x18\x02 \x03(\v2\x10.edgenet.v1.RuleR\x05rules\"n\n" +
 	"\x14ReplaceGroupsRequest\x12\x10\n" +
 	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12.\n" +
-	"\x06groups\x18\x02 \x03(\v2\x16.edgenet.v1.GroupRulesR\x06groups\"B\n" +
+	"\x06groups\x18\x02 \x03(\v2\x16.edgenet.v1.GroupRulesR\x06groups\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"B\n" +
 	"\x15ReplaceGroupsResponse\x12)\n" +
 	"\x06groups\x18\x01 \x03(\v2\x11.edgenet.v1.GroupR\x06groups\"\xbf\x02\n" +
 	"\x15AttachEndpointRequest\x12\x12\n" +
