@@ -133,8 +133,12 @@ func (d *Datapath) addWatch(w *Watch) error {
 		if err != nil {
 			return fmt.Errorf("read events: %w", err)
 		}
+		leftOut, err := d.leftOut()
+		if err != nil {
+			return errors.Join(err, reader.Close())
+		}
 		ws.reader, ws.ended = reader, make(chan struct{})
-		go d.readEvents(reader, ws.ended)
+		go d.readEvents(reader, leftOut, ws.ended)
 	}
 	if ws.all == nil {
 		ws.all = make(map[*Watch]bool)
@@ -198,11 +202,11 @@ func (d *Datapath) setWatched(kinds uint32) error {
 	return nil
 }
 
-// readEvents hands out events until the reader is closed.
-func (d *Datapath) readEvents(reader *ringbuf.Reader, ended chan struct{}) {
+// readEvents hands out events until the reader is closed. leftOut is how many were
+// left out before.
+func (d *Datapath) readEvents(reader *ringbuf.Reader, leftOut uint64, ended chan struct{}) {
 	defer close(ended)
 	var record ringbuf.Record
-	leftOut, _ := d.leftOut()
 	var slots map[uint32]Key
 	for n := 0; ; n++ {
 		reader.SetDeadline(time.Now().Add(eventsEvery))

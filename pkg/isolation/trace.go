@@ -281,14 +281,18 @@ func (s *served) side(raw *edgenetTraceSide, states map[uint32]string) *TraceSid
 	return side
 }
 
+// probeMAC is for an endpoint that has not spoken yet: it may have any.
+var probeMAC = net.HardwareAddr{0x0a, 0x65, 0x6e, 0x00, 0x00, 0x01}
+
 // frame is the packet as its endpoint sends it.
 func (p *Probe) frame(mac net.HardwareAddr) []byte {
 	kind := uint16(0x0800)
 	if p.Source.Is6() {
 		kind = 0x86dd
 	}
-	b := append([]byte{}, gatewayMAC...)
-	b = append(b, mac...)
-	b = append(b, make([]byte, 2*6-len(b))...) // A MAC that is to be learned is any.
+	if len(mac) == 0 {
+		mac = probeMAC
+	}
+	b := append(append([]byte{}, gatewayMAC...), mac...)
 	return append(binary.BigEndian.AppendUint16(b, kind), p.packet()...)
 }
