@@ -175,6 +175,18 @@ func TestTapsAreLeftAsTheyWere(t *testing.T) {
 //
 //	server 10.0.0.2 ── nic ── host, db 10.0.0.3
 func TestASilentServerIsFound(t *testing.T) {
+	for name, c := range map[string]struct {
+		server, db string
+		network    Network
+	}{
+		"IPv4": {"10.0.0.2", "10.0.0.3", Network{vpc, gateway}},
+		"IPv6": {"fd00:64::2", "fd00:64::3", Network{vpc6, gateway6}},
+	} {
+		t.Run(name, func(t *testing.T) { findSilent(t, netip.MustParseAddr(c.server), netip.MustParseAddr(c.db), c.network) })
+	}
+}
+
+func findSilent(t *testing.T, own, other netip.Addr, network Network) {
 	h := newHost(t, nodeA, AttachAuto)
 	server, db := newSpace(t), newSpace(t)
 	in(h.space, func() (any, error) {
@@ -187,10 +199,13 @@ func TestASilentServerIsFound(t *testing.T) {
 		attrs.Name = "nic"
 		return nil, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: webMAC, PeerNamespace: netlink.NsFd(ns.fd())})
 	})
-	server.address("eth0", "10.0.0.2/24")
-	h.endpoint(testVNI, "db", "10.0.0.3", db)
-	e := tapEndpoint()
+	server.address("eth0", netip.PrefixFrom(own, network.Prefix.Bits()).String())
+	e := h.endpoint(testVNI, "db", other.String(), db)
+	e.Networks = []Network{network}
+	h.put(e)
+	e = tapEndpoint()
 	e.Kind, e.Device = KindDevice, "nic"
+	e.Addresses, e.Networks = []netip.Addr{own}, []Network{network}
 	h.put(e)
 	h.apply()
 	eventually(t, func() error {
@@ -200,8 +215,8 @@ func TestASilentServerIsFound(t *testing.T) {
 		}
 		return nil
 	})
-	db.reaches("10.0.0.2")
-	server.reaches("10.0.0.3")
+	db.reaches(own.String())
+	server.reaches(other.String())
 	link := in(h.space, func() (netlink.Link, error) { return netlink.LinkByName("nic") })
 	if link.Attrs().Promisc == 0 {
 		t.Error("the device takes only what is for its own MAC")

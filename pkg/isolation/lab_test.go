@@ -233,7 +233,9 @@ func (h *host) endpoint(vni uint32, name, address string, c *space) Endpoint {
 
 func (h *host) put(e Endpoint) {
 	h.state.Endpoints[e.Key] = e
-	h.state.Addresses[Address{e.VNI, e.first4()}] = Location{Endpoint: e.Key, Identity: someone}
+	for _, a := range e.Addresses {
+		h.state.Addresses[Address{e.VNI, a}] = Location{Endpoint: e.Key, Identity: someone}
+	}
 }
 
 // knows adds an address of another node to the state.

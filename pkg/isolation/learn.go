@@ -1,17 +1,19 @@
 package isolation
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 
 	"github.com/mdlayher/packet"
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
-// ask sends an ARP request to each endpoint whose MAC is still unknown: a server
-// that never speaks first is found by its answer. Its loss is repaired by the
-// next round.
+// ask asks each endpoint whose MAC is still unknown for it: a server that never
+// speaks first is found by its answer. Its loss is repaired by the next round.
 func (d *Datapath) ask(want *State, wires map[Key]wired) {
 	for ifindex, e := range d.tables.endpoints.have {
 		key := keyOf(&e)
@@ -23,7 +25,7 @@ func (d *Datapath) ask(want *State, wires map[Key]wired) {
 			continue
 		}
 		asked, _ := want.Endpoint(key)
-		if err := sendARP(w, asked.gateway(asked.first4()), asked.first4()); err != nil {
+		if err := askForMAC(w, &asked); err != nil {
 			d.log.Debug("endpoint not asked for its MAC", "vni", key.VNI, "endpoint", key.Name, "err", err)
 		}
 	}
@@ -38,18 +40,36 @@ func (d *Datapath) learnedMAC(slot uint32) (uint64, error) {
 	return mac, nil
 }
 
-func sendARP(w wired, gateway, address netip.Addr) error {
-	if !gateway.Is4() {
-		return fmt.Errorf("gateway %v is not IPv4", gateway)
+// askForMAC asks as the gateway does, by ARP or, if the endpoint has no IPv4, by
+// neighbour discovery.
+func askForMAC(w wired, e *Endpoint) error {
+	if address := e.first4(); address.IsValid() {
+		gateway := e.gateway(address)
+		if !gateway.Is4() {
+			return errors.New("no IPv4 gateway to ask as")
+		}
+		return sendFrame(w, unix.ETH_P_ARP, arpRequest(gateway, address))
 	}
-	c, err := packet.Listen(&net.Interface{Index: int(w.ifindex), Name: w.name}, packet.Raw, unix.ETH_P_ARP, nil)
+	address := e.first6()
+	gateway := e.gateway(address)
+	if !gateway.Is6() {
+		return errors.New("no IPv6 gateway to ask as")
+	}
+	frame, err := solicitation(gateway, address)
+	if err != nil {
+		return err
+	}
+	return sendFrame(w, unix.ETH_P_IPV6, frame)
+}
+
+func sendFrame(w wired, protocol int, frame []byte) error {
+	c, err := packet.Listen(&net.Interface{Index: int(w.ifindex), Name: w.name}, packet.Raw, protocol, nil)
 	if err != nil {
 		return fmt.Errorf("open packet socket: %w", err)
 	}
 	defer func() { _ = c.Close() }()
-	broadcast := net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-	if _, err := c.WriteTo(arpRequest(gateway, address), &packet.Addr{HardwareAddr: broadcast}); err != nil {
-		return fmt.Errorf("send ARP request: %w", err)
+	if _, err := c.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])}); err != nil {
+		return fmt.Errorf("send frame: %w", err)
 	}
 	return nil
 }
@@ -65,4 +85,24 @@ func arpRequest(gateway, address netip.Addr) []byte {
 	frame = append(frame, sender[:]...)
 	frame = append(frame, 0, 0, 0, 0, 0, 0)
 	return append(frame, target[:]...)
+}
+
+// solicitation is a neighbour solicitation from the gateway to those who may have
+// the address (RFC 4861).
+func solicitation(gateway, address netip.Addr) ([]byte, error) {
+	source, target := gateway.As16(), address.As16()
+	group := netip.MustParseAddr("ff02::1:ff00:0").As16()
+	copy(group[13:], target[13:])
+	body := append(append(make([]byte, 4), target[:]...), 1, 1) // and the option with its own MAC
+	body = append(body, gatewayMAC...)
+	m := icmp.Message{Type: ipv6.ICMPTypeNeighborSolicitation, Body: &icmp.RawBody{Data: body}}
+	message, err := m.Marshal(icmp.IPv6PseudoHeader(source[:], group[:]))
+	if err != nil {
+		return nil, fmt.Errorf("write neighbour solicitation: %w", err)
+	}
+	frame := append([]byte{0x33, 0x33}, group[12:]...)
+	frame = append(append(frame, gatewayMAC...), 0x86, 0xdd)
+	frame = append(frame, 0x60, 0, 0, 0, 0, byte(len(message)), 58, 255)
+	frame = append(append(frame, source[:]...), group[:]...)
+	return append(frame, message...), nil
 }

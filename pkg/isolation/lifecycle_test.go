@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -241,7 +242,9 @@ func TestEndpointsThatCannotBe(t *testing.T) {
 		"loopback":               {func(e *Endpoint) { e.Kind, e.Device = KindDevice, "lo" }, "loopback"},
 		"tap":                    {func(e *Endpoint) { e.Kind, e.Device = KindTap, "far" }, "is no tap"},
 		"kind":                   {func(e *Endpoint) { e.Kind = 9 }, "unknown"},
-		"v6":                     {func(e *Endpoint) { e.Addresses = []netip.Addr{nodeA.Addr()} }, "no IPv4"},
+		"none":                   {func(e *Endpoint) { e.Addresses = nil }, "no address"},
+		"link-local":             {func(e *Endpoint) { e.Addresses = []netip.Addr{netip.MustParseAddr("fe80::1")} }, "not one that an interface may have"},
+		"narrow":                 {func(e *Endpoint) { e.Addresses, e.MTU = []netip.Addr{webAddr6}, 1279 }, "MTU 1279 is not 1280 to"},
 		"mac":                    {func(e *Endpoint) { e.MAC = net.HardwareAddr{1, 2, 3, 4, 5, 6} }, "unicast"},
 		strings.Repeat("x", 128): {func(*Endpoint) {}, "name has"},
 	}
@@ -328,4 +331,60 @@ func TestWhatBreaksInAContainerIsRepaired(t *testing.T) {
 	if len(routes) != 2 {
 		t.Errorf("routes: %v", routes)
 	}
+}
+
+func TestAddressesAndRoutesInAContainerAreRepaired(t *testing.T) {
+	p := newDualPair(t, 1400)
+	addresses := func(change func() error) []string {
+		return in(p.web, func() ([]string, error) {
+			link, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return nil, err
+			}
+			list, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+			var have []string
+			for _, a := range list {
+				if !a.IP.IsLinkLocalUnicast() {
+					have = append(have, a.IPNet.String())
+				}
+			}
+			slices.Sort(have)
+			return have, errors.Join(err, change())
+		})
+	}
+	// What the container does not want it may not refuse; what is behind it is its own.
+	addresses(func() error {
+		link, err := netlink.LinkByName("eth0")
+		for _, a := range []string{"10.0.0.77/24", "fd00:64::77/64", "10.9.0.9/32", "fd00:9::9/128"} {
+			addr, parsed := netlink.ParseAddr(a)
+			err = errors.Join(err, parsed, netlink.AddrAdd(link, nodad(addr)))
+		}
+		own, parsed := netlink.ParseAddr("fd00:64::2/64")
+		return errors.Join(err, parsed, netlink.AddrDel(link, own), netlink.RouteDel(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gateway.AsSlice(), Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0"))}))
+	})
+	p.a.dp.now = func() time.Time { return time.Now().Add(recheckAfter + time.Second) }
+	p.a.apply()
+	want := []string{"10.0.0.2/24", "10.9.0.9/32", "fd00:64::2/64", "fd00:9::9/128"}
+	if got := addresses(func() error { return nil }); !slices.Equal(got, want) {
+		t.Errorf("addresses are %v, want %v", got, want)
+	}
+	// The default routes lead to the gateway, which says that there is nothing else.
+	for family, gw := range map[int]netip.Addr{netlink.FAMILY_V4: gateway, netlink.FAMILY_V6: gateway6} {
+		routes := in(p.web, func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
+		})
+		if len(routes) != 1 || !routes[0].Gw.Equal(gw.AsSlice()) {
+			t.Errorf("routes are %v", routes)
+		}
+	}
+	p.web.reaches("fd00:64::4")
+	// The kernel forgets IPv6 with an interface that was down.
+	in(p.web, func() (any, error) {
+		link, err := netlink.LinkByName("eth0")
+		return nil, errors.Join(err, netlink.LinkSetDown(link))
+	})
+	p.a.dp.now = func() time.Time { return time.Now().Add(3 * recheckAfter) }
+	p.a.apply()
+	p.web.reaches("fd00:64::4")
+	p.web.reaches("10.0.0.4")
 }

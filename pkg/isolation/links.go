@@ -59,7 +59,7 @@ type checked struct {
 }
 
 func wantedWiring(e *Endpoint) string {
-	return fmt.Sprint(e.Kind, e.Addresses, e.Networks, e.MAC, e.Netns, e.Ifname, e.Device, e.MTU)
+	return fmt.Sprint(e.Kind, e.Addresses, e.Routed, e.Networks, e.MAC, e.Netns, e.Ifname, e.Device, e.MTU)
 }
 
 func seenWiring(link netlink.Link) string {

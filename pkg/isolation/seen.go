@@ -33,7 +33,8 @@ func (s *seen) right(e *Endpoint) (wired, bool) {
 func sameWiring(a, b *Endpoint) bool {
 	return a.Kind == b.Kind && a.Netns == b.Netns &&
 		a.Ifname == b.Ifname && a.Device == b.Device && a.MTU == b.MTU &&
-		bytes.Equal(a.MAC, b.MAC) && slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Networks, b.Networks)
+		bytes.Equal(a.MAC, b.MAC) && slices.Equal(a.Addresses, b.Addresses) &&
+		slices.Equal(a.Routed, b.Routed) && slices.Equal(a.Networks, b.Networks)
 }
 
 // lookAtNew looks at the devices of the endpoints that are new or other than

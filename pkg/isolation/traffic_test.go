@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 const (
@@ -23,14 +25,28 @@ const (
 
 // ping sends one echo request, and waits for the answer.
 func (s *space) ping(to string, seq int, wait time.Duration) error {
-	c := in(s, func() (*icmp.PacketConn, error) { return icmp.ListenPacket("ip4:icmp", "0.0.0.0") })
+	return s.pingFrom("", to, seq, wait)
+}
+
+// pingFrom is ping from an address of the space's, or any.
+func (s *space) pingFrom(from, to string, seq int, wait time.Duration) error {
+	network := "ip4:icmp"
+	if netip.MustParseAddr(to).Is6() {
+		network = "ip6:ipv6-icmp"
+	}
+	c := in(s, func() (*icmp.PacketConn, error) { return icmp.ListenPacket(network, from) })
 	defer func() { _ = c.Close() }()
 	return pingOn(c, to, seq, wait)
 }
 
 func pingOn(c *icmp.PacketConn, to string, seq int, wait time.Duration) error {
 	id := os.Getpid() & 0xffff
-	m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: id, Seq: seq, Data: []byte("edgenet")}}
+	var request, reply icmp.Type = ipv4.ICMPTypeEcho, ipv4.ICMPTypeEchoReply
+	protocol := 1
+	if netip.MustParseAddr(to).Is6() {
+		request, reply, protocol = ipv6.ICMPTypeEchoRequest, ipv6.ICMPTypeEchoReply, 58
+	}
+	m := icmp.Message{Type: request, Body: &icmp.Echo{ID: id, Seq: seq, Data: []byte("edgenet")}}
 	b, err := m.Marshal(nil)
 	if err != nil {
 		return err
@@ -46,12 +62,12 @@ func pingOn(c *icmp.PacketConn, to string, seq int, wait time.Duration) error {
 		if err != nil {
 			return err
 		}
-		got, err := icmp.ParseMessage(1, buf[:n])
+		got, err := icmp.ParseMessage(protocol, buf[:n])
 		if err != nil || from.String() != to {
 			continue
 		}
 		echo, ok := got.Body.(*icmp.Echo)
-		if ok && got.Type == ipv4.ICMPTypeEchoReply && echo.Seq == seq && echo.ID == id {
+		if ok && got.Type == reply && echo.Seq == seq && echo.ID == id {
 			return nil
 		}
 	}
@@ -75,7 +91,7 @@ func (s *space) doesNotReach(to string) {
 // may have been lost with its endpoint.
 func (s *space) serveTCP(address string) {
 	s.t.Helper()
-	l := in(s, func() (net.Listener, error) { return net.Listen("tcp4", address) })
+	l := in(s, func() (net.Listener, error) { return net.Listen("tcp", address) })
 	var (
 		served sync.WaitGroup
 		mu     sync.Mutex
@@ -109,7 +125,7 @@ func (s *space) dial(address string) (net.Conn, error) {
 		c   net.Conn
 		err error
 	)
-	s.do(func() { c, err = net.DialTimeout("tcp4", address, answerWithin) })
+	s.do(func() { c, err = net.DialTimeout("tcp", address, answerWithin) })
 	return c, err
 }
 
@@ -146,7 +162,7 @@ func echoes(t testing.TB, c net.Conn, size int) {
 // serveUDP answers each datagram with its own content.
 func (s *space) serveUDP(address string) {
 	s.t.Helper()
-	c := in(s, func() (net.PacketConn, error) { return net.ListenPacket("udp4", address) })
+	c := in(s, func() (net.PacketConn, error) { return net.ListenPacket("udp", address) })
 	s.t.Cleanup(func() { _ = c.Close() })
 	go func() {
 		for buf := make([]byte, 65536); ; {
@@ -161,7 +177,7 @@ func (s *space) serveUDP(address string) {
 
 // asks sends a datagram and waits for the answer.
 func (s *space) asks(address string, content []byte, wait time.Duration) error {
-	c := in(s, func() (net.Conn, error) { return net.Dial("udp4", address) })
+	c := in(s, func() (net.Conn, error) { return net.Dial("udp", address) })
 	defer func() { _ = c.Close() }()
 	if _, err := c.Write(content); err != nil {
 		return err

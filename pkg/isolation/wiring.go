@@ -23,10 +23,11 @@ const aliasPrefix = "edgenet:endpoint:"
 // maxName is the length of an endpoint's name in the kernel, less its end.
 const maxName = 127
 
-// The MTUs of an interface with IPv4 (RFC 791).
+// The MTUs of an interface with IPv4 (RFC 791) and IPv6 (RFC 8200).
 const (
-	minMTU = 68
-	maxMTU = 65535
+	minMTU4 = 68
+	minMTU6 = 1280
+	maxMTU  = 65535
 )
 
 // wired is an endpoint's device on the host, ready to be brought up.
@@ -84,25 +85,33 @@ func (e *Endpoint) check() error {
 		return fmt.Errorf("name has %d bytes, not 1 to %d", len(e.Name), maxName)
 	case e.VNI == 0 || e.VNI >= 1<<24:
 		return fmt.Errorf("VNI %d is not a 24-bit number", e.VNI)
-	case !e.first4().IsValid():
-		return errors.New("has no IPv4 address")
+	case len(e.Addresses) == 0:
+		return errors.New("has no address")
 	case len(e.MAC) != 0 && (len(e.MAC) != 6 || e.MAC[0]&1 != 0):
 		return fmt.Errorf("MAC %v is not a unicast address", e.MAC)
-	case e.Kind == KindNetns && (e.MTU < minMTU || e.MTU > maxMTU):
-		return fmt.Errorf("MTU %d is not %d to %d bytes", e.MTU, minMTU, maxMTU)
+	case e.Kind == KindNetns && (e.MTU < e.minMTU() || e.MTU > maxMTU):
+		return fmt.Errorf("MTU %d is not %d to %d bytes", e.MTU, e.minMTU(), maxMTU)
+	}
+	for _, a := range e.Addresses {
+		if a.Is4In6() || a.Zone() != "" || !a.IsGlobalUnicast() {
+			return fmt.Errorf("address %v is not one that an interface may have", a)
+		}
 	}
 	return nil
 }
 
-// first4 is the endpoint's first IPv4 address; it is not valid if there is none.
-func (e *Endpoint) first4() netip.Addr {
-	for _, a := range e.Addresses {
-		if a.Is4() {
-			return a
-		}
+func (e *Endpoint) minMTU() int {
+	if e.first6().IsValid() {
+		return minMTU6
 	}
-	return netip.Addr{}
+	return minMTU4
 }
+
+// first4 is the endpoint's first IPv4 address; it is not valid if there is none.
+func (e *Endpoint) first4() netip.Addr { return firstOf(e.Addresses, netip.Addr.Is4) }
+
+// first6 is the endpoint's first IPv6 address; it is not valid if there is none.
+func (e *Endpoint) first6() netip.Addr { return firstOf(e.Addresses, netip.Addr.Is6) }
 
 // gateway is the VPC's address in the network that an address is in; it is not
 // valid if there is none.
@@ -122,7 +131,7 @@ func (d *Datapath) muteIPv6(link netlink.Link) error {
 	if err := d.nl.LinkSetIP6AddrGenMode(link, none); err != nil {
 		d.log.Debug("IPv6 address generation not turned off", "device", link.Attrs().Name, "err", err)
 	}
-	return setIPv6(link.Attrs().Name, "1")
+	return writeIPv6(link.Attrs().Name, "disable_ipv6", "1")
 }
 
 // unmuteIPv6 gives a device of the host's the settings of a new one.
@@ -138,21 +147,22 @@ func (d *Datapath) unmuteIPv6(link netlink.Link) error {
 	if err != nil {
 		return fmt.Errorf("read IPv6 setting: %w", err)
 	}
-	return setIPv6(link.Attrs().Name, strings.TrimSpace(string(standard)))
+	return writeIPv6(link.Attrs().Name, "disable_ipv6", strings.TrimSpace(string(standard)))
 }
 
-// setIPv6 sets disable_ipv6. Where there is no IPv6 there is nothing to do, and
-// where /proc is read-only the datapath still drops all of it.
-func setIPv6(device, disabled string) error {
-	path := "/proc/sys/net/ipv6/conf/" + device + "/disable_ipv6"
+// writeIPv6 writes a setting of a device's IPv6. Where there is no IPv6 there is
+// nothing to do, and where /proc is read-only the datapath still lets nothing
+// pass that it should not.
+func writeIPv6(device, setting, value string) error {
+	path := "/proc/sys/net/ipv6/conf/" + device + "/" + setting
 	have, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) || strings.TrimSpace(string(have)) == disabled {
+	if errors.Is(err, os.ErrNotExist) || strings.TrimSpace(string(have)) == value {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	err = os.WriteFile(path, []byte(disabled), 0)
+	err = os.WriteFile(path, []byte(value), 0)
 	if err != nil && !errors.Is(err, os.ErrPermission) && !isReadOnly(err) {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
