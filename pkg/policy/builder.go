@@ -11,9 +11,11 @@ type tableBuilder struct {
 	set *ruleSet
 	dir Direction
 	id  ID
-
-	lists []*ruleList
-	rules []placedRule
+	// groups are those that contribute rules, lists are the rules that the table
+	// has.
+	groups []*compiledGroup
+	lists  []*ruleList
+	rules  []placedRule
 	// open is true if what no rule matches is allowed.
 	open bool
 	// named has the places in rules of the rules of each peer; what is only an
@@ -30,10 +32,8 @@ type tableBuilder struct {
 	classes map[string]*class
 	rest    [2]*class
 	table   *Table
-	// round is the last one in which a set wanted the table.
-	round uint64
-	key   []byte
-	buf   []*selector
+	key     []byte
+	buf     []*selector
 }
 
 // placedRule is a rule, and its index in Table.Rules.
@@ -64,33 +64,46 @@ func (s *staleness) note(r *compiledRule) {
 	}
 }
 
-// update makes the table that of the lists and identities. It replaces the
-// table if there is any difference.
-func (b *tableBuilder) update(lists []*ruleList, hosts *hostIndex, round uint64) {
-	b.round = round
-	s := &staleness{selectors: make(map[*selector]bool)}
-	first := b.table == nil
+// update makes the table that of the groups and identities as they are. It tells
+// whether it is another one than before, as it is if there is any difference.
+func (b *tableBuilder) update(hosts *hostIndex, round uint64) bool {
+	first, listed := b.table == nil, b.isListed()
+	if !first && listed && b.set.turned != round && hosts.moved != round {
+		return false
+	}
+	before := b.table
+	s := &staleness{rules: first, all: first, selectors: make(map[*selector]bool)}
 	if first {
-		s.rules, s.all = true, true
 		b.table = &Table{Rules: []RuleRef{{}}}
 	}
 	refs := b.table.Rules
-	if first || !slices.Equal(b.lists, lists) {
-		b.lists = lists
-		refs = b.replaceRules(mergeLists(lists), s)
+	if first || !listed {
+		b.lists = b.lists[:0]
+		for _, g := range b.groups {
+			b.lists = append(b.lists, g.lists[b.dir])
+		}
+		refs = b.replaceRules(mergeLists(b.lists), s)
 	}
-	for sel := range b.named {
-		if sel.turned[b.set.side] == round {
-			s.rules, s.selectors[sel] = true, true
+	if b.set.turned == round {
+		for sel := range b.named {
+			if sel.turned[b.set.side] == round {
+				s.rules, s.selectors[sel] = true, true
+			}
 		}
 	}
 	if s.rules {
 		b.arrange()
 		b.forget(s)
 	}
-	if s.rules || b.isMoved(hosts, round) {
+	if s.rules || hosts.moved == round && b.isMoved(hosts, round) {
 		b.fill(refs, hosts)
 	}
+	return b.table != before
+}
+
+// isListed tells whether the rules are those of the groups.
+func (b *tableBuilder) isListed() bool {
+	return slices.EqualFunc(b.lists, b.groups, func(l *ruleList, g *compiledGroup) bool { return l == g.lists[b.dir] })
 }
 
 // isMoved tells whether an identity came or went that may want a row.

@@ -3,7 +3,6 @@ package policy
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 )
@@ -70,18 +69,17 @@ type state struct {
 	sels     *selectors
 	ruleSets [sides]*ruleSet
 	hosts    *hostIndex
-	builders map[string]*tableBuilder
+	plan     tablePlan
 	out      *Compiled
 }
 
 func newState(vni uint32, cidrs []netip.Prefix) *state {
 	s := &state{
-		vni:      vni,
-		cidrs:    slices.Clone(cidrs),
-		sels:     newSelectors(cidrs),
-		hosts:    newHostIndex(vni),
-		builders: make(map[string]*tableBuilder),
-		out:      &Compiled{},
+		vni:   vni,
+		cidrs: slices.Clone(cidrs),
+		sels:  newSelectors(cidrs),
+		hosts: newHostIndex(vni),
+		out:   &Compiled{},
 	}
 	for side := range s.ruleSets {
 		s.ruleSets[side] = &ruleSet{side: side, groups: make(map[string]*compiledGroup)}
@@ -126,18 +124,14 @@ func (s *state) update(in *VPC, round uint64) error {
 	if err := s.hosts.update(in.Hosts, s.sels, changed, round); err != nil {
 		return err
 	}
-	out := &Compiled{
-		Identities: s.hosts.addresses,
-		Prefixes:   s.hosts.prefixes,
-		Tables:     make(map[ID]*Table, len(s.out.Tables)),
-		sets:       make(map[string]policies, len(s.out.sets)),
+	out := &Compiled{Identities: s.hosts.addresses, Prefixes: s.hosts.prefixes, Tables: s.out.Tables, sets: s.out.sets}
+	if s.plan.isStale(in, &s.ruleSets) {
+		if err := s.plan.replace(in, s.vni, &s.ruleSets); err != nil {
+			return err
+		}
+		out.sets, out.Tables = s.plan.sets, nil
 	}
-	if err := s.updateTables(in, out, round); err != nil {
-		return err
-	}
-	if maps.Equal(out.Tables, s.out.Tables) {
-		out.Tables = s.out.Tables
-	}
+	s.plan.update(out, s.hosts, round)
 	s.out = out
 	return nil
 }
@@ -147,70 +141,4 @@ func (s *state) updateRules(side int, groups []Group, round uint64) error {
 		return err
 	}
 	return s.ruleSets[side].update(groups, s.sels, round)
-}
-
-// updateTables makes the tables that the sets want, and drops all others.
-func (s *state) updateTables(in *VPC, out *Compiled, round uint64) error {
-	owners := make(map[ID]*tableBuilder, len(s.builders))
-	var key []byte
-	for _, set := range in.Sets {
-		set = normalSet(set)
-		key = appendNames(key[:0], set)
-		if _, done := out.sets[string(key)]; done {
-			continue
-		}
-		var ids policies
-		for side, rules := range s.ruleSets {
-			if side == shadow && in.Shadow == nil {
-				continue
-			}
-			for _, dir := range directions {
-				b := s.builder(rules, set, dir, round)
-				if other, taken := owners[b.id]; taken && other != b {
-					return fmt.Errorf("two policies have the number %x: rename one of the groups %q", uint64(b.id), set)
-				}
-				owners[b.id] = b
-				ids[side][dir] = b.id
-				out.Tables[b.id] = b.table
-			}
-		}
-		out.sets[string(key)] = ids
-	}
-	maps.DeleteFunc(s.builders, func(_ string, b *tableBuilder) bool { return b.round != round })
-	return nil
-}
-
-// builder finds or makes the builder of the table of a normal set, and has it
-// updated. Many sets differ only in groups without rules, which share a table.
-func (s *state) builder(rules *ruleSet, set []string, dir Direction, round uint64) *tableBuilder {
-	var (
-		names []string
-		lists []*ruleList
-	)
-	for _, name := range set {
-		if g := rules.groups[name]; g != nil && g.lists[dir].has() {
-			names, lists = append(names, name), append(lists, g.lists[dir])
-		}
-	}
-	key := string(appendNames([]byte{byte(rules.side), byte(dir)}, names))
-	b, ok := s.builders[key]
-	if !ok {
-		b = &tableBuilder{set: rules, dir: dir, id: tableID(s.vni, rules.side, dir, names)}
-		s.builders[key] = b
-	}
-	if b.round != round {
-		b.update(lists, s.hosts, round)
-	}
-	return b
-}
-
-func tableID(vni uint32, side int, dir Direction, names []string) ID {
-	d := newDigest("policy v2")
-	d.number(uint64(vni))
-	d.number(uint64(side))
-	d.number(uint64(dir))
-	for _, name := range names {
-		d.text(name)
-	}
-	return ID(d.sum64())
 }

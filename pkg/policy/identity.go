@@ -44,6 +44,8 @@ type hostIndex struct {
 	// outsideMoved the round in which one came or went.
 	outsiders    [2][]*identity
 	outsideMoved [2]uint64
+	// moved is the last round in which any identity came or went.
+	moved uint64
 
 	// addresses and prefixes are handed out: they are replaced, never changed.
 	addresses map[netip.Addr]Identity
@@ -276,6 +278,7 @@ func (x *hostIndex) identify(groups []string, owner *selector, sels *selectors, 
 		return nil, fmt.Errorf("has the identity %x of others: rename one of its groups", uint64(made.id))
 	}
 	made.outside = len(sels.declared) > 0
+	x.moved = round
 	made.each(func(sel *selector) {
 		made.outside = made.outside && !sel.declared
 		sel.moved = round
@@ -314,6 +317,7 @@ func (x *hostIndex) sweep(round uint64) {
 		if id.seen == round {
 			continue
 		}
+		x.moved = round
 		id.each(func(sel *selector) { sel.moved = round })
 		if id.outside {
 			x.outsideMoved[id.id.Rest()] = round

@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
+	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -99,41 +99,49 @@ func validateDescription(s string) error {
 // "ingress deny priority 10 icmp 8 from 10.0.0.0/8 except 10.1.0.0/16". What is
 // as it is by default is left out; description and Disabled are no part of it.
 // It is the same for rules that say the same.
-func (r Rule) String() string {
-	words := []string{r.Direction.String()}
+func (r Rule) String() string { return string(r.appendText(nil)) }
+
+func (r *Rule) appendText(b []byte) []byte {
+	b = append(b, r.Direction.String()...)
 	if r.Action != Allow {
-		words = append(words, r.Action.String())
+		b = append(append(b, ' '), r.Action.String()...)
 	}
 	if r.Priority != (Priority{}) {
-		words = append(words, "priority", r.Priority.String())
+		b = strconv.AppendUint(append(b, " priority "...), uint64(r.Priority.Number()), 10)
 	}
-	words = append(words, r.Protocol.String())
+	b = append(append(b, ' '), r.Protocol.String()...)
 	if len(r.Ports) > 0 {
-		words = append(words, FormatPorts(mergePorts(r.Ports)))
+		b = appendPorts(append(b, ' '), mergePorts(r.Ports))
 	}
 	if r.ICMP.HasType {
-		words = append(words, r.ICMP.String())
+		b = append(append(b, ' '), r.ICMP.String()...)
 	}
-	preposition := "from"
 	if r.Direction == Egress {
-		preposition = "to"
+		b = append(b, " to "...)
+	} else {
+		b = append(b, " from "...)
 	}
-	peer := r.Peer
-	if peer.Kind == PeerCIDR {
-		peer.CIDR = peer.CIDR.Masked()
+	if r.Peer.Kind == PeerCIDR {
+		b = r.Peer.CIDR.Masked().AppendTo(b)
+	} else {
+		b = append(b, r.Peer.String()...)
 	}
-	words = append(words, preposition, peer.String())
-	if len(peer.Except) > 0 {
-		words = append(words, "except", strings.Join(FormatExcept(mergeExcept(peer.Except)), ","))
+	for i, cidr := range mergeExcept(r.Peer.Except) {
+		if i == 0 {
+			b = append(b, " except "...)
+		} else {
+			b = append(b, ',')
+		}
+		b = cidr.AppendTo(b)
 	}
-	return strings.Join(words, " ")
+	return b
 }
 
 // ID names the rule within its group: 12 hexadecimal digits that follow from
 // what it says, so that the same rule has the same ID everywhere.
 func (r Rule) ID() string {
-	sum := sha256.Sum256([]byte("edgenet rule v1\x00" + r.String()))
-	return hex.EncodeToString(sum[:])[:idDigits]
+	sum := sha256.Sum256(r.appendText([]byte("edgenet rule v1\x00")))
+	return hex.EncodeToString(sum[:idDigits/2])
 }
 
 // Validate checks the group's name and each of its rules. Two rules that say

@@ -57,6 +57,9 @@ type compiledGroup struct {
 type ruleSet struct {
 	side   int
 	groups map[string]*compiledGroup
+	// turned is the last round in which a group came or went, version changes
+	// when that or which groups have rules does.
+	turned, version uint64
 }
 
 // update makes the set that of the given groups, whose names differ.
@@ -76,8 +79,12 @@ func (s *ruleSet) update(groups []Group, sels *selectors, round uint64) error {
 		if sameMemory(have.rules, g.Rules) {
 			continue
 		}
+		contributed := have.contributes()
 		if err := have.update(g, sels); err != nil {
 			return fmt.Errorf("group %s: %w", g.Name, err)
+		}
+		if have.contributes() != contributed {
+			s.version++
 		}
 	}
 	if len(s.groups) == len(groups) {
@@ -95,6 +102,8 @@ func (s *ruleSet) update(groups []Group, sels *selectors, round uint64) error {
 
 // turn notes that a group came or went, if rules name it.
 func (s *ruleSet) turn(name string, sels *selectors, round uint64) {
+	s.turned = round
+	s.version++
 	if sel, ok := sels.groups[name]; ok {
 		sel.turned[s.side] = round
 	}
@@ -133,6 +142,14 @@ func (g *compiledGroup) update(from *Group, sels *selectors) error {
 		g.lists[dir] = g.lists[dir].update(dir, gone, born)
 	}
 	return nil
+}
+
+// contributes tells, for each direction, whether the group has rules.
+func (g *compiledGroup) contributes() (has [len(directions)]bool) {
+	for i, dir := range directions {
+		has[i] = g.lists[dir].has()
+	}
+	return has
 }
 
 func (g *compiledGroup) release(rules []*compiledRule, sels *selectors) {
