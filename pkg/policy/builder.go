@@ -18,9 +18,10 @@ type tableBuilder struct {
 	rules  []placedRule
 	// open is true if what no rule matches is allowed.
 	open bool
-	// named has the places in rules of the rules of each peer; what is only an
-	// exception, or a group that does not exist, has none.
-	named map[*selector][]int32
+	// named has the places in rules of the rules of each peer, as parts of places;
+	// what is only an exception, or a group that does not exist, has none.
+	named  map[*selector]placeList
+	places []int32
 	// anyPeer are the places of the rules whose peer is any.
 	anyPeer []int32
 	// apart are the selectors whose identities the table may tell from the rest.
@@ -35,6 +36,9 @@ type tableBuilder struct {
 	key     []byte
 	buf     []*selector
 }
+
+// placeList is a part of tableBuilder.places.
+type placeList struct{ first, count int32 }
 
 // placedRule is a rule, and its index in Table.Rules.
 type placedRule struct {
@@ -153,32 +157,66 @@ func (b *tableBuilder) replaceRules(rules []*compiledRule, s *staleness) []RuleR
 
 // arrange sorts the rules by what they name.
 func (b *tableBuilder) arrange() {
-	b.named = make(map[*selector][]int32, len(b.rules))
+	b.named = make(map[*selector]placeList, len(b.rules))
 	b.anyPeer, b.apart, b.around = nil, nil, [2]bool{}
 	for i, r := range b.rules {
 		if r.peer == nil {
 			b.anyPeer = append(b.anyPeer, int32(i))
 			continue
 		}
-		places, seen := b.named[r.peer]
-		if b.set.has(r.peer) {
-			places = append(places, int32(i))
-			switch {
-			case r.peer.universal:
-				family := familyOf(r.peer.cidr.Addr())
-				b.around[family] = b.around[family] || r.peer.cidr.Bits() > 0
-				b.apart = append(b.apart, r.except...)
-			case !seen:
-				b.apart = append(b.apart, r.peer)
-			}
+		list, seen := b.named[r.peer]
+		if list.count++; !b.set.has(r.peer) {
+			list.count = 0
 		}
-		b.named[r.peer] = places
+		b.named[r.peer] = list
+		b.noteApart(&r, seen)
 		for _, sel := range r.except {
 			if _, seen := b.named[sel]; !seen {
-				b.named[sel] = nil
+				b.named[sel] = placeList{}
 			}
 		}
 	}
+	b.place()
+}
+
+// noteApart notes whose identities a rule may tell from the rest.
+func (b *tableBuilder) noteApart(r *placedRule, seen bool) {
+	switch {
+	case !b.set.has(r.peer):
+	case r.peer.universal:
+		family := familyOf(r.peer.cidr.Addr())
+		b.around[family] = b.around[family] || r.peer.cidr.Bits() > 0
+		b.apart = append(b.apart, r.except...)
+	case !seen:
+		b.apart = append(b.apart, r.peer)
+	}
+}
+
+// place makes the lists of places that were counted, all in one piece of memory.
+func (b *tableBuilder) place() {
+	next := int32(0)
+	for sel, list := range b.named {
+		list.first = next
+		next += list.count
+		list.count = 0
+		b.named[sel] = list
+	}
+	b.places = make([]int32, next)
+	for i, r := range b.rules {
+		if r.peer == nil || !b.set.has(r.peer) {
+			continue
+		}
+		list := b.named[r.peer]
+		b.places[list.first+list.count] = int32(i)
+		list.count++
+		b.named[r.peer] = list
+	}
+}
+
+// placesOf are the places of the rules whose peer is a selector.
+func (b *tableBuilder) placesOf(sel *selector) []int32 {
+	list := b.named[sel]
+	return b.places[list.first : list.first+list.count]
 }
 
 // has tells whether rules that name the selector can mean anybody.
