@@ -157,10 +157,11 @@ func (g *game) step() {
 	switch g.pick(10) {
 	case 0, 1, 2:
 		group := &v.vpc.Groups[g.pick(len(v.vpc.Groups))]
-		group.Rules = append(slices.Clone(group.Rules), g.rule())
-		if len(group.Rules) > 8 {
-			group.Rules = group.Rules[g.pick(4):]
-		}
+		next := g.rule()
+		group.Rules = slices.DeleteFunc(slices.Clone(group.Rules), func(r policy.Rule) bool {
+			return r.ID() == next.ID() || g.pick(8) == 0
+		})
+		group.Rules = append(group.Rules, next)
 	case 3, 4, 5, 6:
 		g.attach(v)
 	case 7, 8:

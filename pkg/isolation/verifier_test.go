@@ -1,0 +1,97 @@
+package isolation
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// effort is what the verifier may find in a program: instructions that it follows
+// on all ways together, of 1,000,000 that any kernel follows, and the deepest
+// stack of a chain of calls in bytes, of 512. It is a budget, so that it does not
+// grow unseen; whoever needs more raises it here, by what the failure says and a
+// few percent, and says why. Kernels differ: the larger one counts.
+var effort = map[string]struct{ instructions, stack int }{
+	edgenetProgFromEndpoint: {150_000, 512},
+	edgenetProgFromTunnel:   {100_000, 512},
+}
+
+var (
+	processed  = regexp.MustCompile(`processed (\d+) insns`)
+	stackDepth = regexp.MustCompile(`stack depth ([\d+]+)`)
+)
+
+func TestProgramsStayWithinTheirBudget(t *testing.T) {
+	s := newSpace(t)
+	spec, err := loadEdgenet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats}}
+	loaded := in(s, func() (*ebpf.Collection, error) { return ebpf.NewCollectionWithOptions(spec, options) })
+	defer loaded.Close()
+	for name, program := range loaded.Programs {
+		budget, ok := effort[name]
+		if !ok {
+			t.Errorf("program %s has no budget", name)
+		}
+		log := program.VerifierLog
+		t.Logf("%s: %s", name, log)
+		match := processed.FindStringSubmatch(log)
+		if match == nil {
+			t.Fatalf("the verifier does not say what it did with %s: %q", name, log)
+		}
+		if n, _ := strconv.Atoi(match[1]); n > budget.instructions || n == 0 {
+			t.Errorf("%s: the verifier follows %d instructions, more than %d", name, n, budget.instructions)
+		}
+		if deepest := stackOf(t, spec.Programs[name].Instructions, log); deepest > budget.stack {
+			t.Errorf("%s: a chain of calls has %d bytes of stack, more than %d", name, deepest, budget.stack)
+		}
+	}
+}
+
+// stackOf is the stack of the deepest chain of calls in bytes. The verifier tells
+// that of each function, in the order in which they stand in the program.
+func stackOf(t *testing.T, instructions asm.Instructions, log string) int {
+	t.Helper()
+	match := stackDepth.FindStringSubmatch(log)
+	if match == nil {
+		t.Fatalf("the verifier does not say how deep stacks are: %q", log)
+	}
+	depths := strings.Split(match[1], "+")
+	var names []string
+	own, calls := make(map[string]int), make(map[string][]string)
+	for _, ins := range instructions {
+		if name := ins.Symbol(); name != "" {
+			if len(names) == len(depths) {
+				t.Fatalf("more functions than the %d stacks that the verifier tells of", len(depths))
+			}
+			depth, err := strconv.Atoi(depths[len(names)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, name)
+			own[name] = (max(depth, 1) + 31) / 32 * 32 // as the verifier rounds
+		}
+		if ins.IsFunctionCall() {
+			from := names[len(names)-1]
+			calls[from] = append(calls[from], ins.Reference())
+		}
+	}
+	if len(names) != len(depths) {
+		t.Fatalf("%d functions and %d stacks", len(names), len(depths))
+	}
+	var chain func(name string) int
+	chain = func(name string) int {
+		deepest := 0
+		for _, to := range calls[name] {
+			deepest = max(deepest, chain(to))
+		}
+		return own[name] + deepest
+	}
+	return chain(names[0])
+}
