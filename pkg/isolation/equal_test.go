@@ -298,16 +298,6 @@ func TestTablesOfManyChangesEqualFreshOnes(t *testing.T) {
 	t.Logf("%d steps", steps)
 }
 
-// adopt forgets all that this process knows of the tables.
-func (g *game) adopt() {
-	g.t.Helper()
-	if err := g.dp.tables.close(); err != nil {
-		g.t.Fatal(err)
-	}
-	g.dp.filled = nil
-	g.dp.tables = in(g.space, func() (*tables, error) { return openTables(g.dp.maps) })
-}
-
 // compare makes the tables anew, from nothing, and wants the same in them.
 func (g *game) compare() {
 	g.t.Helper()
