@@ -170,6 +170,18 @@ func (v *vpcRecord) networks() []isolation.Network {
 	return out
 }
 
+// leastMTU6 is what an interface with IPv6 has at least (RFC 8200).
+const leastMTU6 = 1280
+
+// mtu is that of the endpoint's interface over a tunnel that leaves it so much of
+// IPv4. IPv6 takes no more than it has, and what does not fit is told so.
+func (e *endpoint) mtu(over int) int {
+	if slices.ContainsFunc(e.addrs, netip.Addr.Is6) {
+		return max(over, leastMTU6)
+	}
+	return over
+}
+
 // desired is an endpoint of this host as the datapath wants it, but for its
 // policies.
 func (e *endpoint) desired(networks []isolation.Network, mtu int) isolation.Endpoint {
@@ -181,7 +193,7 @@ func (e *endpoint) desired(networks []isolation.Network, mtu int) isolation.Endp
 		Netns:      e.record.GetNetns(),
 		Ifname:     e.record.GetIfname(),
 		Device:     e.record.GetDevice(),
-		MTU:        mtu,
+		MTU:        e.mtu(mtu),
 		Superseded: !e.holds(),
 	}
 	switch e.record.GetKind() {
