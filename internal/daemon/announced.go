@@ -30,7 +30,7 @@ const (
 type announcer interface {
 	// Announcements has f called for each, until the datapath is closed. f does
 	// not block.
-	Announcements(f func(of isolation.Key, addr netip.Addr))
+	Announcements(f func(of isolation.Key, addr netip.Addr)) error
 }
 
 // heard is what endpoints of this host announced and is not written down yet.

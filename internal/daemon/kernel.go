@@ -37,13 +37,7 @@ func (k Kernel) complete() Kernel {
 		k.Tunnels = wireguard.New
 	}
 	if k.Datapath == nil {
-		k.Datapath = func(ctx context.Context, cfg isolation.Config) (Datapath, error) {
-			d, err := isolation.Open(ctx, cfg)
-			if err != nil {
-				return nil, err
-			}
-			return d, nil
-		}
+		k.Datapath = openUpkept
 	}
 	if k.UnderlayMTU == nil {
 		k.UnderlayMTU = tunnel.UnderlayMTU

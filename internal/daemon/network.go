@@ -197,10 +197,10 @@ func (n *network) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open datapath: %w", err)
 	}
-	n.datapath = d
-	if a, ok := d.(announcer); ok {
-		a.Announcements(n.heard.hear)
+	if err := n.hear(d); err != nil {
+		return fmt.Errorf("open datapath: %w", err)
 	}
+	n.datapath = d
 	return nil
 }
 

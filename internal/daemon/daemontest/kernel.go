@@ -206,10 +206,11 @@ func (d datapath) Status(context.Context) (map[isolation.Key]isolation.Status, e
 }
 
 // Announcements is daemon's interface for a datapath that hears them.
-func (d datapath) Announcements(f func(isolation.Key, netip.Addr)) {
+func (d datapath) Announcements(f func(isolation.Key, netip.Addr)) error {
 	d.kernel.mu.Lock()
 	defer d.kernel.mu.Unlock()
 	d.kernel.announced = f
+	return nil
 }
 
 // EndpointStatus is Status of one.
