@@ -1,0 +1,55 @@
+package netns
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+
+	"edgenet.dev/edgenet/test/netns/lab"
+	"edgenet.dev/edgenet/test/netns/lab/frame"
+)
+
+// An address that two endpoints share follows the one that announces it, within
+// seconds and on all hosts, as keepalived does it.
+//
+//	edge-1: a 10.0.0.2, client 10.0.0.4     edge-2: b 10.0.0.3     both carry 10.0.0.100/32
+func TestASharedAddressFollowsWhoAnnouncesIt(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	hosts := l.Mesh("edge-1", "edge-2")
+	hosts[0].VPC("blue", "10.0.0.0/24")
+	hosts[0].AddRule("blue", "default", "ingress any - from any")
+	shared := netip.MustParseAddr("10.0.0.100")
+	client := hosts[0].Container("client")
+	client.Attach("blue", "10.0.0.4")
+	a, b := hosts[0].Container("a"), hosts[1].Container("b")
+	for c, ip := range map[*lab.Container]string{a: "10.0.0.2", b: "10.0.0.3"} {
+		c.Host().MustCtl("endpoint", "attach", c.Name, "--vpc", "blue", "--ip", ip, "--prefix", "10.0.0.100/32", "--netns", c.Netns())
+		if result := c.Runs("ip", "address", "add", "10.0.0.100/32", "dev", "eth0"); result.Code != 0 {
+			t.Fatalf("add the shared address: %+v", result)
+		}
+		c.Serves("tcp/80")
+	}
+	broadcast := net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	// As keepalived does, the announcement is repeated.
+	announces := func(holder *lab.Container) {
+		t.Helper()
+		arp := frame.ARP(1, holder.MAC(), shared, shared)
+		l.Await(fmt.Sprintf("%s has the shared address", holder), func() error {
+			holder.Injects("eth0", frame.Ethernet(broadcast, holder.MAC(), 0x0806, arp))
+			if reply := client.Try(shared, "tcp/80"); reply.Answer != holder.Host().Name+"/"+holder.Name {
+				return fmt.Errorf("%s %s %s", reply.Outcome, reply.Answer, reply.Reason)
+			}
+			return nil
+		})
+	}
+	announces(b)
+	announces(a)
+	announces(b)
+	// The daemon of the one that has it dies; the other endpoint announces.
+	hosts[1].Kill()
+	announces(a)
+	hosts[1].Start()
+	client.ReachesAddr(shared, "edge-1/a", "tcp/80")
+}
