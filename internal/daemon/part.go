@@ -54,7 +54,7 @@ func (p *part) use(s *snapshot, before *part) {
 	if resettled || before.from.mtu != p.from.mtu || !slices.Equal(before.tables, p.tables) {
 		p.made.Endpoints = p.endpoints()
 	}
-	if !resettled && len(p.made.Changed) == 0 && sameMap(before.compiled.Tables, p.compiled.Tables) &&
+	if !resettled && len(p.made.Changed) == 0 && maps.Equal(before.compiled.Tables, p.compiled.Tables) &&
 		sameMap(before.made.Endpoints, p.made.Endpoints) && sameMap(before.made.Routes, p.made.Routes) {
 		p.made = before.made
 		return
