@@ -53,3 +53,24 @@ func TestASharedAddressFollowsWhoAnnouncesIt(t *testing.T) {
 	hosts[1].Start()
 	client.ReachesAddr(shared, "edge-1/a", "tcp/80")
 }
+// An endpoint is reached by each of its addresses, and loses them all with one.
+//
+//	edge-1: web 10.0.0.2, thief 10.0.0.4     edge-2: db 10.0.0.3, 10.0.0.4, 10.1.0.3
+func TestAnEndpointIsReachedByAllItsAddresses(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	hosts := l.Mesh("edge-1", "edge-2")
+	hosts[0].VPC("blue", "10.0.0.0/24", "10.1.0.0/24")
+	hosts[0].AddRule("blue", "default", "ingress tcp 80 from group:default")
+	web, db := hosts[0].Container("web"), hosts[1].Container("db").Serves("tcp/80")
+	web.Attach("blue", "10.0.0.2")
+	hosts[1].MustCtl("endpoint", "attach", "db", "--vpc", "blue", "--ip", "10.0.0.3,10.0.0.4", "--ip", "10.1.0.3", "--netns", db.Netns())
+	for _, addr := range []string{"10.0.0.3", "10.0.0.4", "10.1.0.3"} {
+		web.ReachesAddr(netip.MustParseAddr(addr), "edge-2/db", "tcp/80")
+	}
+	thief := hosts[0].Container("thief").Serves("tcp/80")
+	thief.Attach("blue", "10.0.0.4")
+	web.ReachesAddr(netip.MustParseAddr("10.0.0.4"), "edge-1/thief", "tcp/80")
+	web.BlockedAddr(netip.MustParseAddr("10.0.0.3"), "tcp/80")
+	web.BlockedAddr(netip.MustParseAddr("10.1.0.3"), "tcp/80")
+}
