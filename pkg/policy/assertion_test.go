@@ -260,6 +260,7 @@ func BenchmarkCheck(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Run(s, func(b *testing.B) {
+			processorTime(b)
 			for b.Loop() {
 				if _, err := v.Check([]Assertion{a}); err != nil {
 					b.Fatal(err)

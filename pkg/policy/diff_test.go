@@ -177,12 +177,14 @@ func BenchmarkDiff(b *testing.B) {
 	v.Shadow[17].Rules = slices.Clone(v.Shadow[17].Rules)
 	v.Shadow[17].Rules[0].Ports = []PortRange{{7, 7}}
 	b.Run("one rule", func(b *testing.B) {
+		processorTime(b)
 		for b.Loop() {
 			diff(b, v, 20)
 		}
 	})
 	v.Shadow = []Group{}
 	b.Run("all rules", func(b *testing.B) {
+		processorTime(b)
 		for b.Loop() {
 			diff(b, v, 20)
 		}

@@ -56,8 +56,7 @@ func (x *hostIndex) update(hosts []Host, sels *selectors, changed changes, round
 	if err != nil {
 		return err
 	}
-	moved := next.moved()
-	if moved {
+	if next.moved() {
 		if x.addresses, err = next.apply(x.addresses); err != nil {
 			return err
 		}
@@ -66,14 +65,17 @@ func (x *hostIndex) update(hosts []Host, sels *selectors, changed changes, round
 	if err != nil {
 		return err
 	}
+	mayGo := len(next.gone)+len(next.turned) > 0
 	if !maps.Equal(prefixes, x.prefixes) {
-		x.prefixes, moved = prefixes, true
+		x.prefixes, mayGo = prefixes, true
 	}
 	x.hosts, x.of = hosts, next.of
-	if moved {
+	if mayGo {
 		x.sweep(round)
 	}
-	x.index(sels)
+	if x.moved == round || len(changed.cidrs)+len(changed.names) > 0 {
+		x.index(sels)
+	}
 	return nil
 }
 
