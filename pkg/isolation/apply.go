@@ -113,8 +113,8 @@ func (d *Datapath) apply(ctx context.Context, want *State) error {
 	}
 	failed.other(d.tables.collect())
 	defer d.tables.settle()
-	failed.other(d.cutOff(want, before.links))
-	failed.other(d.removeDevices(want, before.links))
+	failed.other(d.cutOff(want, &before))
+	failed.other(d.removeDevices(want, &before))
 	wires := d.wire(ctx, want, &before, failed)
 	if !slices.Equal(before.tunnels, want.Tunnels) {
 		failed.other(d.attachTunnels(want, before.links))
@@ -128,38 +128,40 @@ func (d *Datapath) apply(ctx context.Context, want *State) error {
 
 // wire makes the devices of all endpoints, and puts the datapath on them.
 func (d *Datapath) wire(ctx context.Context, want *State, before *seen, failed *ApplyError) map[Key]wired {
-	wires := make(map[Key]wired)
-	owners := make(map[string]Key)
-	for _, key := range slices.SortedFunc(want.Keys(), compareKeys) {
+	wires := make(map[Key]wired, len(before.wires))
+	owners := make(map[string]Key, len(before.wires))
+	var rest []Key
+	for key := range want.Keys() {
 		e, _ := want.Endpoint(key)
-		if err := ctx.Err(); err != nil {
-			failed.endpoint(key, err)
+		w, ok := before.right(&e)
+		if !ok || slices.Contains(want.Tunnels, w.name) {
+			rest = append(rest, key)
 			continue
 		}
-		if err := e.check(); err != nil {
-			failed.endpoint(key, err)
-			continue
+		wires[key], owners[w.name] = w, key
+	}
+	slices.SortFunc(rest, compareKeys)
+	for _, key := range rest {
+		e, _ := want.Endpoint(key)
+		err := ctx.Err()
+		if err == nil {
+			err = e.check()
 		}
-		device := hostDevice(&e)
-		if slices.Contains(want.Tunnels, device) {
-			failed.endpoint(key, fmt.Errorf("device %s is a tunnel", device))
-			continue
+		device := before.deviceOf(&e)
+		if err == nil && slices.Contains(want.Tunnels, device) {
+			err = fmt.Errorf("device %s is a tunnel", device)
 		}
-		if first, taken := owners[device]; taken {
-			failed.endpoint(key, fmt.Errorf("device %s is endpoint %d/%s's", device, first.VNI, first.Name))
-			continue
+		if first, taken := owners[device]; err == nil && taken {
+			err = fmt.Errorf("device %s is endpoint %d/%s's", device, first.VNI, first.Name)
 		}
-		owners[device] = key
-		if w, ok := before.right(&e); ok {
-			wires[key] = w
-			continue
+		if err == nil {
+			owners[device] = key
+			wires[key], err = d.wireOne(&e, before.links)
 		}
-		w, err := d.wireOne(&e, before.links)
 		if err != nil {
+			delete(wires, key)
 			failed.endpoint(key, err)
-			continue
 		}
-		wires[key] = w
 	}
 	return wires
 }

@@ -11,13 +11,13 @@ import (
 )
 
 // cutOff closes what is not wanted any more, before anything is opened.
-func (d *Datapath) cutOff(want *State, links linkTable) error {
+func (d *Datapath) cutOff(want *State, before *seen) error {
 	var errs []error
 	t := d.tables
 	for ifindex, e := range t.endpoints.have {
 		wanted, ok := want.Endpoint(keyOf(&e))
-		link := links.byIndex[int(ifindex)]
-		if ok && (link == nil || link.Attrs().Name != hostDevice(&wanted)) {
+		link := before.links.byIndex[int(ifindex)]
+		if ok && (link == nil || link.Attrs().Name != before.deviceOf(&wanted)) {
 			t.owing = true
 			errs = append(errs, t.endpoints.bury(ifindex, true))
 		}
@@ -92,11 +92,12 @@ func (d *Datapath) closeAddresses(want *State) error {
 
 // removeDevices deletes the devices that were made for endpoints which are not
 // wanted, and leaves the others as they were before.
-func (d *Datapath) removeDevices(want *State, links linkTable) error {
+func (d *Datapath) removeDevices(want *State, before *seen) error {
+	links := before.links
 	keep := make(map[string]bool)
 	for key := range want.Keys() {
 		e, _ := want.Endpoint(key)
-		keep[hostDevice(&e)] = true
+		keep[before.deviceOf(&e)] = true
 	}
 	for _, name := range want.Tunnels {
 		keep[name] = true

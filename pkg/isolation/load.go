@@ -63,6 +63,8 @@ func (d *Datapath) spec(adopted map[string]*ebpf.Map) (*ebpf.CollectionSpec, err
 		edgenetMapBudgets:   d.cfg.MaxEndpoints + 1,
 		edgenetMapLearned:   d.cfg.MaxEndpoints + 1,
 		edgenetMapAddresses: d.cfg.MaxAddresses,
+		edgenetMapRoutes:    d.cfg.MaxAddresses,
+		edgenetMapTokens:    d.cfg.MaxAddresses,
 		edgenetMapFlows:     d.cfg.MaxFlows,
 		edgenetMapVerdicts:  d.cfg.MaxVerdicts,
 		edgenetMapIntervals: d.cfg.MaxVerdicts * intervalsPerVerdict,

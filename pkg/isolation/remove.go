@@ -25,8 +25,8 @@ func (d *Datapath) Remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	none := &State{}
-	return errors.Join(d.cutOff(none, links), d.removeDevices(none, links))
+	none, found := &State{}, &seen{links: links}
+	return errors.Join(d.cutOff(none, found), d.removeDevices(none, found))
 }
 
 // RemoveAll is [Datapath.Remove] for where [Open] cannot adopt what is running:
@@ -57,7 +57,7 @@ func RemoveAll(ctx context.Context, logger *slog.Logger) error {
 			d.attached[ifindex] = true
 		}
 	}
-	return errors.Join(append(errs, d.removeDevices(&State{}, links))...)
+	return errors.Join(append(errs, d.removeDevices(&State{}, &seen{links: links}))...)
 }
 
 // findOwn returns the name of edgenet's program on a device, empty if there is

@@ -37,6 +37,15 @@ func sameWiring(a, b *Endpoint) bool {
 		slices.Equal(a.Routed, b.Routed) && slices.Equal(a.Networks, b.Networks)
 }
 
+// deviceOf is the name of the host's device of an endpoint; most have been worked
+// out before.
+func (s *seen) deviceOf(e *Endpoint) string {
+	if w, ok := s.wires[e.Key]; ok && w.wanted.Kind == e.Kind && w.wanted.Device == e.Device {
+		return w.wired.name
+	}
+	return hostDevice(e)
+}
+
 // lookAtNew looks at the devices of the endpoints that are new or other than
 // they were.
 func (d *Datapath) lookAtNew(want *State, before *seen) error {

@@ -17,6 +17,7 @@ import (
 func TestWhatIsOnlyNewNeedsNoFlip(t *testing.T) {
 	b := newBench(t)
 	b.rules(allowWeb, allowAll)
+	release := b.hold()
 	before := b.dp.tables.state.Generation
 	const stranger policy.Identity = 8
 	b.state.Addresses[Address{testVNI, netip.MustParseAddr("10.0.0.9")}] = Location{Node: nodeB, Identity: stranger}
@@ -35,6 +36,7 @@ func TestWhatIsOnlyNewNeedsNoFlip(t *testing.T) {
 	b.redirect(t, b.dp.fromTunnel, from(443))
 	b.drop(t, b.dp.fromTunnel, from(80), 0, "no-ingress-rule")
 	// The row is somebody's now: another is a change.
+	release()
 	table = allowWebTable()
 	table.Verdicts[policy.Match{Identity: stranger, Protocol: 6}] = []policy.Interval{{First: 80, Last: 80}}
 	b.state.Policies[allowWeb] = table
@@ -43,6 +45,27 @@ func TestWhatIsOnlyNewNeedsNoFlip(t *testing.T) {
 		t.Errorf("generation %d, want %d", now, before+1)
 	}
 	b.redirect(t, b.dp.fromTunnel, from(80))
+}
+
+// hold keeps packets of the last change under way until it is told to let go: a
+// round that waits for them does not return.
+func (b *bench) hold() (release func()) {
+	b.t.Helper()
+	g := b.dp.tables.grace
+	if err := g.wait(); err != nil {
+		b.t.Fatal(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.asked++
+	held := make(chan struct{})
+	g.waiting = held
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		close(held)
+		g.waiting = nil
+	}
 }
 
 // An address that goes and comes again, as somebody else's, takes no permission
