@@ -17,19 +17,23 @@
 __noinline int check_options(struct __sk_buff *skb, __u32 offset, __u32 words, __u32 *sum)
 {
 	__u8 options[MAX_OPTIONS + 4] __attribute__((aligned(4))) = {};
-	__u32 length, skip = 0;
-	__u64 total = 0;
+	__u32 last = words - 1, size, length, skip = 0;
 
 	if (!sum)
 		return REASON_MALFORMED;
 	*sum = 0;
-	for (__u32 i = 0; i < MAX_OPTIONS / 4 && i < words; i++) {
-		if (bpf_skb_load_bytes(skb, offset + 4 * i, options + 4 * i, 4))
-			return REASON_MALFORMED;
-		total += *(__u32 *)(options + 4 * i);
-	}
-	*sum = fold(total);
-	for (__u32 i = 0; i < MAX_OPTIONS && i < 4 * words; i++) {
+	if (!words)
+		return REASON_NONE;
+	/* An addition tells kernels like 6.1 that there is a byte to read; one read, not ten. */
+	barrier_var(last);
+	if (last >= MAX_OPTIONS / 4)
+		return REASON_MALFORMED;
+	size = 4 * last + 4;
+	if (bpf_skb_load_bytes(skb, offset, options, size))
+		return REASON_MALFORMED;
+	/* What is behind the end is zero, and adds nothing. */
+	*sum = fold(bpf_csum_diff(NULL, 0, (__be32 *)options, MAX_OPTIONS, 0));
+	for (__u32 i = 0; i < MAX_OPTIONS && i < size; i++) {
 		__u8 type = options[i] & 0x7f;
 
 		if (i < skip || type == OPTION_NOP)
@@ -37,7 +41,7 @@ __noinline int check_options(struct __sk_buff *skb, __u32 offset, __u32 words, _
 		if (type == OPTION_END)
 			break;
 		length = options[i + 1];
-		if (length < 2 || i + length > 4 * words)
+		if (length < 2 || i + length > size)
 			return REASON_MALFORMED;
 		if (type == OPTION_LOOSE_ROUTE || type == OPTION_STRICT_ROUTE)
 			return REASON_SOURCE_ROUTING;
@@ -105,7 +109,7 @@ __noinline int walk_extensions(struct __sk_buff *skb, struct packet *pkt, __u32 
 		}
 		if (next == IPPROTO_ROUTING)
 			return REASON_SOURCE_ROUTING;
-		if (i == MAX_EXTENSIONS || (next == IPPROTO_HOPOPTS && i) || offset + 8 > end ||
+		if ((next == IPPROTO_HOPOPTS && i) || offset + 8 > end ||
 		    bpf_skb_load_bytes(skb, offset, &e, sizeof(e)))
 			return REASON_EXTENSION_HEADERS;
 		size = 8;
