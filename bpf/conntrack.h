@@ -49,9 +49,12 @@ static __always_inline int known(struct __sk_buff *skb, struct flow *flow, const
 	return REASON_NONE;
 }
 
-/* Puts a flow that the rules permit into the table. */
-__noinline int insert_flow(const struct packet *pkt, const struct flow_key *key,
-			   const struct judgement *j)
+/*
+ * Puts a flow that the rules permit into the table. It is static so that the verifier knows the key
+ * for the caller's stack: kernels like 6.1 take no key from memory that they know by its size only.
+ */
+static __noinline int insert_flow(const struct packet *pkt, const struct flow_key *key,
+				  const struct judgement *j)
 {
 	struct flow fresh = {};
 

@@ -84,10 +84,16 @@ static __noinline __u32 write_error(struct __sk_buff *skb, const struct packet *
 				    const struct endpoint *ep, struct reply *r)
 {
 	__u32 length = pkt->length < MAX_QUOTED ? pkt->length : MAX_QUOTED;
-	__u32 quoted = (length + 3) & ~3U;
+	__u32 more = length - IPV4_HEADER, quoted;
 	__u64 sum;
 
-	if (length < IPV4_HEADER || length > MAX_QUOTED || quoted > MAX_QUOTED)
+	/* Compared once and added to, which kernels like 6.1 follow. */
+	barrier_var(more);
+	if (more > MAX_QUOTED - IPV4_HEADER)
+		return 0;
+	length = more + IPV4_HEADER;
+	quoted = (length + 3) & ~3U;
+	if (quoted > MAX_QUOTED)
 		return 0;
 	*(__u32 *)(r->quoted + ((length - 1) & (MAX_QUOTED - 4))) = 0;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, r->quoted, length))
