@@ -18,7 +18,7 @@ const (
 
 // boot is the kernel's command line. An emulated processor does not speculate,
 // and its time stamp counter is the host's clock.
-const boot = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"
+const boot = "console=ttyS0 quiet panic=-1 mitigations=off tsc=unstable clocksource=hpet"
 
 // arguments are qemu's.
 func arguments(cfg Config) []string {
