@@ -74,7 +74,7 @@ func (w *workload) addRules(count int) {
 			continue // rules are all different
 		}
 		seen[text] = true
-		to := &groups[i%len(groups)]
+		to := &groups[i/2%len(groups)] // both directions in each
 		to.Rules = append(to.Rules, rule)
 		i++
 	}
