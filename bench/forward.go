@@ -32,7 +32,7 @@ func measureForward(w *world) (results []result, err error) {
 		return nil, fmt.Errorf("make a site: %w", err)
 	}
 	own := &forwarder{
-		name: "edgenet",
+		name: "edgenet", forget: func() error { return s.forgetUnanswered(w.ctx) },
 		from: station{path: path(s.beside), addr: load.neighbour, mac: neighbourMAC, gateway: frame.GatewayMAC},
 		to:   station{path: path(s.inside), addr: load.own, mac: siteMAC, gateway: frame.GatewayMAC},
 	}

@@ -16,15 +16,18 @@ type forwarder struct {
 	frames [][]byte
 	// source is the next source port of a new flow.
 	source uint16
+	// forget, if it is not nil, has the flows forgotten that were only opened.
+	forget func() error
 }
 
 const (
 	// forwardFlows are the established flows that packets are of.
 	forwardFlows = 1024
 	// forwardPackets are sent for a sample of established flows, forwardOpening for
-	// a sample of new ones: so few, that all of a run fit into any table of flows.
+	// a sample of new ones: so few, that all of a run fit into the kernel's table of
+	// connections.
 	forwardPackets = 65_536
-	forwardOpening = 2048
+	forwardOpening = 4096
 )
 
 // establish opens both stations and sends a packet each way of every flow.
@@ -69,7 +72,11 @@ func (f *forwarder) establishedRate(ctx context.Context) (float64, error) {
 
 // openingRate is how many flows can be opened in a second.
 func (f *forwarder) openingRate(ctx context.Context, ports []uint16) (float64, error) {
-	return f.rate(ctx, f.opening(ports, forwardOpening))
+	rate, err := f.rate(ctx, f.opening(ports, forwardOpening))
+	if err == nil && f.forget != nil {
+		err = f.forget()
+	}
+	return rate, err
 }
 
 func (f *forwarder) rate(ctx context.Context, frames [][]byte) (float64, error) {

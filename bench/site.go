@@ -30,6 +30,9 @@ type site struct {
 	programs progrun.Programs
 	// ifindex is the host's device of the container.
 	ifindex uint32
+	// stopSweep ends what looks after the flows, as edgenetd does: without it the
+	// programs would not hold endpoints to their shares.
+	stopSweep func() error
 }
 
 var (
@@ -93,7 +96,21 @@ func newSite(ctx context.Context, load *workload) (s *site, err error) {
 	if err := s.within(func() error { return s.datapath.Apply(ctx, s.state) }); err != nil {
 		return s, err
 	}
+	s.sweep(ctx)
 	return s, s.within(s.findDevice)
+}
+
+// sweep looks after the flows until the site is closed.
+func (s *site) sweep(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.within(func() error { return s.datapath.Sweep(ctx) })
+	}()
+	s.stopSweep = func() error {
+		cancel()
+		return <-ended
+	}
 }
 
 // path is where a namespace of this process is found by others of its threads.
@@ -169,6 +186,9 @@ func loopbackUp() error {
 // close removes all of it, though ctx may have ended.
 func (s *site) close(ctx context.Context) error {
 	errs := []error{s.programs.Close()}
+	if s.stopSweep != nil {
+		errs = append(errs, s.stopSweep())
+	}
 	if s.datapath != nil {
 		errs = append(errs,
 			s.within(func() error { return s.datapath.Remove(context.WithoutCancel(ctx)) }),

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 
 	"edgenet.dev/edgenet/bench/progrun"
+	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/policy"
 	"edgenet.dev/edgenet/test/netns/lab/frame"
 )
@@ -77,6 +79,14 @@ func (s *site) packet(f siteFlow, fromCaller bool, segment frame.TCP, payload []
 	from, to := overlay(farPrefix, s.load.vni, far), overlay(sitePrefix, s.load.vni, own)
 	segment.Src, segment.Dst = netip.AddrPortFrom(from, farPort), netip.AddrPortFrom(to, ownPort)
 	return sitePacket{s.programs["from_tunnel"], 1, frame.IPv6(from, to, frame.ProtoTCP, segment.Segment(payload))}
+}
+
+// forgetUnanswered has the datapath forget the UDP flows that nobody answered.
+func (s *site) forgetUnanswered(ctx context.Context) error {
+	return s.within(func() error {
+		_, err := s.datapath.FlushFlows(ctx, isolation.FlowFilter{State: "udp-unreplied"})
+		return err
+	})
 }
 
 // overlay is where a tenant's IPv4 address is on the overlay
