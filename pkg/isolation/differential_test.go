@@ -356,9 +356,7 @@ func (a *arena) converse() {
 
 func newArena(t testing.TB) *arena {
 	b := newBench(t)
-	spy := Key{otherVNI, "spy"}
-	delete(b.state.Endpoints, spy)
-	delete(b.wires, spy)
+	b.alone()
 	b.close()
 	b.cfg.MaxVerdicts = 4096
 	b.open()

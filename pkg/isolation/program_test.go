@@ -58,6 +58,18 @@ func newBench(t testing.TB) *bench {
 	return b
 }
 
+// alone takes the other tenant away: a rule of his is another.
+func (b *bench) alone() {
+	spy := Key{otherVNI, "spy"}
+	delete(b.state.Endpoints, spy)
+	delete(b.wires, spy)
+	for address := range b.state.Addresses {
+		if address.VNI == otherVNI {
+			delete(b.state.Addresses, address)
+		}
+	}
+}
+
 // refill is Apply without devices.
 func (b *bench) refill() {
 	b.t.Helper()
