@@ -16,8 +16,9 @@ const (
 	fdConsole
 )
 
-// boot is the kernel's command line. An emulated processor does not speculate,
-// and its time stamp counter is the host's clock.
+// boot is the kernel's command line. An emulated processor does not speculate.
+// Its time stamp counter has to be calibrated, which goes wrong by any factor
+// while the host is busy; the other clock's rate is known.
 const boot = "console=ttyS0 quiet panic=-1 mitigations=off tsc=unstable clocksource=hpet"
 
 // arguments are qemu's.
