@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -122,10 +123,12 @@ func TestGroupsAreReplacedTogether(t *testing.T) {
 	if len(old) != 2 {
 		t.Fatalf("in force are %v", old)
 	}
-	mixed := false
+	var mixed atomic.Bool
 	n.Kernel.During(func(isolation.State) {
 		now := n.Kernel.Rules()
-		mixed = mixed || len(now) > 0 && len(now) < 4 && fmt.Sprint(now) != fmt.Sprint(old)
+		if len(now) > 0 && len(now) < 4 && fmt.Sprint(now) != fmt.Sprint(old) {
+			mixed.Store(true)
+		}
 	})
 	request := &api.ReplaceGroupsRequest{Vpc: "blue", Groups: []*api.GroupRules{
 		{Name: "web", Rules: []*api.Rule{ingress("80", "any"), ingress("443", "group:db")}},
@@ -136,7 +139,7 @@ func TestGroupsAreReplacedTogether(t *testing.T) {
 		t.Fatalf("got %v, %v", groups, err)
 	}
 	daemontest.Await(t, "the new rules are in force", func() bool { return len(n.Kernel.Rules()) == 4 })
-	if mixed {
+	if mixed.Load() {
 		t.Errorf("there was a moment with rules of both sets, VNI %d", vni)
 	}
 	for want, bad := range map[string]*api.ReplaceGroupsRequest{

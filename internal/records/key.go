@@ -14,7 +14,7 @@ const MaxVNI = 1<<24 - 1
 
 // DefaultGroup is the group that every VPC has, also without a record of it,
 // and that endpoints without groups carry.
-const DefaultGroup = "default"
+const DefaultGroup = policy.DefaultGroup
 
 // GroupKey is the key of a group record.
 func GroupKey(vni uint32, name string) string {

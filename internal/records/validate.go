@@ -22,8 +22,8 @@ const (
 	MaxPrefixes  = 32
 	MaxAnnounced = 256
 	// MaxRules and MaxVPCGroups are what a VPC may have in all its groups.
-	MaxRules     = 10_000
-	MaxVPCGroups = 1_000
+	MaxRules     = policy.MaxRules
+	MaxVPCGroups = policy.MaxGroups
 	// maxText bounds paths, device names and messages, in bytes.
 	maxText = 512
 	// maxInterfaceName is IFNAMSIZ less the terminating zero.

@@ -53,6 +53,7 @@ func TestASharedAddressFollowsWhoAnnouncesIt(t *testing.T) {
 	hosts[1].Start()
 	client.ReachesAddr(shared, "edge-1/a", "tcp/80")
 }
+
 // An endpoint is reached by each of its addresses, and loses them all with one.
 //
 //	edge-1: web 10.0.0.2, thief 10.0.0.4     edge-2: db 10.0.0.3, 10.0.0.4, 10.1.0.3
