@@ -10,7 +10,7 @@ import (
 
 // edit changes a VPC a little, or not at all, and leaves the old one alone.
 func (w world) edit(v VPC) VPC {
-	switch w.IntN(12) {
+	switch w.IntN(13) {
 	case 0:
 		v.Groups = w.groups()
 	case 1:
@@ -32,6 +32,8 @@ func (w world) edit(v VPC) VPC {
 		}
 	case 8:
 		v.Sets = setsOf(w.hosts(6))
+	case 9:
+		v.Groups = w.oneGroup(v.Groups)
 	default:
 		if len(v.Groups) > 0 {
 			v.Groups = slices.Clone(v.Groups)
@@ -40,6 +42,17 @@ func (w world) edit(v VPC) VPC {
 		}
 	}
 	return v
+}
+
+// oneGroup has one group come or go, which the others may name.
+func (w world) oneGroup(groups []Group) []Group {
+	groups = slices.Clone(groups)
+	name := w.group()
+	at := slices.IndexFunc(groups, func(g Group) bool { return g.Name == name })
+	if at >= 0 {
+		return slices.Delete(groups, at, at+1)
+	}
+	return append(groups, Group{Name: name, Rules: w.rules(w.IntN(3))})
 }
 
 func (w world) editRules(rules []Rule) []Rule {
