@@ -42,6 +42,7 @@ func (s *session) connect(socket string) (disconnect func()) {
 	s.groups = edgenetv1connect.NewGroupServiceClient(client, baseURL)
 	s.endpoints = edgenetv1connect.NewEndpointServiceClient(client, baseURL)
 	s.policies = edgenetv1connect.NewPolicyServiceClient(client, baseURL)
+	s.flows = edgenetv1connect.NewFlowServiceClient(client, baseURL)
 	s.watcher = edgenetv1connect.NewWatchServiceClient(client, baseURL)
 	return transport.CloseIdleConnections
 }

@@ -45,6 +45,7 @@ type session struct {
 	groups    edgenetv1connect.GroupServiceClient
 	endpoints edgenetv1connect.EndpointServiceClient
 	policies  edgenetv1connect.PolicyServiceClient
+	flows     edgenetv1connect.FlowServiceClient
 	watcher   edgenetv1connect.WatchServiceClient
 }
 

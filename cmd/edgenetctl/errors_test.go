@@ -58,7 +58,7 @@ func TestWrongUsage(t *testing.T) {
 		{"endpoint attach web-1 --vpc blue --ip ten --tap a", `edgenetctl endpoint attach: --ip "ten" is no address: write one as 10.0.0.7`},
 		{"watch --kind nodes", `edgenetctl watch: unknown kind "nodes": write node, vpc, group, endpoint`},
 		{"completion ksh", `edgenetctl completion: unknown shell "ksh": write bash, fish, zsh`},
-		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, vpc, group, endpoint, policy, audit, watch, version, completion`},
+		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, version, completion`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {

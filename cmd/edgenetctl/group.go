@@ -50,6 +50,7 @@ func (e *env) groupCommand() *cli.Command {
 			e.ruleCommand(),
 			e.replaceCommand(),
 			e.diffCommand(),
+			e.shadowCommand(),
 		},
 	}
 }

@@ -25,7 +25,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 	var handler http.Handler
 	d, err := edgenet.New(cfg, edgenet.Kernel{}, func(d *edgenet.Daemon) http.Handler {
 		handler = control.Handler(d, log.With("part", "control"))
-		return control.PeerHandler(d, handler)
+		return control.PeerHandler(d, handler, log.With("part", "control"))
 	}, log)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	"connectrpc.com/connect"
@@ -145,9 +146,9 @@ func (l *localChanges) ReplaceGroups(ctx context.Context, req *api.ReplaceGroups
 	return res, err
 }
 
-// PeerHandler serves what other nodes ask over the mesh: changes, if this node
-// is an authority and lets the caller.
-func PeerHandler(d *daemon.Daemon, handler http.Handler) http.Handler {
+// PeerHandler serves what other nodes ask over the mesh: what this node alone
+// knows, and changes, if it is an authority and lets the caller.
+func PeerHandler(d *daemon.Daemon, handler http.Handler, log *slog.Logger) http.Handler {
 	serve := http.NewServeMux()
 	admit := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := d.AdmitCaller(r.Context()); err != nil {
@@ -164,8 +165,11 @@ func PeerHandler(d *daemon.Daemon, handler http.Handler) http.Handler {
 		edgenetv1connect.GroupServiceAddRuleProcedure, edgenetv1connect.GroupServiceRemoveRuleProcedure,
 		edgenetv1connect.GroupServiceUpdateRuleProcedure, edgenetv1connect.GroupServiceReplaceGroupsProcedure,
 		edgenetv1connect.PolicyServiceAddTestProcedure, edgenetv1connect.PolicyServiceRemoveTestProcedure,
+		edgenetv1connect.PolicyServiceApplyShadowProcedure, edgenetv1connect.PolicyServicePromoteShadowProcedure,
+		edgenetv1connect.PolicyServiceDropShadowProcedure,
 	} {
 		serve.Handle(procedure, admit)
 	}
+	serve.Handle(peerQuestions(d, log))
 	return serve
 }

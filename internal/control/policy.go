@@ -68,6 +68,36 @@ func (s policyService) DiffGroups(_ context.Context, req *api.DiffGroupsRequest)
 	return s.daemon.DiffGroups(req)
 }
 
+func (s policyService) ApplyShadow(ctx context.Context, req *api.ApplyShadowRequest) (*api.ApplyShadowResponse, error) {
+	return carry(ctx, s.daemon, req, s.daemon.ApplyShadow, func(c policyClient) func(context.Context, *api.ApplyShadowRequest) (*api.ApplyShadowResponse, error) {
+		return c.ApplyShadow
+	}, func(res *api.ApplyShadowResponse) { s.daemon.AwaitShadow(ctx, req.GetVpc(), res.GetCreated()) })
+}
+
+func (s policyService) GetShadow(ctx context.Context, req *api.GetShadowRequest) (*api.GetShadowResponse, error) {
+	return s.daemon.GetShadow(ctx, req.GetVpc())
+}
+
+func (s policyService) PromoteShadow(ctx context.Context, req *api.PromoteShadowRequest) (*api.PromoteShadowResponse, error) {
+	return carry(ctx, s.daemon, req, func(ctx context.Context, req *api.PromoteShadowRequest) (*api.PromoteShadowResponse, error) {
+		groups, err := s.daemon.PromoteShadow(ctx, req)
+		return &api.PromoteShadowResponse{Groups: groups}, err
+	}, func(c policyClient) func(context.Context, *api.PromoteShadowRequest) (*api.PromoteShadowResponse, error) {
+		return c.PromoteShadow
+	}, func(res *api.PromoteShadowResponse) {
+		s.daemon.AwaitGroups(ctx, res.GetGroups()...)
+		s.daemon.AwaitShadow(ctx, req.GetVpc(), nil)
+	})
+}
+
+func (s policyService) DropShadow(ctx context.Context, req *api.DropShadowRequest) (*api.DropShadowResponse, error) {
+	return carry(ctx, s.daemon, req, func(ctx context.Context, req *api.DropShadowRequest) (*api.DropShadowResponse, error) {
+		return &api.DropShadowResponse{}, s.daemon.DropShadow(ctx, req.GetVpc())
+	}, func(c policyClient) func(context.Context, *api.DropShadowRequest) (*api.DropShadowResponse, error) {
+		return c.DropShadow
+	}, func(*api.DropShadowResponse) { s.daemon.AwaitShadow(ctx, req.GetVpc(), nil) })
+}
+
 func (s policyService) ListAudit(context.Context, *api.ListAuditRequest) (*api.ListAuditResponse, error) {
 	entries, err := s.daemon.ListAudit()
 	return &api.ListAuditResponse{Entries: entries}, err

@@ -43,11 +43,12 @@ func Handler(d *daemon.Daemon, log *slog.Logger) http.Handler {
 	mux.Handle(edgenetv1connect.NewGroupServiceHandler(groupService{d, changes}, options...))
 	mux.Handle(edgenetv1connect.NewEndpointServiceHandler(endpointService{d}, options...))
 	mux.Handle(edgenetv1connect.NewPolicyServiceHandler(policyService{d}, options...))
+	mux.Handle(edgenetv1connect.NewFlowServiceHandler(flowService{d}, options...))
 	mux.Handle(edgenetv1connect.NewWatchServiceHandler(watchService{d}, options...))
 	reflector := grpcreflect.NewStaticReflector(
 		edgenetv1connect.MeshServiceName, edgenetv1connect.NodeServiceName, edgenetv1connect.VPCServiceName,
 		edgenetv1connect.GroupServiceName, edgenetv1connect.EndpointServiceName, edgenetv1connect.PolicyServiceName,
-		edgenetv1connect.WatchServiceName,
+		edgenetv1connect.FlowServiceName, edgenetv1connect.WatchServiceName,
 	)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
@@ -95,7 +96,7 @@ func Listen(path string, handler http.Handler) (*Server, error) {
 // endWith serves watches until ctx ends at most.
 func endWith(ctx context.Context, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == edgenetv1connect.WatchServiceWatchProcedure {
+		if r.URL.Path == edgenetv1connect.WatchServiceWatchProcedure || r.URL.Path == edgenetv1connect.FlowServiceWatchDropsProcedure {
 			watch, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(ctx, cancel)()

@@ -41,7 +41,7 @@ func startNode(t *testing.T, name string) *node {
 	log := slog.New(slog.DiscardHandler)
 	n := &node{Node: daemontest.Start(t, name, func(d *daemon.Daemon) http.Handler {
 		handler = Handler(d, log)
-		return PeerHandler(d, handler)
+		return PeerHandler(d, handler, log)
 	})}
 	n.path = filepath.Join(t.TempDir(), "edgenetd.sock")
 	n.http, n.h2c = dialer(n.path, false), dialer(n.path, true)
@@ -196,8 +196,8 @@ func TestAnyGRPCClientWorks(t *testing.T) {
 	stream := grpcreflect.NewClient(n.h2c, base).NewStream(t.Context())
 	defer func() { _, _ = stream.Close() }()
 	services, err := stream.ListServices()
-	if err != nil || len(services) != 7 {
-		t.Errorf("reflection lists %v, %v; want seven services", services, err)
+	if err != nil || len(services) != 8 {
+		t.Errorf("reflection lists %v, %v; want eight services", services, err)
 	}
 }
 

@@ -97,6 +97,8 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		openDatapath: kernel.Datapath,
 		maxFlows:     d.cfg.MaxFlows,
 		flowTimeouts: d.cfg.FlowTimeouts,
+		tallies:      tallies{dir: d.cfg.RunDir},
+		counting:     complaint{log: log, of: "what candidate rules count"},
 		dirty:        make(chan struct{}, 1),
 		heard:        newHeard(),
 		reader:       reader{mesh: d.mesh, batches: newBatches()},

@@ -81,6 +81,9 @@ func (v *vpc) policy(hosts []policy.Host, sets [][]string) policy.VPC {
 	for _, name := range slices.Sorted(maps.Keys(v.groups)) {
 		in.Groups = append(in.Groups, policy.Group{Name: name, Rules: v.groups[name].rules})
 	}
+	if v.shadow != nil {
+		in.Shadow = withRules(in, v.shadow.rules).Groups
+	}
 	return in
 }
 

@@ -45,7 +45,7 @@ func (d *derived) update(s *snapshot, mtu int) derived {
 // prefix follows from its id.
 func (in inputs) same(other inputs) bool {
 	return in.self == other.self && in.mtu == other.mtu && (in.vpc == other.vpc ||
-		in.vpc.record == other.vpc.record &&
+		in.vpc.record == other.vpc.record && in.vpc.shadow == other.vpc.shadow &&
 			maps.Equal(in.vpc.groups, other.vpc.groups) && in.vpc.sameEndpoints(other.vpc))
 }
 

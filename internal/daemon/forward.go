@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -129,5 +130,17 @@ func (d *Daemon) AwaitTest(ctx context.Context, vpcName, assertion string, want 
 	d.await(ctx, func() bool {
 		_, kept, err := d.testsOf(vpcName)
 		return err == nil && Presence(indexTest(kept, assertion) >= 0) == want
+	})
+}
+
+// AwaitShadow waits until the VPC's candidate that was made at this time is known
+// here, or, for nil, until there is none.
+func (d *Daemon) AwaitShadow(ctx context.Context, vpcName string, created *timestamppb.Timestamp) {
+	d.await(ctx, func() bool {
+		v, ok := d.snapshot().vpcs[vpcName]
+		if !ok || v.shadow == nil || created == nil {
+			return ok && v.shadow == nil && created == nil
+		}
+		return !timestamp(v.shadow.record.GetCreatedMs()).AsTime().Before(created.AsTime())
 	})
 }

@@ -52,7 +52,7 @@ func (d *Daemon) guard(ctx context.Context, c change, broken []*api.PolicyTest, 
 		return put()
 	}
 	if !c.force {
-		return precondition("it breaks %s; nothing was changed, force it to change that", testsInWords(broken))
+		return precondition("it would break %s; nothing was changed; force overrides", testsInWords(broken))
 	}
 	entry := audit.Entry{Time: time.Now().UTC(), Who: caller(ctx), VPC: c.vpc.name, What: c.words}
 	for _, t := range broken {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"iter"
 	"net/netip"
 
 	"edgenet.dev/edgenet/pkg/isolation"
@@ -30,6 +31,18 @@ type Datapath interface {
 	GlobalDrops() (map[string]uint64, error)
 	Remove(ctx context.Context) error
 	Close() error
+
+	Observation
+}
+
+// Observation is the part of isolation.Datapath that only looks.
+type Observation interface {
+	Flows(ctx context.Context, filter isolation.FlowFilter) iter.Seq2[isolation.Flow, error]
+	FlushFlows(ctx context.Context, filter isolation.FlowFilter) (int, error)
+	Watch(ctx context.Context, kinds ...isolation.EventKind) (*isolation.Watch, error)
+	Trace(ctx context.Context, p isolation.Probe) (isolation.Trace, error)
+	RuleOf(number uint32) (isolation.Rule, bool)
+	RuleHits(ctx context.Context, vni uint32) (map[isolation.Rule]isolation.Hits, error)
 }
 
 func (k Kernel) complete() Kernel {

@@ -58,6 +58,8 @@ type network struct {
 	derived  derived
 	applied  *applied // nil if the last round did not go well
 	datapath Datapath
+	tallies  tallies
+	counting complaint
 	// problems are the endpoints that the last round could not make right.
 	problems map[isolation.Key]error
 	// vpcProblems are the VPCs, by VNI, whose rules it could not work out.
@@ -150,6 +152,7 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 	n.applied = nil
 	state, problems := next.parts.assemble(s, []string{t.device.Name}, next.reaches)
 	n.vpcProblems = problems
+	n.counting.note(n.tallies.follow(context.WithoutCancel(ctx), s, n.datapath))
 	// A round is not stopped halfway: an endpoint that was not got round to
 	// would count as one that does not work.
 	round := n.datapath.Apply
@@ -260,6 +263,14 @@ func (n *network) put(ctx context.Context, key string, e *records.Endpoint) erro
 	}
 	_, err = n.mesh.Put(ctx, mesh.KindEndpoint, key, payload)
 	return err
+}
+
+// running is the datapath that is open, nil if none is. It may be closed while it
+// is used: its methods say so then.
+func (n *network) running() Datapath {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.datapath
 }
 
 // problem is what the last round could not make right, endpoints aside.

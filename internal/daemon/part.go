@@ -29,7 +29,7 @@ type part struct {
 }
 
 // tables are the policies of a set of groups.
-type tables struct{ ingress, egress policy.ID }
+type tables struct{ ingress, egress, shadowIngress, shadowEgress policy.ID }
 
 // use makes what the datapath is to know from what the compiler gave. What is
 // as it was in before is the same memory.
@@ -72,7 +72,10 @@ func sameMap[K comparable, V any](a, b map[K]V) bool {
 func (p *part) policies() []tables {
 	out := make([]tables, len(p.sets))
 	for i, set := range p.sets {
-		out[i] = tables{p.compiled.Policy(set, policy.Ingress), p.compiled.Policy(set, policy.Egress)}
+		out[i] = tables{
+			p.compiled.Policy(set, policy.Ingress), p.compiled.Policy(set, policy.Egress),
+			p.compiled.ShadowPolicy(set, policy.Ingress), p.compiled.ShadowPolicy(set, policy.Egress),
+		}
 	}
 	return out
 }
@@ -90,6 +93,7 @@ func (p *part) endpoints() map[string]isolation.Endpoint {
 		d := e.desired(networks, p.from.mtu)
 		of := bySet[strings.Join(e.groups(), ",")]
 		d.Ingress, d.Egress = of.ingress, of.egress
+		d.ShadowIngress, d.ShadowEgress = of.shadowIngress, of.shadowEgress
 		out[e.name] = d
 	}
 	return out

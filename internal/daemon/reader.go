@@ -24,6 +24,7 @@ type reader struct {
 	vpcs      decoded[*vpcRecord]
 	groups    decoded[*group]
 	endpoints decoded[*endpoint]
+	shadows   decoded[*shadow]
 	// batches, if there are such, keep groups that were changed together
 	// together.
 	batches *batches
@@ -52,9 +53,10 @@ func (r *reader) complete(s *snapshot) {
 	}
 	vpcsBefore, vpcsNow := r.vpcs.update(r.mesh.List(mesh.KindVPC), decodeVPC)
 	groups, endpoints := r.readGroups(), r.readEndpoints()
+	shadowsBefore, shadowsNow := r.shadows.update(r.mesh.List(mesh.KindShadow), decodeShadow)
 	// Whose node is not known does not count.
 	everywhere := !maps.EqualFunc(before.nodes, s.nodes, func(a, b mesh.Node) bool { return a.ID == b.ID })
-	if len(vpcsBefore)+len(vpcsNow)+len(groups)+len(endpoints) == 0 && !everywhere {
+	if len(vpcsBefore)+len(vpcsNow)+len(groups)+len(endpoints)+len(shadowsBefore)+len(shadowsNow) == 0 && !everywhere {
 		s.vpcs, s.byVNI, s.strays = before.vpcs, before.byVNI, before.strays
 		return
 	}
@@ -73,6 +75,7 @@ func (r *reader) complete(s *snapshot) {
 		}
 	}
 	s.placeGroups(&r.groups, r.batches, groups)
+	s.placeShadows(&r.shadows)
 	s.strays = before.strays
 	// With another VPC, strays may have got a home, and others lost theirs.
 	if len(endpoints)+len(vpcsBefore)+len(vpcsNow) > 0 {
@@ -159,6 +162,18 @@ func (s *snapshot) placeGroups(from *decoded[*group], held *batches, of vnis) {
 		}
 		if v, ok := s.byVNI[one.value.vni]; ok {
 			v.groups[one.value.name] = held.inForce(one.value)
+		}
+	}
+}
+
+// placeShadows gives the VPCs their candidates.
+func (s *snapshot) placeShadows(from *decoded[*shadow]) {
+	for _, one := range from.list {
+		if one.err != nil {
+			continue
+		}
+		if v, ok := s.byVNI[one.value.vni]; ok {
+			v.shadow = one.value
 		}
 	}
 }

@@ -181,7 +181,7 @@ func (s *snapshot) with(e *endpoint) (*snapshot, *endpoint) {
 	// In the place that its record will have.
 	at, _ := slices.BinarySearchFunc(members, e.key(), func(a endpoint, key string) int { return strings.Compare(a.key(), key) })
 	members = slices.Insert(members, at, *e)
-	v := &vpc{vpcRecord: old.vpcRecord, groups: old.groups}
+	v := &vpc{vpcRecord: old.vpcRecord, groups: old.groups, shadow: old.shadow}
 	v.settle(s.self.ID, members)
 	next := *s
 	next.vpcs, next.byVNI = maps.Clone(s.vpcs), maps.Clone(s.byVNI)

@@ -26,6 +26,8 @@ type snapshot struct {
 type vpc struct {
 	*vpcRecord
 	groups map[string]*group
+	// shadow is the candidate; nil if there is none.
+	shadow *shadow
 	*holdings
 }
 

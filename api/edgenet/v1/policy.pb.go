@@ -849,6 +849,716 @@ func (x *DiffGroupsResponse) GetPartial() bool {
 	return false
 }
 
+// RuleCount is what a rule decided while the shadow ran.
+type RuleCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Group string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Rule  *Rule                  `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	// True for a rule of the candidate that is not in force.
+	Candidate bool `protobuf:"varint,3,opt,name=candidate,proto3" json:"candidate,omitempty"`
+	// New flows that it decided on, in force.
+	Hits uint64 `protobuf:"varint,4,opt,name=hits,proto3" json:"hits,omitempty"`
+	// New flows that pass by the candidate and not by what is in force, and the
+	// other way round, that this rule decides on, on either side.
+	WouldAllow    uint64 `protobuf:"varint,5,opt,name=would_allow,json=wouldAllow,proto3" json:"would_allow,omitempty"`
+	WouldDrop     uint64 `protobuf:"varint,6,opt,name=would_drop,json=wouldDrop,proto3" json:"would_drop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleCount) Reset() {
+	*x = RuleCount{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleCount) ProtoMessage() {}
+
+func (x *RuleCount) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleCount.ProtoReflect.Descriptor instead.
+func (*RuleCount) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RuleCount) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *RuleCount) GetRule() *Rule {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *RuleCount) GetCandidate() bool {
+	if x != nil {
+		return x.Candidate
+	}
+	return false
+}
+
+func (x *RuleCount) GetHits() uint64 {
+	if x != nil {
+		return x.Hits
+	}
+	return 0
+}
+
+func (x *RuleCount) GetWouldAllow() uint64 {
+	if x != nil {
+		return x.WouldAllow
+	}
+	return 0
+}
+
+func (x *RuleCount) GetWouldDrop() uint64 {
+	if x != nil {
+		return x.WouldDrop
+	}
+	return 0
+}
+
+// EndpointCount is what would change for an endpoint.
+type EndpointCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	WouldAllow    uint64                 `protobuf:"varint,3,opt,name=would_allow,json=wouldAllow,proto3" json:"would_allow,omitempty"`
+	WouldDrop     uint64                 `protobuf:"varint,4,opt,name=would_drop,json=wouldDrop,proto3" json:"would_drop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndpointCount) Reset() {
+	*x = EndpointCount{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndpointCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndpointCount) ProtoMessage() {}
+
+func (x *EndpointCount) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndpointCount.ProtoReflect.Descriptor instead.
+func (*EndpointCount) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EndpointCount) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *EndpointCount) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *EndpointCount) GetWouldAllow() uint64 {
+	if x != nil {
+		return x.WouldAllow
+	}
+	return 0
+}
+
+func (x *EndpointCount) GetWouldDrop() uint64 {
+	if x != nil {
+		return x.WouldDrop
+	}
+	return 0
+}
+
+// ShadowSample is a flow that was seen and that the candidate judges otherwise.
+type ShadowSample struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// The endpoint whose groups judge, and its node.
+	Endpoint string `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Node     string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	// ingress or egress, as that endpoint sees it.
+	Direction   string `protobuf:"bytes,4,opt,name=direction,proto3" json:"direction,omitempty"`
+	Source      string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	Destination string `protobuf:"bytes,6,opt,name=destination,proto3" json:"destination,omitempty"`
+	Protocol    string `protobuf:"bytes,7,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	SourcePort  uint32 `protobuf:"varint,8,opt,name=source_port,json=sourcePort,proto3" json:"source_port,omitempty"`
+	Port        uint32 `protobuf:"varint,9,opt,name=port,proto3" json:"port,omitempty"`
+	// would-allow or would-drop.
+	Effect string `protobuf:"bytes,11,opt,name=effect,proto3" json:"effect,omitempty"`
+	// What decides in force, and in the candidate: GROUP/ID, or "default".
+	Rule          string `protobuf:"bytes,12,opt,name=rule,proto3" json:"rule,omitempty"`
+	CandidateRule string `protobuf:"bytes,13,opt,name=candidate_rule,json=candidateRule,proto3" json:"candidate_rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShadowSample) Reset() {
+	*x = ShadowSample{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShadowSample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShadowSample) ProtoMessage() {}
+
+func (x *ShadowSample) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShadowSample.ProtoReflect.Descriptor instead.
+func (*ShadowSample) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ShadowSample) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ShadowSample) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetSourcePort() uint32 {
+	if x != nil {
+		return x.SourcePort
+	}
+	return 0
+}
+
+func (x *ShadowSample) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *ShadowSample) GetEffect() string {
+	if x != nil {
+		return x.Effect
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *ShadowSample) GetCandidateRule() string {
+	if x != nil {
+		return x.CandidateRule
+	}
+	return ""
+}
+
+type ApplyShadowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Vpc   string                 `protobuf:"bytes,1,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	// Groups that are not named stay as they are in force.
+	Groups        []*GroupRules `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyShadowRequest) Reset() {
+	*x = ApplyShadowRequest{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyShadowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyShadowRequest) ProtoMessage() {}
+
+func (x *ApplyShadowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyShadowRequest.ProtoReflect.Descriptor instead.
+func (*ApplyShadowRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ApplyShadowRequest) GetVpc() string {
+	if x != nil {
+		return x.Vpc
+	}
+	return ""
+}
+
+func (x *ApplyShadowRequest) GetGroups() []*GroupRules {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+type ApplyShadowResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Created       *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyShadowResponse) Reset() {
+	*x = ApplyShadowResponse{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyShadowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyShadowResponse) ProtoMessage() {}
+
+func (x *ApplyShadowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyShadowResponse.ProtoReflect.Descriptor instead.
+func (*ApplyShadowResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ApplyShadowResponse) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+type GetShadowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vpc           string                 `protobuf:"bytes,1,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetShadowRequest) Reset() {
+	*x = GetShadowRequest{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetShadowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetShadowRequest) ProtoMessage() {}
+
+func (x *GetShadowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetShadowRequest.ProtoReflect.Descriptor instead.
+func (*GetShadowRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetShadowRequest) GetVpc() string {
+	if x != nil {
+		return x.Vpc
+	}
+	return ""
+}
+
+type GetShadowResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The candidate groups.
+	Groups  []*Group               `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	Created *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created,proto3" json:"created,omitempty"`
+	Rules   []*RuleCount           `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
+	// Endpoints for which nothing would change are left out.
+	Endpoints []*EndpointCount `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// The latest ones.
+	Samples []*ShadowSample `protobuf:"bytes,5,rep,name=samples,proto3" json:"samples,omitempty"`
+	// The nodes whose counts are in the sums.
+	Nodes []string `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// The nodes that have endpoints of the VPC and could not be asked, and why.
+	Missing       map[string]string `protobuf:"bytes,7,rep,name=missing,proto3" json:"missing,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetShadowResponse) Reset() {
+	*x = GetShadowResponse{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetShadowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetShadowResponse) ProtoMessage() {}
+
+func (x *GetShadowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetShadowResponse.ProtoReflect.Descriptor instead.
+func (*GetShadowResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetShadowResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *GetShadowResponse) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *GetShadowResponse) GetRules() []*RuleCount {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *GetShadowResponse) GetEndpoints() []*EndpointCount {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *GetShadowResponse) GetSamples() []*ShadowSample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+func (x *GetShadowResponse) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *GetShadowResponse) GetMissing() map[string]string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+type PromoteShadowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Vpc   string                 `protobuf:"bytes,1,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	// Promotes it even if that breaks policy tests.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteShadowRequest) Reset() {
+	*x = PromoteShadowRequest{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteShadowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteShadowRequest) ProtoMessage() {}
+
+func (x *PromoteShadowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteShadowRequest.ProtoReflect.Descriptor instead.
+func (*PromoteShadowRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PromoteShadowRequest) GetVpc() string {
+	if x != nil {
+		return x.Vpc
+	}
+	return ""
+}
+
+func (x *PromoteShadowRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type PromoteShadowResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Groups        []*Group               `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteShadowResponse) Reset() {
+	*x = PromoteShadowResponse{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteShadowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteShadowResponse) ProtoMessage() {}
+
+func (x *PromoteShadowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteShadowResponse.ProtoReflect.Descriptor instead.
+func (*PromoteShadowResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PromoteShadowResponse) GetGroups() []*Group {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+type DropShadowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vpc           string                 `protobuf:"bytes,1,opt,name=vpc,proto3" json:"vpc,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropShadowRequest) Reset() {
+	*x = DropShadowRequest{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropShadowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropShadowRequest) ProtoMessage() {}
+
+func (x *DropShadowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropShadowRequest.ProtoReflect.Descriptor instead.
+func (*DropShadowRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DropShadowRequest) GetVpc() string {
+	if x != nil {
+		return x.Vpc
+	}
+	return ""
+}
+
+type DropShadowResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropShadowResponse) Reset() {
+	*x = DropShadowResponse{}
+	mi := &file_edgenet_v1_policy_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropShadowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropShadowResponse) ProtoMessage() {}
+
+func (x *DropShadowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_policy_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropShadowResponse.ProtoReflect.Descriptor instead.
+func (*DropShadowResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{23}
+}
+
 // AuditEntry is one change that was forced.
 type AuditEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -867,7 +1577,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_edgenet_v1_policy_proto_msgTypes[13]
+	mi := &file_edgenet_v1_policy_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1589,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_policy_proto_msgTypes[13]
+	mi := &file_edgenet_v1_policy_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1602,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{13}
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AuditEntry) GetTime() *timestamppb.Timestamp {
@@ -945,7 +1655,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_edgenet_v1_policy_proto_msgTypes[14]
+	mi := &file_edgenet_v1_policy_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1667,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_policy_proto_msgTypes[14]
+	mi := &file_edgenet_v1_policy_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1680,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{14}
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{25}
 }
 
 type ListAuditResponse struct {
@@ -982,7 +1692,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_edgenet_v1_policy_proto_msgTypes[15]
+	mi := &file_edgenet_v1_policy_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1704,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_policy_proto_msgTypes[15]
+	mi := &file_edgenet_v1_policy_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1717,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{15}
+	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -1081,7 +1791,63 @@ const file_edgenet_v1_policy_proto_rawDesc = "" +
 	"\adropped\x18\x03 \x01(\x04R\adropped\x120\n" +
 	"\asamples\x18\x04 \x03(\v2\x16.edgenet.v1.FlowChangeR\asamples\x12.\n" +
 	"\x06broken\x18\x05 \x03(\v2\x16.edgenet.v1.PolicyTestR\x06broken\x12\x18\n" +
-	"\apartial\x18\x06 \x01(\bR\apartial\"\xbc\x01\n" +
+	"\apartial\x18\x06 \x01(\bR\apartial\"\xb9\x01\n" +
+	"\tRuleCount\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12$\n" +
+	"\x04rule\x18\x02 \x01(\v2\x10.edgenet.v1.RuleR\x04rule\x12\x1c\n" +
+	"\tcandidate\x18\x03 \x01(\bR\tcandidate\x12\x12\n" +
+	"\x04hits\x18\x04 \x01(\x04R\x04hits\x12\x1f\n" +
+	"\vwould_allow\x18\x05 \x01(\x04R\n" +
+	"wouldAllow\x12\x1d\n" +
+	"\n" +
+	"would_drop\x18\x06 \x01(\x04R\twouldDrop\"\x7f\n" +
+	"\rEndpointCount\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1f\n" +
+	"\vwould_allow\x18\x03 \x01(\x04R\n" +
+	"wouldAllow\x12\x1d\n" +
+	"\n" +
+	"would_drop\x18\x04 \x01(\x04R\twouldDrop\"\xea\x02\n" +
+	"\fShadowSample\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
+	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1c\n" +
+	"\tdirection\x18\x04 \x01(\tR\tdirection\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\x12 \n" +
+	"\vdestination\x18\x06 \x01(\tR\vdestination\x12\x1a\n" +
+	"\bprotocol\x18\a \x01(\tR\bprotocol\x12\x1f\n" +
+	"\vsource_port\x18\b \x01(\rR\n" +
+	"sourcePort\x12\x12\n" +
+	"\x04port\x18\t \x01(\rR\x04port\x12\x16\n" +
+	"\x06effect\x18\v \x01(\tR\x06effect\x12\x12\n" +
+	"\x04rule\x18\f \x01(\tR\x04rule\x12%\n" +
+	"\x0ecandidate_rule\x18\r \x01(\tR\rcandidateRule\"V\n" +
+	"\x12ApplyShadowRequest\x12\x10\n" +
+	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12.\n" +
+	"\x06groups\x18\x02 \x03(\v2\x16.edgenet.v1.GroupRulesR\x06groups\"K\n" +
+	"\x13ApplyShadowResponse\x124\n" +
+	"\acreated\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"$\n" +
+	"\x10GetShadowRequest\x12\x10\n" +
+	"\x03vpc\x18\x01 \x01(\tR\x03vpc\"\xa6\x03\n" +
+	"\x11GetShadowResponse\x12)\n" +
+	"\x06groups\x18\x01 \x03(\v2\x11.edgenet.v1.GroupR\x06groups\x124\n" +
+	"\acreated\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12+\n" +
+	"\x05rules\x18\x03 \x03(\v2\x15.edgenet.v1.RuleCountR\x05rules\x127\n" +
+	"\tendpoints\x18\x04 \x03(\v2\x19.edgenet.v1.EndpointCountR\tendpoints\x122\n" +
+	"\asamples\x18\x05 \x03(\v2\x18.edgenet.v1.ShadowSampleR\asamples\x12\x14\n" +
+	"\x05nodes\x18\x06 \x03(\tR\x05nodes\x12D\n" +
+	"\amissing\x18\a \x03(\v2*.edgenet.v1.GetShadowResponse.MissingEntryR\amissing\x1a:\n" +
+	"\fMissingEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
+	"\x14PromoteShadowRequest\x12\x10\n" +
+	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"B\n" +
+	"\x15PromoteShadowResponse\x12)\n" +
+	"\x06groups\x18\x01 \x03(\v2\x11.edgenet.v1.GroupR\x06groups\"%\n" +
+	"\x11DropShadowRequest\x12\x10\n" +
+	"\x03vpc\x18\x01 \x01(\tR\x03vpc\"\x14\n" +
+	"\x12DropShadowResponse\"\xbc\x01\n" +
 	"\n" +
 	"AuditEntry\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x10\n" +
@@ -1092,7 +1858,7 @@ const file_edgenet_v1_policy_proto_rawDesc = "" +
 	"\x06failed\x18\x06 \x01(\tR\x06failed\"\x12\n" +
 	"\x10ListAuditRequest\"E\n" +
 	"\x11ListAuditResponse\x120\n" +
-	"\aentries\x18\x01 \x03(\v2\x16.edgenet.v1.AuditEntryR\aentries2\xc8\x03\n" +
+	"\aentries\x18\x01 \x03(\v2\x16.edgenet.v1.AuditEntryR\aentries2\x85\x06\n" +
 	"\rPolicyService\x12B\n" +
 	"\aAddTest\x12\x1a.edgenet.v1.AddTestRequest\x1a\x1b.edgenet.v1.AddTestResponse\x12K\n" +
 	"\n" +
@@ -1100,7 +1866,12 @@ const file_edgenet_v1_policy_proto_rawDesc = "" +
 	"\tListTests\x12\x1c.edgenet.v1.ListTestsRequest\x1a\x1d.edgenet.v1.ListTestsResponse\x12E\n" +
 	"\bRunTests\x12\x1b.edgenet.v1.RunTestsRequest\x1a\x1c.edgenet.v1.RunTestsResponse\x12K\n" +
 	"\n" +
-	"DiffGroups\x12\x1d.edgenet.v1.DiffGroupsRequest\x1a\x1e.edgenet.v1.DiffGroupsResponse\x12H\n" +
+	"DiffGroups\x12\x1d.edgenet.v1.DiffGroupsRequest\x1a\x1e.edgenet.v1.DiffGroupsResponse\x12N\n" +
+	"\vApplyShadow\x12\x1e.edgenet.v1.ApplyShadowRequest\x1a\x1f.edgenet.v1.ApplyShadowResponse\x12H\n" +
+	"\tGetShadow\x12\x1c.edgenet.v1.GetShadowRequest\x1a\x1d.edgenet.v1.GetShadowResponse\x12T\n" +
+	"\rPromoteShadow\x12 .edgenet.v1.PromoteShadowRequest\x1a!.edgenet.v1.PromoteShadowResponse\x12K\n" +
+	"\n" +
+	"DropShadow\x12\x1d.edgenet.v1.DropShadowRequest\x1a\x1e.edgenet.v1.DropShadowResponse\x12H\n" +
 	"\tListAudit\x12\x1c.edgenet.v1.ListAuditRequest\x1a\x1d.edgenet.v1.ListAuditResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
 
 var (
@@ -1115,7 +1886,7 @@ func file_edgenet_v1_policy_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_policy_proto_rawDescData
 }
 
-var file_edgenet_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_edgenet_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_edgenet_v1_policy_proto_goTypes = []any{
 	(*PolicyTest)(nil),            // 0: edgenet.v1.PolicyTest
 	(*AddTestRequest)(nil),        // 1: edgenet.v1.AddTestRequest
@@ -1130,44 +1901,76 @@ var file_edgenet_v1_policy_proto_goTypes = []any{
 	(*FlowChange)(nil),            // 10: edgenet.v1.FlowChange
 	(*DiffGroupsRequest)(nil),     // 11: edgenet.v1.DiffGroupsRequest
 	(*DiffGroupsResponse)(nil),    // 12: edgenet.v1.DiffGroupsResponse
-	(*AuditEntry)(nil),            // 13: edgenet.v1.AuditEntry
-	(*ListAuditRequest)(nil),      // 14: edgenet.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 15: edgenet.v1.ListAuditResponse
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*Rule)(nil),                  // 17: edgenet.v1.Rule
-	(*GroupRules)(nil),            // 18: edgenet.v1.GroupRules
+	(*RuleCount)(nil),             // 13: edgenet.v1.RuleCount
+	(*EndpointCount)(nil),         // 14: edgenet.v1.EndpointCount
+	(*ShadowSample)(nil),          // 15: edgenet.v1.ShadowSample
+	(*ApplyShadowRequest)(nil),    // 16: edgenet.v1.ApplyShadowRequest
+	(*ApplyShadowResponse)(nil),   // 17: edgenet.v1.ApplyShadowResponse
+	(*GetShadowRequest)(nil),      // 18: edgenet.v1.GetShadowRequest
+	(*GetShadowResponse)(nil),     // 19: edgenet.v1.GetShadowResponse
+	(*PromoteShadowRequest)(nil),  // 20: edgenet.v1.PromoteShadowRequest
+	(*PromoteShadowResponse)(nil), // 21: edgenet.v1.PromoteShadowResponse
+	(*DropShadowRequest)(nil),     // 22: edgenet.v1.DropShadowRequest
+	(*DropShadowResponse)(nil),    // 23: edgenet.v1.DropShadowResponse
+	(*AuditEntry)(nil),            // 24: edgenet.v1.AuditEntry
+	(*ListAuditRequest)(nil),      // 25: edgenet.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 26: edgenet.v1.ListAuditResponse
+	nil,                           // 27: edgenet.v1.GetShadowResponse.MissingEntry
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*Rule)(nil),                  // 29: edgenet.v1.Rule
+	(*GroupRules)(nil),            // 30: edgenet.v1.GroupRules
+	(*Group)(nil),                 // 31: edgenet.v1.Group
 }
 var file_edgenet_v1_policy_proto_depIdxs = []int32{
-	16, // 0: edgenet.v1.PolicyTest.created:type_name -> google.protobuf.Timestamp
+	28, // 0: edgenet.v1.PolicyTest.created:type_name -> google.protobuf.Timestamp
 	0,  // 1: edgenet.v1.AddTestResponse.test:type_name -> edgenet.v1.PolicyTest
 	0,  // 2: edgenet.v1.ListTestsResponse.tests:type_name -> edgenet.v1.PolicyTest
 	0,  // 3: edgenet.v1.RunTestsResponse.tests:type_name -> edgenet.v1.PolicyTest
-	17, // 4: edgenet.v1.RuleChange.before:type_name -> edgenet.v1.Rule
-	17, // 5: edgenet.v1.RuleChange.after:type_name -> edgenet.v1.Rule
-	18, // 6: edgenet.v1.DiffGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
+	29, // 4: edgenet.v1.RuleChange.before:type_name -> edgenet.v1.Rule
+	29, // 5: edgenet.v1.RuleChange.after:type_name -> edgenet.v1.Rule
+	30, // 6: edgenet.v1.DiffGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
 	9,  // 7: edgenet.v1.DiffGroupsResponse.rules:type_name -> edgenet.v1.RuleChange
 	10, // 8: edgenet.v1.DiffGroupsResponse.samples:type_name -> edgenet.v1.FlowChange
 	0,  // 9: edgenet.v1.DiffGroupsResponse.broken:type_name -> edgenet.v1.PolicyTest
-	16, // 10: edgenet.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
-	0,  // 11: edgenet.v1.AuditEntry.broken:type_name -> edgenet.v1.PolicyTest
-	13, // 12: edgenet.v1.ListAuditResponse.entries:type_name -> edgenet.v1.AuditEntry
-	1,  // 13: edgenet.v1.PolicyService.AddTest:input_type -> edgenet.v1.AddTestRequest
-	3,  // 14: edgenet.v1.PolicyService.RemoveTest:input_type -> edgenet.v1.RemoveTestRequest
-	5,  // 15: edgenet.v1.PolicyService.ListTests:input_type -> edgenet.v1.ListTestsRequest
-	7,  // 16: edgenet.v1.PolicyService.RunTests:input_type -> edgenet.v1.RunTestsRequest
-	11, // 17: edgenet.v1.PolicyService.DiffGroups:input_type -> edgenet.v1.DiffGroupsRequest
-	14, // 18: edgenet.v1.PolicyService.ListAudit:input_type -> edgenet.v1.ListAuditRequest
-	2,  // 19: edgenet.v1.PolicyService.AddTest:output_type -> edgenet.v1.AddTestResponse
-	4,  // 20: edgenet.v1.PolicyService.RemoveTest:output_type -> edgenet.v1.RemoveTestResponse
-	6,  // 21: edgenet.v1.PolicyService.ListTests:output_type -> edgenet.v1.ListTestsResponse
-	8,  // 22: edgenet.v1.PolicyService.RunTests:output_type -> edgenet.v1.RunTestsResponse
-	12, // 23: edgenet.v1.PolicyService.DiffGroups:output_type -> edgenet.v1.DiffGroupsResponse
-	15, // 24: edgenet.v1.PolicyService.ListAudit:output_type -> edgenet.v1.ListAuditResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	29, // 10: edgenet.v1.RuleCount.rule:type_name -> edgenet.v1.Rule
+	28, // 11: edgenet.v1.ShadowSample.time:type_name -> google.protobuf.Timestamp
+	30, // 12: edgenet.v1.ApplyShadowRequest.groups:type_name -> edgenet.v1.GroupRules
+	28, // 13: edgenet.v1.ApplyShadowResponse.created:type_name -> google.protobuf.Timestamp
+	31, // 14: edgenet.v1.GetShadowResponse.groups:type_name -> edgenet.v1.Group
+	28, // 15: edgenet.v1.GetShadowResponse.created:type_name -> google.protobuf.Timestamp
+	13, // 16: edgenet.v1.GetShadowResponse.rules:type_name -> edgenet.v1.RuleCount
+	14, // 17: edgenet.v1.GetShadowResponse.endpoints:type_name -> edgenet.v1.EndpointCount
+	15, // 18: edgenet.v1.GetShadowResponse.samples:type_name -> edgenet.v1.ShadowSample
+	27, // 19: edgenet.v1.GetShadowResponse.missing:type_name -> edgenet.v1.GetShadowResponse.MissingEntry
+	31, // 20: edgenet.v1.PromoteShadowResponse.groups:type_name -> edgenet.v1.Group
+	28, // 21: edgenet.v1.AuditEntry.time:type_name -> google.protobuf.Timestamp
+	0,  // 22: edgenet.v1.AuditEntry.broken:type_name -> edgenet.v1.PolicyTest
+	24, // 23: edgenet.v1.ListAuditResponse.entries:type_name -> edgenet.v1.AuditEntry
+	1,  // 24: edgenet.v1.PolicyService.AddTest:input_type -> edgenet.v1.AddTestRequest
+	3,  // 25: edgenet.v1.PolicyService.RemoveTest:input_type -> edgenet.v1.RemoveTestRequest
+	5,  // 26: edgenet.v1.PolicyService.ListTests:input_type -> edgenet.v1.ListTestsRequest
+	7,  // 27: edgenet.v1.PolicyService.RunTests:input_type -> edgenet.v1.RunTestsRequest
+	11, // 28: edgenet.v1.PolicyService.DiffGroups:input_type -> edgenet.v1.DiffGroupsRequest
+	16, // 29: edgenet.v1.PolicyService.ApplyShadow:input_type -> edgenet.v1.ApplyShadowRequest
+	18, // 30: edgenet.v1.PolicyService.GetShadow:input_type -> edgenet.v1.GetShadowRequest
+	20, // 31: edgenet.v1.PolicyService.PromoteShadow:input_type -> edgenet.v1.PromoteShadowRequest
+	22, // 32: edgenet.v1.PolicyService.DropShadow:input_type -> edgenet.v1.DropShadowRequest
+	25, // 33: edgenet.v1.PolicyService.ListAudit:input_type -> edgenet.v1.ListAuditRequest
+	2,  // 34: edgenet.v1.PolicyService.AddTest:output_type -> edgenet.v1.AddTestResponse
+	4,  // 35: edgenet.v1.PolicyService.RemoveTest:output_type -> edgenet.v1.RemoveTestResponse
+	6,  // 36: edgenet.v1.PolicyService.ListTests:output_type -> edgenet.v1.ListTestsResponse
+	8,  // 37: edgenet.v1.PolicyService.RunTests:output_type -> edgenet.v1.RunTestsResponse
+	12, // 38: edgenet.v1.PolicyService.DiffGroups:output_type -> edgenet.v1.DiffGroupsResponse
+	17, // 39: edgenet.v1.PolicyService.ApplyShadow:output_type -> edgenet.v1.ApplyShadowResponse
+	19, // 40: edgenet.v1.PolicyService.GetShadow:output_type -> edgenet.v1.GetShadowResponse
+	21, // 41: edgenet.v1.PolicyService.PromoteShadow:output_type -> edgenet.v1.PromoteShadowResponse
+	23, // 42: edgenet.v1.PolicyService.DropShadow:output_type -> edgenet.v1.DropShadowResponse
+	26, // 43: edgenet.v1.PolicyService.ListAudit:output_type -> edgenet.v1.ListAuditResponse
+	34, // [34:44] is the sub-list for method output_type
+	24, // [24:34] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_policy_proto_init() }
@@ -1182,7 +1985,7 @@ func file_edgenet_v1_policy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_policy_proto_rawDesc), len(file_edgenet_v1_policy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

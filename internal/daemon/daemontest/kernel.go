@@ -3,6 +3,8 @@ package daemontest
 import (
 	"cmp"
 	"context"
+	"errors"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -32,6 +34,10 @@ type Kernel struct {
 	downs   int
 	removed bool
 	during  func(isolation.State)
+	// trace answers traces, hits and counters are what was counted.
+	trace    func(isolation.Probe) isolation.Trace
+	hits     map[isolation.Rule]isolation.Hits
+	counters map[isolation.Key]isolation.Counters
 	// announced takes what Announce tells.
 	announced func(isolation.Key, netip.Addr)
 }
@@ -153,6 +159,20 @@ func (k *Kernel) During(f func(isolation.State)) {
 	k.during = f
 }
 
+// TraceWith has f answer traces.
+func (k *Kernel) TraceWith(f func(isolation.Probe) isolation.Trace) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.trace = f
+}
+
+// Count sets what rules and endpoints have counted.
+func (k *Kernel) Count(hits map[isolation.Rule]isolation.Hits, counters map[isolation.Key]isolation.Counters) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hits, k.counters = hits, counters
+}
+
 type driver struct {
 	*tunneltest.Memory
 	kernel *Kernel
@@ -200,7 +220,7 @@ func (d datapath) Status(context.Context) (map[isolation.Key]isolation.Status, e
 	defer d.kernel.mu.Unlock()
 	out := map[isolation.Key]isolation.Status{}
 	for key := range d.kernel.state.Keys() {
-		out[key] = isolation.Status{Device: "env" + key.Name}
+		out[key] = isolation.Status{Device: "env" + key.Name, Counters: d.kernel.counters[key]}
 	}
 	return out, nil
 }
@@ -228,3 +248,37 @@ func (d datapath) Remove(context.Context) error {
 }
 
 func (d datapath) Close() error { return nil }
+
+// errNoPackets is what there is to say of flows and packets: there are none here.
+var errNoPackets = errors.New("a kernel in memory has no packets")
+
+// Flows is an empty sequence.
+func (datapath) Flows(context.Context, isolation.FlowFilter) iter.Seq2[isolation.Flow, error] {
+	return func(func(isolation.Flow, error) bool) {}
+}
+
+func (datapath) FlushFlows(context.Context, isolation.FlowFilter) (int, error) { return 0, nil }
+
+func (datapath) Watch(context.Context, ...isolation.EventKind) (*isolation.Watch, error) {
+	return nil, errNoPackets
+}
+
+// Trace is what the kernel was told to answer with TraceWith.
+func (d datapath) Trace(_ context.Context, p isolation.Probe) (isolation.Trace, error) {
+	d.kernel.mu.Lock()
+	defer d.kernel.mu.Unlock()
+	if d.kernel.trace == nil {
+		return isolation.Trace{}, errNoPackets
+	}
+	return d.kernel.trace(p), nil
+}
+
+// RuleOf knows no numbers.
+func (datapath) RuleOf(uint32) (isolation.Rule, bool) { return isolation.Rule{}, false }
+
+// RuleHits are what the kernel was told to answer with Count.
+func (d datapath) RuleHits(context.Context, uint32) (map[isolation.Rule]isolation.Hits, error) {
+	d.kernel.mu.Lock()
+	defer d.kernel.mu.Unlock()
+	return maps.Clone(d.kernel.hits), nil
+}

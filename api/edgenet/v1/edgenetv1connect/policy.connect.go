@@ -48,6 +48,17 @@ const (
 	// PolicyServiceDiffGroupsProcedure is the fully-qualified name of the PolicyService's DiffGroups
 	// RPC.
 	PolicyServiceDiffGroupsProcedure = "/edgenet.v1.PolicyService/DiffGroups"
+	// PolicyServiceApplyShadowProcedure is the fully-qualified name of the PolicyService's ApplyShadow
+	// RPC.
+	PolicyServiceApplyShadowProcedure = "/edgenet.v1.PolicyService/ApplyShadow"
+	// PolicyServiceGetShadowProcedure is the fully-qualified name of the PolicyService's GetShadow RPC.
+	PolicyServiceGetShadowProcedure = "/edgenet.v1.PolicyService/GetShadow"
+	// PolicyServicePromoteShadowProcedure is the fully-qualified name of the PolicyService's
+	// PromoteShadow RPC.
+	PolicyServicePromoteShadowProcedure = "/edgenet.v1.PolicyService/PromoteShadow"
+	// PolicyServiceDropShadowProcedure is the fully-qualified name of the PolicyService's DropShadow
+	// RPC.
+	PolicyServiceDropShadowProcedure = "/edgenet.v1.PolicyService/DropShadow"
 	// PolicyServiceListAuditProcedure is the fully-qualified name of the PolicyService's ListAudit RPC.
 	PolicyServiceListAuditProcedure = "/edgenet.v1.PolicyService/ListAudit"
 )
@@ -69,6 +80,17 @@ type PolicyServiceClient interface {
 	// DiffGroups tells what would change if groups had other rules. Nothing is
 	// changed.
 	DiffGroups(context.Context, *v1.DiffGroupsRequest) (*v1.DiffGroupsResponse, error)
+	// ApplyShadow lets candidate rules run beside those in force: they only
+	// count. It replaces the candidate that is there.
+	ApplyShadow(context.Context, *v1.ApplyShadowRequest) (*v1.ApplyShadowResponse, error)
+	// GetShadow returns a VPC's candidate and what it counted, summed over all
+	// nodes that could be asked. not_found if there is none.
+	GetShadow(context.Context, *v1.GetShadowRequest) (*v1.GetShadowResponse, error)
+	// PromoteShadow brings the candidate rules into force, in one change as
+	// ReplaceGroups does, and ends the shadow.
+	PromoteShadow(context.Context, *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error)
+	// DropShadow ends the shadow. Nothing else changes.
+	DropShadow(context.Context, *v1.DropShadowRequest) (*v1.DropShadowResponse, error)
 	// ListAudit returns what was forced on the node that is asked, the oldest
 	// first. Changes are made, and kept note of, on authorities.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
@@ -115,6 +137,30 @@ func NewPolicyServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(policyServiceMethods.ByName("DiffGroups")),
 			connect.WithClientOptions(opts...),
 		),
+		applyShadow: connect.NewClient[v1.ApplyShadowRequest, v1.ApplyShadowResponse](
+			httpClient,
+			baseURL+PolicyServiceApplyShadowProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("ApplyShadow")),
+			connect.WithClientOptions(opts...),
+		),
+		getShadow: connect.NewClient[v1.GetShadowRequest, v1.GetShadowResponse](
+			httpClient,
+			baseURL+PolicyServiceGetShadowProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("GetShadow")),
+			connect.WithClientOptions(opts...),
+		),
+		promoteShadow: connect.NewClient[v1.PromoteShadowRequest, v1.PromoteShadowResponse](
+			httpClient,
+			baseURL+PolicyServicePromoteShadowProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("PromoteShadow")),
+			connect.WithClientOptions(opts...),
+		),
+		dropShadow: connect.NewClient[v1.DropShadowRequest, v1.DropShadowResponse](
+			httpClient,
+			baseURL+PolicyServiceDropShadowProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("DropShadow")),
+			connect.WithClientOptions(opts...),
+		),
 		listAudit: connect.NewClient[v1.ListAuditRequest, v1.ListAuditResponse](
 			httpClient,
 			baseURL+PolicyServiceListAuditProcedure,
@@ -126,12 +172,16 @@ func NewPolicyServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 
 // policyServiceClient implements PolicyServiceClient.
 type policyServiceClient struct {
-	addTest    *connect.Client[v1.AddTestRequest, v1.AddTestResponse]
-	removeTest *connect.Client[v1.RemoveTestRequest, v1.RemoveTestResponse]
-	listTests  *connect.Client[v1.ListTestsRequest, v1.ListTestsResponse]
-	runTests   *connect.Client[v1.RunTestsRequest, v1.RunTestsResponse]
-	diffGroups *connect.Client[v1.DiffGroupsRequest, v1.DiffGroupsResponse]
-	listAudit  *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
+	addTest       *connect.Client[v1.AddTestRequest, v1.AddTestResponse]
+	removeTest    *connect.Client[v1.RemoveTestRequest, v1.RemoveTestResponse]
+	listTests     *connect.Client[v1.ListTestsRequest, v1.ListTestsResponse]
+	runTests      *connect.Client[v1.RunTestsRequest, v1.RunTestsResponse]
+	diffGroups    *connect.Client[v1.DiffGroupsRequest, v1.DiffGroupsResponse]
+	applyShadow   *connect.Client[v1.ApplyShadowRequest, v1.ApplyShadowResponse]
+	getShadow     *connect.Client[v1.GetShadowRequest, v1.GetShadowResponse]
+	promoteShadow *connect.Client[v1.PromoteShadowRequest, v1.PromoteShadowResponse]
+	dropShadow    *connect.Client[v1.DropShadowRequest, v1.DropShadowResponse]
+	listAudit     *connect.Client[v1.ListAuditRequest, v1.ListAuditResponse]
 }
 
 // AddTest calls edgenet.v1.PolicyService.AddTest.
@@ -179,6 +229,42 @@ func (c *policyServiceClient) DiffGroups(ctx context.Context, req *v1.DiffGroups
 	return nil, err
 }
 
+// ApplyShadow calls edgenet.v1.PolicyService.ApplyShadow.
+func (c *policyServiceClient) ApplyShadow(ctx context.Context, req *v1.ApplyShadowRequest) (*v1.ApplyShadowResponse, error) {
+	response, err := c.applyShadow.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetShadow calls edgenet.v1.PolicyService.GetShadow.
+func (c *policyServiceClient) GetShadow(ctx context.Context, req *v1.GetShadowRequest) (*v1.GetShadowResponse, error) {
+	response, err := c.getShadow.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PromoteShadow calls edgenet.v1.PolicyService.PromoteShadow.
+func (c *policyServiceClient) PromoteShadow(ctx context.Context, req *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error) {
+	response, err := c.promoteShadow.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DropShadow calls edgenet.v1.PolicyService.DropShadow.
+func (c *policyServiceClient) DropShadow(ctx context.Context, req *v1.DropShadowRequest) (*v1.DropShadowResponse, error) {
+	response, err := c.dropShadow.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ListAudit calls edgenet.v1.PolicyService.ListAudit.
 func (c *policyServiceClient) ListAudit(ctx context.Context, req *v1.ListAuditRequest) (*v1.ListAuditResponse, error) {
 	response, err := c.listAudit.CallUnary(ctx, connect.NewRequest(req))
@@ -205,6 +291,17 @@ type PolicyServiceHandler interface {
 	// DiffGroups tells what would change if groups had other rules. Nothing is
 	// changed.
 	DiffGroups(context.Context, *v1.DiffGroupsRequest) (*v1.DiffGroupsResponse, error)
+	// ApplyShadow lets candidate rules run beside those in force: they only
+	// count. It replaces the candidate that is there.
+	ApplyShadow(context.Context, *v1.ApplyShadowRequest) (*v1.ApplyShadowResponse, error)
+	// GetShadow returns a VPC's candidate and what it counted, summed over all
+	// nodes that could be asked. not_found if there is none.
+	GetShadow(context.Context, *v1.GetShadowRequest) (*v1.GetShadowResponse, error)
+	// PromoteShadow brings the candidate rules into force, in one change as
+	// ReplaceGroups does, and ends the shadow.
+	PromoteShadow(context.Context, *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error)
+	// DropShadow ends the shadow. Nothing else changes.
+	DropShadow(context.Context, *v1.DropShadowRequest) (*v1.DropShadowResponse, error)
 	// ListAudit returns what was forced on the node that is asked, the oldest
 	// first. Changes are made, and kept note of, on authorities.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
@@ -247,6 +344,30 @@ func NewPolicyServiceHandler(svc PolicyServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(policyServiceMethods.ByName("DiffGroups")),
 		connect.WithHandlerOptions(opts...),
 	)
+	policyServiceApplyShadowHandler := connect.NewUnaryHandlerSimple(
+		PolicyServiceApplyShadowProcedure,
+		svc.ApplyShadow,
+		connect.WithSchema(policyServiceMethods.ByName("ApplyShadow")),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServiceGetShadowHandler := connect.NewUnaryHandlerSimple(
+		PolicyServiceGetShadowProcedure,
+		svc.GetShadow,
+		connect.WithSchema(policyServiceMethods.ByName("GetShadow")),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServicePromoteShadowHandler := connect.NewUnaryHandlerSimple(
+		PolicyServicePromoteShadowProcedure,
+		svc.PromoteShadow,
+		connect.WithSchema(policyServiceMethods.ByName("PromoteShadow")),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServiceDropShadowHandler := connect.NewUnaryHandlerSimple(
+		PolicyServiceDropShadowProcedure,
+		svc.DropShadow,
+		connect.WithSchema(policyServiceMethods.ByName("DropShadow")),
+		connect.WithHandlerOptions(opts...),
+	)
 	policyServiceListAuditHandler := connect.NewUnaryHandlerSimple(
 		PolicyServiceListAuditProcedure,
 		svc.ListAudit,
@@ -265,6 +386,14 @@ func NewPolicyServiceHandler(svc PolicyServiceHandler, opts ...connect.HandlerOp
 			policyServiceRunTestsHandler.ServeHTTP(w, r)
 		case PolicyServiceDiffGroupsProcedure:
 			policyServiceDiffGroupsHandler.ServeHTTP(w, r)
+		case PolicyServiceApplyShadowProcedure:
+			policyServiceApplyShadowHandler.ServeHTTP(w, r)
+		case PolicyServiceGetShadowProcedure:
+			policyServiceGetShadowHandler.ServeHTTP(w, r)
+		case PolicyServicePromoteShadowProcedure:
+			policyServicePromoteShadowHandler.ServeHTTP(w, r)
+		case PolicyServiceDropShadowProcedure:
+			policyServiceDropShadowHandler.ServeHTTP(w, r)
 		case PolicyServiceListAuditProcedure:
 			policyServiceListAuditHandler.ServeHTTP(w, r)
 		default:
@@ -294,6 +423,22 @@ func (UnimplementedPolicyServiceHandler) RunTests(context.Context, *v1.RunTestsR
 
 func (UnimplementedPolicyServiceHandler) DiffGroups(context.Context, *v1.DiffGroupsRequest) (*v1.DiffGroupsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PolicyService.DiffGroups is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) ApplyShadow(context.Context, *v1.ApplyShadowRequest) (*v1.ApplyShadowResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PolicyService.ApplyShadow is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) GetShadow(context.Context, *v1.GetShadowRequest) (*v1.GetShadowResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PolicyService.GetShadow is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) PromoteShadow(context.Context, *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PolicyService.PromoteShadow is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) DropShadow(context.Context, *v1.DropShadowRequest) (*v1.DropShadowResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PolicyService.DropShadow is not implemented"))
 }
 
 func (UnimplementedPolicyServiceHandler) ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error) {
