@@ -324,7 +324,7 @@ struct fragment {
 };
 
 /* How many of the last flows of each endpoint are remembered, to be replaced if unanswered. */
-#define RECENT 64
+#define RECENT 32
 
 /* What an endpoint sent (tx) and was given (rx), as one CPU saw it. */
 struct account {

@@ -2,9 +2,12 @@ package isolation
 
 import (
 	"net/netip"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // awayAddr is at a node that no tunnel leads to: a packet to it goes all the
@@ -29,13 +32,28 @@ func BenchmarkPacket(b *testing.B) {
 			}
 			run(b, h.dp.fromEndpoint, packet, 0)
 			options := &ebpf.RunOptions{Data: packet, Repeat: 1 << 16}
+			// Others' work on the same machine is not the packet's.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			before := threadTime(b)
 			b.ResetTimer()
 			for b.Loop() {
 				if _, err := h.dp.fromEndpoint.Run(options); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(options.Repeat), "ns/packet")
+			spent := threadTime(b) - before
+			b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N)/float64(options.Repeat), "ns/packet")
 		})
 	}
+}
+
+// threadTime is the processor's time that this thread has had.
+func threadTime(t testing.TB) time.Duration {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ts.Nano())
 }

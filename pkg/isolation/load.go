@@ -17,7 +17,7 @@ const format = 2
 const intervalsPerVerdict = 2
 
 // recentPerEndpoint is RECENT in bpf/types.h.
-const recentPerEndpoint = 64
+const recentPerEndpoint = 32
 
 // load puts the programs into the kernel, over the maps of the datapath that
 // runs here if one does. Programs that run already and are the same are kept.
