@@ -28,20 +28,21 @@ func control(t testing.TB, c syscall.Conn, f func(fd int) error) {
 // Large UDP sends are cut by the sender's stack, coalesced by the tunnel on
 // arrival, translated in one piece, and whole at the receiver.
 func TestUDPSegmentationAcrossHosts(t *testing.T) {
-	a, b := newPair(t, AttachAuto)
-	web, db := newSpace(t), newSpace(t)
-	a.endpoint(testVNI, "web", "10.0.0.2", web)
-	a.knows(testVNI, "10.0.0.3", nodeB)
-	b.endpoint(testVNI, "db", "10.0.0.3", db)
-	b.knows(testVNI, "10.0.0.2", nodeA)
-	a.apply()
-	b.apply()
-	web.reaches("10.0.0.3")
+	p := newDualPair(t, 1400)
+	for _, to := range []string{"10.0.0.4", "fd00:64::4"} {
+		t.Run(to, func(t *testing.T) {
+			p.web.reaches(to)
+			carriesLargeUDP(t, p.web, p.far, net.JoinHostPort(to, "53"))
+		})
+	}
+}
 
-	server := in(db, func() (net.PacketConn, error) { return net.ListenPacket("udp4", "10.0.0.3:53") }).(*net.UDPConn)
+func carriesLargeUDP(t *testing.T, from, to *space, address string) {
+	t.Helper()
+	server := in(to, func() (net.PacketConn, error) { return net.ListenPacket("udp", address) }).(*net.UDPConn)
 	defer func() { _ = server.Close() }()
 	control(t, server, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) })
-	client := in(web, func() (net.Conn, error) { return net.Dial("udp4", "10.0.0.3:53") }).(*net.UDPConn)
+	client := in(from, func() (net.Conn, error) { return net.Dial("udp", address) }).(*net.UDPConn)
 	defer func() { _ = client.Close() }()
 	const segment, count = 1000, 40
 	control(t, client, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT, segment) })
