@@ -88,7 +88,7 @@ func (c *completer) firstArgument(ctx context.Context) []string {
 		return c.nodeNames(ctx)
 	case "vpc show", "vpc delete":
 		return c.vpcNames(ctx)
-	case "group show", "group delete", "group replace",
+	case "group show", "group delete", "group replace", "group diff", "group shadow apply",
 		"group rule add", "group rule remove", "group rule enable", "group rule disable", "group rule describe":
 		return c.groupNames(ctx)
 	case "endpoint show", "endpoint stats", "endpoint detach":
@@ -108,7 +108,12 @@ func (c *completer) values(ctx context.Context, flag, current string) []string {
 		return c.vpcNames(ctx)
 	case "group":
 		return prefixed(done, c.groupNames(ctx))
+	case "endpoint":
+		return c.endpointNames(ctx)
 	case "from", "to":
+		if c.line.words()[1] == "trace" {
+			return c.endpointNames(ctx)
+		}
 		return append(prefixed("group:", c.groupNames(ctx)), "any")
 	case "direction":
 		return []string{"egress", "ingress"}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -433,5 +434,37 @@ func TestChangesAreCarriedToAnAuthority(t *testing.T) {
 	_, err = edge.vpcs().CreateVPC(t.Context(), create)
 	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "authority cloud-1") {
 		t.Errorf("with the authority down: %v", err)
+	}
+}
+
+// What nodes ask one another is not asked on the control socket.
+func TestPeersQuestionsAreForPeers(t *testing.T) {
+	n := startNode(t, "cloud-1")
+	res, err := n.http.Post(base+edgenetv1connect.PeerServiceTraceSideProcedure, "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusNotFound {
+		t.Errorf("the control socket answers %s", res.Status)
+	}
+}
+
+func TestCallersAreKnownByTheirProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edgenetd.sock")
+	defer serve(t, path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte(daemon.Caller(r.Context()))) //nolint:errcheck // the reader looks
+	}))()
+	res, err := dialer(path, false).Get(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(res.Body); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("uid %d, pid %d on this host", os.Getuid(), os.Getpid()); b.String() != want {
+		t.Errorf("the caller is %q, want %q", b.String(), want)
 	}
 }

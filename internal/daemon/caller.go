@@ -16,8 +16,8 @@ func WithCaller(ctx context.Context, who unix.Ucred) context.Context {
 	return context.WithValue(ctx, callerKey{}, who)
 }
 
-// caller says in words who makes a call.
-func caller(ctx context.Context) string {
+// Caller says in words who makes a call.
+func Caller(ctx context.Context) string {
 	if n, ok := mesh.PeerFromContext(ctx); ok {
 		return fmt.Sprintf("node %s (%s)", n.Name, n.ID)
 	}

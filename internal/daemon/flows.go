@@ -167,7 +167,7 @@ func (d *Daemon) FlushFlows(ctx context.Context, req *api.FlushFlowsRequest) (*a
 	if err != nil {
 		return nil, fmt.Errorf("flush flows: %w", err)
 	}
-	d.log.Info("flows flushed", "flows", n, "filter", req.GetFilter().String(), "who", caller(ctx))
+	d.log.Info("flows flushed", "flows", n, "filter", req.GetFilter().String(), "who", Caller(ctx))
 	return &api.FlushFlowsResponse{Flushed: uint32(n)}, nil
 }
 

@@ -54,7 +54,7 @@ func (d *Daemon) guard(ctx context.Context, c change, broken []*api.PolicyTest, 
 	if !c.force {
 		return precondition("it would break %s; nothing was changed; force overrides", testsInWords(broken))
 	}
-	entry := audit.Entry{Time: time.Now().UTC(), Who: caller(ctx), VPC: c.vpc.name, What: c.words}
+	entry := audit.Entry{Time: time.Now().UTC(), Who: Caller(ctx), VPC: c.vpc.name, What: c.words}
 	for _, t := range broken {
 		entry.Broken = append(entry.Broken, audit.Broken{Test: t.GetAssertion(), Why: t.GetWhy()})
 	}

@@ -18,7 +18,7 @@ import (
 func (d *Daemon) ReplaceGroups(ctx context.Context, req *api.ReplaceGroupsRequest) ([]*api.Group, error) {
 	wanted, err := parseGroupRules(req.GetGroups())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("replace rules: %w", err)
 	}
 	d.changing.Lock()
 	defer d.changing.Unlock()
@@ -78,23 +78,23 @@ func (d *Daemon) putGroups(ctx context.Context, v *vpc, next map[string]*records
 // parseGroupRules reads the rules of groups, each of which may be named once.
 func parseGroupRules(groups []*api.GroupRules) (map[string][]policy.Rule, error) {
 	if len(groups) == 0 {
-		return nil, invalid("replace rules: no group is named")
+		return nil, invalid("no group is named")
 	}
 	wanted := make(map[string][]policy.Rule, len(groups))
 	for _, g := range groups {
 		if _, twice := wanted[g.GetName()]; twice {
-			return nil, invalid("replace rules: group %q is there twice", g.GetName())
+			return nil, invalid("group %q is there twice", g.GetName())
 		}
 		rules := make([]policy.Rule, 0, len(g.GetRules()))
 		for i, text := range g.GetRules() {
 			rule, err := parseAPIRule(text)
 			if err != nil {
-				return nil, invalid("replace rules of group %s: rule %d: %w", g.GetName(), i+1, err)
+				return nil, invalid("group %s: rule %d: %w", g.GetName(), i+1, err)
 			}
 			rules = append(rules, rule)
 		}
 		if err := (policy.Group{Name: g.GetName(), Rules: rules}).Validate(); err != nil {
-			return nil, invalid("replace rules: %w", err)
+			return nil, invalid("%w", err)
 		}
 		wanted[g.GetName()] = rules
 	}

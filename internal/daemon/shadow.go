@@ -42,7 +42,7 @@ func decodeShadow(rec mesh.Record) (*shadow, error) {
 func (d *Daemon) ApplyShadow(ctx context.Context, req *api.ApplyShadowRequest) (*api.ApplyShadowResponse, error) {
 	wanted, err := parseGroupRules(req.GetGroups())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("apply shadow: %w", err)
 	}
 	d.changing.Lock()
 	defer d.changing.Unlock()
