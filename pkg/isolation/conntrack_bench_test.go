@@ -22,6 +22,7 @@ func BenchmarkPacket(b *testing.B) {
 		"tcp/established": tcp4(awayAddr, 40000, 80, flagACK),
 		"udp/established": udp4(awayAddr, 40000, 53),
 		"tcp/refused":     tcp4(awayAddr, 40001, 81, flagSYN),
+		"spoofed/watched": withHeader(tcp4(awayAddr, 1, 2, flagSYN), func(h []byte) { h[15] = 99 }),
 		"spoofed":         withHeader(tcp4(awayAddr, 1, 2, flagSYN), func(h []byte) { h[15] = 99 }),
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -29,6 +30,9 @@ func BenchmarkPacket(b *testing.B) {
 			h.rules(allowAll, allowAll)
 			if name == "tcp/refused" {
 				h.rules(allowAll, allowWeb)
+			}
+			if name == "spoofed/watched" {
+				h.watch(b.Context(), EventDrop)
 			}
 			run(b, h.dp.fromEndpoint, packet, 0)
 			options := &ebpf.RunOptions{Data: packet, Repeat: 1 << 16}
