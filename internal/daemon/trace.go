@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
@@ -180,14 +181,20 @@ func (v *vpc) decide(p *firstPacket) (egress, ingress *api.Decision) {
 
 // unowned is what becomes of a packet to an address that no endpoint has.
 func unowned(v *vpc, p *firstPacket) *api.Decision {
-	for _, prefix := range v.prefixes {
-		if records.Gateway(prefix) != p.Destination {
-			continue
-		}
+	if prefix, ok := v.gatewayOf(p.Destination); ok {
 		echo := isICMP(p.Protocol) && p.Port == policy.ICMPPort(echoRequests[p.Protocol], 0)
 		return &api.Decision{Passes: echo, Why: fmt.Sprintf("%s is the gateway of %s, which answers pings and nothing else", p.Destination, prefix)}
 	}
 	return &api.Decision{Why: fmt.Sprintf("no endpoint of vpc %s has %s", v.name, p.Destination)}
+}
+
+// gatewayOf is the prefix whose gateway has the address, if one has.
+func (v *vpcRecord) gatewayOf(addr netip.Addr) (netip.Prefix, bool) {
+	i := slices.IndexFunc(v.prefixes, func(p netip.Prefix) bool { return records.Gateway(p) == addr })
+	if i < 0 {
+		return netip.Prefix{}, false
+	}
+	return v.prefixes[i], true
 }
 
 // note fills in one side.

@@ -176,6 +176,7 @@ const (
 // route is where this node sends a packet: by the program, or by the records if
 // that drops it.
 func (d *Daemon) route(s *snapshot, v *vpc, to netip.Addr, run *traceRun) *api.Route {
+	_, gateway := v.gatewayOf(to)
 	switch e := v.at(to); {
 	case run.Node.IsValid():
 		for _, n := range s.nodes {
@@ -184,7 +185,7 @@ func (d *Daemon) route(s *snapshot, v *vpc, to netip.Addr, run *traceRun) *api.R
 			}
 		}
 		return &api.Route{Kind: routeNode, Node: run.Node.String(), Tunnel: tunnelDown}
-	case run.gateway():
+	case gateway:
 		return &api.Route{Kind: routeGateway}
 	case e == nil:
 		return &api.Route{Kind: routeNone}
