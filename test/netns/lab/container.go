@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,9 +19,11 @@ import (
 type Container struct {
 	// Name is also what its servers answer with, after the host's: "edge-1/web".
 	Name string
-	// VPC and IP are of its attachment.
+	// VPC and IP are of its attachment; IP is the first address.
 	VPC string
 	IP  netip.Addr
+	// IP6 is its first IPv6 address, if it has one.
+	IP6 netip.Addr
 
 	host  *Host
 	agent *agent.Client
@@ -98,7 +101,15 @@ func (c *Container) Exit() {
 	}
 }
 
-// Attach attaches the container to a VPC, on its host, under its own name.
+// On6 is the same container, spoken to by its IPv6 address.
+func (c *Container) On6() *Container {
+	other := *c
+	other.IP = c.IP6
+	return &other
+}
+
+// Attach attaches the container to a VPC, on its host, under its own name. Several
+// addresses are separated by commas.
 func (c *Container) Attach(vpc, ip string, groups ...string) {
 	c.t().Helper()
 	result := c.TryAttach(vpc, ip, groups...)
@@ -114,13 +125,20 @@ func (c *Container) TryAttach(vpc, ip string, groups ...string) Result {
 	for _, group := range groups {
 		args = append(args, "--group", group)
 	}
-	address, err := netip.ParseAddr(ip)
-	if err != nil {
-		c.t().Fatalf("attach %s: %v", c.Name, err)
+	var addresses []netip.Addr
+	for _, text := range strings.Split(ip, ",") {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			c.t().Fatalf("attach %s: %v", c.Name, err)
+		}
+		addresses = append(addresses, address)
 	}
 	result := c.host.Ctl(args...)
 	if result.Code == 0 {
-		c.VPC, c.IP = vpc, address
+		c.VPC, c.IP, c.IP6 = vpc, addresses[0], netip.Addr{}
+		if i := slices.IndexFunc(addresses, netip.Addr.Is6); i >= 0 {
+			c.IP6 = addresses[i]
+		}
 	}
 	return result
 }

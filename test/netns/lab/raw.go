@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 
 	"edgenet.dev/edgenet/test/netns/lab/agent"
@@ -54,6 +55,24 @@ func (c *Capture) Shows(what string, match func(frame.Frame) bool) {
 			}
 		}
 		return fmt.Errorf("none of %d frames", len(frames))
+	})
+}
+
+// ShowsAfter has the container that records pinged by another, until an echo request
+// is in the record: what the other sent before is in it by then, or was not delivered.
+func (c *Capture) ShowsAfter(from *Container) {
+	c.of.t().Helper()
+	c.of.host.lab.Await(fmt.Sprintf("%s sees a ping of %s", c.of, from), func() error {
+		past := len(c.Frames())
+		if reply := from.Try(c.of.IP, "icmp"); reply.Outcome != agent.Answered {
+			return fmt.Errorf("%s: %s", reply.Outcome, reply.Reason)
+		}
+		for _, f := range c.Frames()[past:] {
+			if f.EtherType == frame.TypeIPv4 && f.Protocol == frame.ProtoICMP && f.Src == from.IP {
+				return nil
+			}
+		}
+		return errors.New("its echo request is not there")
 	})
 }
 

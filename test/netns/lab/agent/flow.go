@@ -33,7 +33,7 @@ func startFlow(args FlowArgs) (*flow, error) {
 	dialing, done := context.WithTimeout(context.Background(), 5*time.Second)
 	defer done()
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(dialing, "tcp4", netip.AddrPortFrom(args.Target, args.Port).String())
+	conn, err := dialer.DialContext(dialing, "tcp", netip.AddrPortFrom(args.Target, args.Port).String())
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // lastEcho numbers the echo identifiers of this process.
@@ -37,7 +38,11 @@ type pinger struct {
 
 // newPinger opens a socket and starts to read; it sends nothing yet.
 func newPinger(args PingArgs) (*pinger, error) {
-	conn, err := icmp.ListenPacket("ip4:icmp", "0.0.0.0")
+	network, wildcard := "ip4:icmp", "0.0.0.0"
+	if args.Target.Is6() {
+		network, wildcard = "ip6:ipv6-icmp", "::"
+	}
+	conn, err := icmp.ListenPacket(network, wildcard)
 	if err != nil {
 		return nil, fmt.Errorf("open icmp socket: %w", err)
 	}
@@ -90,6 +95,9 @@ func (p *pinger) sendOne() error {
 		Type: ipv4.ICMPTypeEcho,
 		Body: &icmp.Echo{ID: int(p.id), Seq: number & 0xffff, Data: payload},
 	}
+	if p.args.Target.Is6() {
+		message.Type = ipv6.ICMPTypeEchoRequest // the kernel adds the checksum
+	}
 	bytes, err := message.Marshal(nil)
 	if err != nil {
 		return fmt.Errorf("marshal echo: %w", err)
@@ -117,8 +125,12 @@ func (p *pinger) read() {
 
 // note takes one ICMP message.
 func (p *pinger) note(bytes []byte, now time.Time) {
-	message, err := icmp.ParseMessage(1, bytes)
-	if err != nil || message.Type != ipv4.ICMPTypeEchoReply {
+	protocol := ipv4.ICMPTypeEchoReply.Protocol()
+	if p.args.Target.Is6() {
+		protocol = ipv6.ICMPTypeEchoReply.Protocol()
+	}
+	message, err := icmp.ParseMessage(protocol, bytes)
+	if err != nil || message.Type != ipv4.ICMPTypeEchoReply && message.Type != ipv6.ICMPTypeEchoReply {
 		return
 	}
 	reply, ok := message.Body.(*icmp.Echo)

@@ -44,7 +44,7 @@ func ask(ctx context.Context, args ProbeArgs) (string, error) {
 }
 
 func askTCP(ctx context.Context, target string) (string, error) {
-	conn, err := dial(ctx, "tcp4", target)
+	conn, err := dial(ctx, "tcp", target)
 	if err != nil {
 		return "", err
 	}
@@ -54,7 +54,7 @@ func askTCP(ctx context.Context, target string) (string, error) {
 }
 
 func askUDP(ctx context.Context, target string) (string, error) {
-	conn, err := dial(ctx, "udp4", target)
+	conn, err := dial(ctx, "udp", target)
 	if err != nil {
 		return "", err
 	}

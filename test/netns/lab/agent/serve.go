@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// serveNetwork starts the asked server on every address of the namespace.
+// serveNetwork starts the asked server on every address of the namespace,
+// of both families.
 func serveNetwork(args ServeArgs) error {
 	address := fmt.Sprintf(":%d", args.Port)
 	switch args.Network {
@@ -25,7 +26,7 @@ func serveNetwork(args ServeArgs) error {
 
 // serveTCP tells every connection the answer, then echoes what it says.
 func serveTCP(address, answer string) error {
-	listener, err := net.Listen("tcp4", address)
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -56,7 +57,7 @@ const question = "who"
 
 // serveUDP answers the question, and echoes every other datagram.
 func serveUDP(address, answer string) error {
-	conn, err := net.ListenPacket("udp4", address)
+	conn, err := net.ListenPacket("udp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -80,7 +81,7 @@ func serveUDP(address, answer string) error {
 
 // serveHTTP answers every request with the answer.
 func serveHTTP(address, answer string) error {
-	listener, err := net.Listen("tcp4", address)
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -21,7 +21,7 @@ func transfer(args TransferArgs) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), args.Timeout)
 	defer cancel()
-	conn, err := dial(ctx, args.Network+"4", netip.AddrPortFrom(args.Target, args.Port).String())
+	conn, err := dial(ctx, args.Network, netip.AddrPortFrom(args.Target, args.Port).String())
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

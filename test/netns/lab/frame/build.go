@@ -35,36 +35,32 @@ func Ethernet(to, from net.HardwareAddr, etherType uint16, payload []byte) []byt
 	return append(bytes, payload...)
 }
 
-// IPv4 is a header without options; the rest follows from the payload.
+// IPv4 is a header; the rest follows from the payload.
 type IPv4 struct {
 	Src, Dst netip.Addr
 	Protocol uint8
 	// FragmentWord is flags and offset as on the wire; 0 means a whole packet
 	// that may be cut.
 	FragmentWord uint16
+	// ID tells the fragments of one packet from those of others.
+	ID uint16
+	// Options as on the wire, a multiple of 4 bytes and at most 40.
+	Options []byte
 }
 
 // Packet puts the header before a payload.
 func (h IPv4) Packet(payload []byte) []byte {
-	bytes := make([]byte, 20, 20+len(payload))
-	bytes[0] = 0x45
-	binary.BigEndian.PutUint16(bytes[2:], uint16(20+len(payload)))
+	header := 20 + len(h.Options)
+	bytes := make([]byte, 20, header+len(payload))
+	bytes[0] = 0x40 | uint8(header/4)
+	binary.BigEndian.PutUint16(bytes[2:], uint16(header+len(payload)))
+	binary.BigEndian.PutUint16(bytes[4:], h.ID)
 	binary.BigEndian.PutUint16(bytes[6:], h.FragmentWord)
 	bytes[8], bytes[9] = 64, h.Protocol
 	copy(bytes[12:16], h.Src.AsSlice())
 	copy(bytes[16:20], h.Dst.AsSlice())
+	bytes = append(bytes, h.Options...)
 	binary.BigEndian.PutUint16(bytes[10:], fold(sum(0, bytes)))
-	return append(bytes, payload...)
-}
-
-// IPv6 puts a header without extensions before a payload.
-func IPv6(src, dst netip.Addr, next uint8, payload []byte) []byte {
-	bytes := make([]byte, 40, 40+len(payload))
-	bytes[0] = 0x60
-	binary.BigEndian.PutUint16(bytes[4:], uint16(len(payload)))
-	bytes[6], bytes[7] = next, 64
-	copy(bytes[8:24], src.AsSlice())
-	copy(bytes[24:40], dst.AsSlice())
 	return append(bytes, payload...)
 }
 
@@ -123,16 +119,6 @@ func Echo(id, sequence uint16, payload []byte) []byte {
 	binary.BigEndian.PutUint16(bytes[6:], sequence)
 	bytes = append(bytes, payload...)
 	binary.BigEndian.PutUint16(bytes[2:], fold(sum(0, bytes)))
-	return bytes
-}
-
-// Echo6 is an ICMPv6 echo request.
-func Echo6(src, dst netip.Addr, id, sequence uint16) []byte {
-	bytes := make([]byte, 8)
-	bytes[0] = 128
-	binary.BigEndian.PutUint16(bytes[4:], id)
-	binary.BigEndian.PutUint16(bytes[6:], sequence)
-	binary.BigEndian.PutUint16(bytes[2:], transportSum(src, dst, ProtoICMPv6, bytes))
 	return bytes
 }
 

@@ -39,6 +39,26 @@ func TestChecksumsVerify(t *testing.T) {
 	}
 }
 
+func TestNeighbourDiscoveryIsFromThisLink(t *testing.T) {
+	station, everyone := netip.MustParseAddr("fd00::2"), netip.MustParseAddr("ff02::1")
+	for name, packet := range map[string][]byte{
+		"advertisement":        Advertisement(station, everyone, station, GatewayMAC),
+		"solicitation":         Solicitation(station, everyone, station, GatewayMAC),
+		"router advertisement": RouterAdvertisement(station, everyone, GatewayMAC),
+		"redirect":             Redirect(station, everyone, station, station),
+	} {
+		got, err := Parse(Ethernet(Broadcast, GatewayMAC, TypeIPv6, packet))
+		if err != nil || got.Src != station || got.Dst != everyone || got.Protocol != ProtoICMPv6 || packet[7] != 255 {
+			t.Errorf("%s: read back %v, hop limit %d: %v", name, got, packet[7], err)
+		}
+		pseudo := append(station.AsSlice(), everyone.AsSlice()...)
+		pseudo = append(binary.BigEndian.AppendUint32(pseudo, uint32(len(got.Payload))), 0, 0, 0, ProtoICMPv6)
+		if left := fold(sum(sum(0, pseudo), got.Payload)); left != 0 {
+			t.Errorf("%s: the checksum leaves %#x", name, left)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(Ethernet(GatewayMAC, Broadcast, TypeARP, ARP(ARPRequest, GatewayMAC, web, db)))
 	f.Add(Ethernet(GatewayMAC, Broadcast, TypeIPv6, IPv6(netip.IPv6Loopback(), netip.IPv6Loopback(), ProtoUDP, nil)))
