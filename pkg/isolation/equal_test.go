@@ -3,6 +3,7 @@ package isolation
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -298,6 +299,37 @@ func TestTablesOfManyChangesEqualFreshOnes(t *testing.T) {
 	t.Logf("%d steps", steps)
 }
 
+// countUsers wants each number of a rule to have a user for each table that names
+// the rule, and for each of before that is not given up yet.
+func (g *game) countUsers() {
+	g.t.Helper()
+	t := g.dp.tables
+	want := make(map[uint32]int)
+	count := func(numbers []uint32) {
+		for _, number := range numbers {
+			if number != 0 {
+				want[number]++
+			}
+		}
+	}
+	for _, tables := range t.verdicts.tables {
+		for id, n := range tables {
+			count(n.numbers)
+			for i, ref := range n.table.Rules {
+				if rule := t.numbers.names[n.numbers[i]]; rule.ID != ref.ID || rule.Group != ref.Group {
+					g.t.Errorf("policy %016x has the number of %v at the place of %v", uint64(id), rule, ref)
+				}
+			}
+		}
+	}
+	for _, numbers := range t.released {
+		count(numbers)
+	}
+	if !maps.Equal(want, t.numbers.users) {
+		g.t.Errorf("numbers have users %v, want %v", t.numbers.users, want)
+	}
+}
+
 // compare makes the tables anew, from nothing, and wants the same in them.
 func (g *game) compare() {
 	g.t.Helper()
@@ -311,6 +343,7 @@ func (g *game) compare() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	g.countUsers()
 	got, want := g.contents(), fresh.contents()
 	if got == want {
 		return

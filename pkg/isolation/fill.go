@@ -218,22 +218,23 @@ func (r *round) fillPolicies(vni uint32, v *VPC) map[policy.ID]bool {
 
 func (r *round) fillPolicy(vni uint32, id policy.ID, table *policy.Table) error {
 	t := r.d.tables
-	before, known := t.verdicts.tables[vni][id]
-	if known && before.table == table {
+	before := t.verdicts.tables[vni][id]
+	if before.table == table {
 		return nil
 	}
-	numbers, err := t.numbers.take(vni, table.Rules)
+	numbers, kept, err := t.numbers.take(vni, table.Rules, before)
 	if err != nil {
 		return fmt.Errorf("policy %016x: %w", uint64(id), err)
 	}
 	flip, err := t.verdicts.stage(vni, id, numbered{table, numbers}, r.active, r.pure)
 	r.flip = r.flip || flip
+	unused := before.numbers[min(kept, len(before.numbers)):]
 	if err != nil {
 		t.verdicts.doubt(id)
-		before.numbers, known = numbers, true
+		unused = numbers[kept:]
 	}
-	if known {
-		t.released = append(t.released, before.numbers)
+	if len(unused) > 0 {
+		t.released = append(t.released, unused)
 		t.owing = true
 	}
 	return err

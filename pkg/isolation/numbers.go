@@ -71,31 +71,58 @@ func openNumbers(kernel *ebpf.Map) (*numbers, error) {
 	return n, nil
 }
 
-// take numbers the rules of a table of a VPC, and counts it as a user of each.
-func (n *numbers) take(vni uint32, rules []policy.RuleRef) ([]uint32, error) {
-	taken := make([]uint32, len(rules))
-	for i, ref := range rules {
+// take numbers the rules of a table of a VPC that follows another, and counts it
+// as a user of each. Rules keep their places from table to table, so the first
+// kept numbers are those that before has: they go over to the new table without
+// a look, and are not to be released with before. All of it may be empty.
+func (n *numbers) take(vni uint32, rules []policy.RuleRef, before numbered) (taken []uint32, kept int, err error) {
+	kept = commonPrefix(before.table, rules)
+	taken = make([]uint32, len(rules))
+	copy(taken, before.numbers[:kept])
+	for i, ref := range rules[kept:] {
 		if ref.Group == "" {
 			continue
 		}
-		rule := Rule{VNI: vni, Group: ref.Group, ID: ref.ID}
-		name := n.keyOf(rule)
-		number, ok := n.of[name]
-		if !ok {
-			if number, ok = n.next(); !ok {
-				n.release(taken[:i])
-				return nil, fmt.Errorf("%w: there are %d", errNoNumber, n.kernel.MaxEntries()-1)
-			}
-			n.of[name] = number
-			n.fresh = append(n.fresh, number)
+		number, err := n.use(Rule{VNI: vni, Group: ref.Group, ID: ref.ID})
+		if err != nil {
+			n.release(taken[kept : kept+i])
+			return nil, 0, err
 		}
-		if n.users[number] == 0 {
-			n.names[number] = rule
-		}
-		n.users[number]++
-		taken[i] = number
+		taken[kept+i] = number
 	}
-	return taken, nil
+	return taken, kept, nil
+}
+
+// commonPrefix is how many rules have the same place in both lists.
+func commonPrefix(before *policy.Table, rules []policy.RuleRef) int {
+	if before == nil {
+		return 0
+	}
+	n := min(len(before.Rules), len(rules))
+	for i := range n {
+		if before.Rules[i] != rules[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// use counts one more user of a rule's number.
+func (n *numbers) use(rule Rule) (uint32, error) {
+	name := n.keyOf(rule)
+	number, ok := n.of[name]
+	if !ok {
+		if number, ok = n.next(); !ok {
+			return 0, fmt.Errorf("%w: there are %d", errNoNumber, n.kernel.MaxEntries()-1)
+		}
+		n.of[name] = number
+		n.fresh = append(n.fresh, number)
+	}
+	if n.users[number] == 0 {
+		n.names[number] = rule
+	}
+	n.users[number]++
+	return number, nil
 }
 
 // next is a number that nobody uses, taken from whom it was.
