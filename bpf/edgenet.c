@@ -95,7 +95,7 @@ int from_endpoint(struct __sk_buff *skb)
 }
 
 /* The tunnel proved which node sent a packet: that node must have the source, in this VPC. */
-static __always_inline int owns_source(const struct overlay_header *h, struct packet *pkt)
+static __noinline int owns_source(const struct overlay_header *h, struct packet *pkt)
 {
 	struct place from;
 
@@ -111,7 +111,7 @@ static __always_inline int owns_source(const struct overlay_header *h, struct pa
 }
 
 /* The endpoint of this node that has the destination. */
-static __always_inline struct endpoint *receiver(const struct packet *pkt)
+static __noinline struct endpoint *receiver(const struct packet *pkt)
 {
 	struct endpoint *ep;
 	struct place to;

@@ -32,20 +32,24 @@ static __always_inline int watched(__u32 kind)
 }
 
 /* What a reservation holds is old. */
-static __noinline int begin_event(struct event *event, __u32 kind, __u64 now)
+static __always_inline void clear_event(struct event *event, __u32 kind)
 {
 	__builtin_memset(event, 0, sizeof(*event));
-	event->time = now;
+	event->time = bpf_ktime_get_coarse_ns();
 	event->kind = kind;
+}
+
+static __noinline int begin_event(struct event *event, __u32 kind)
+{
+	clear_event(event, kind);
 	return 0;
 }
 
-/* Room for an event of a kind, if this CPU has not sent too many of late. */
+/* Room for an event of a kind, to be cleared, if this CPU has not sent too many of late. */
 static __always_inline struct event *new_event(__u32 kind)
 {
 	struct event_limit *limit = bpf_map_lookup_elem(&event_limits, &kind);
-	__u64 now = bpf_ktime_get_coarse_ns();
-	__u64 window = now >> EVENT_WINDOW_SHIFT;
+	__u64 window = bpf_ktime_get_coarse_ns() >> EVENT_WINDOW_SHIFT;
 	struct event *event;
 
 	if (!limit)
@@ -66,11 +70,8 @@ static __always_inline struct event *new_event(__u32 kind)
 		return NULL;
 	}
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (!event) {
+	if (!event)
 		limit->left_out++;
-		return NULL;
-	}
-	begin_event(event, kind, now);
 	return event;
 }
 
@@ -85,6 +86,7 @@ __noinline int report_drop(struct __sk_buff *skb, __u32 slot, __u32 reason, __u3
 	event = new_event(EVENT_DROP);
 	if (!event)
 		return 0;
+	begin_event(event, EVENT_DROP);
 	event->slot = slot;
 	event->reason = reason;
 	event->direction = direction;
@@ -122,6 +124,8 @@ __noinline int report_flow(const struct packet *pkt, const struct judgement *j, 
 	event = new_event(kind);
 	if (!event)
 		return 0;
+	/* Without a call: this is deep in the stack already. */
+	clear_event(event, kind);
 	event->slot = j->slot;
 	event->vni = pkt->vni;
 	event->rule = j->rule;
@@ -145,6 +149,7 @@ static __attribute__((unused)) __noinline int announce(const struct endpoint *ep
 
 	if (!event)
 		return 0;
+	begin_event(event, EVENT_ANNOUNCEMENT);
 	event->slot = ep->slot;
 	event->vni = ep->vni;
 	event->source = *ip;

@@ -20,14 +20,14 @@ static __always_inline struct hit *hits_of(__u32 rule)
 }
 
 /* Counts for the rules of both sides that the candidates judge otherwise. */
-__noinline int count_difference(const struct packet *pkt, const struct judgement *j)
+__noinline int count_difference(const struct judgement *j)
 {
 	struct hit *live, *candidate;
 	struct account *account;
 	__u32 slot;
 	int drops;
 
-	if (!pkt || !j)
+	if (!j)
 		return 0;
 	slot = j->slot;
 	drops = !!(j->shadow_rule & RULE_DENIES);
@@ -45,7 +45,6 @@ __noinline int count_difference(const struct packet *pkt, const struct judgement
 	if (candidate)
 		__sync_fetch_and_add(drops ? &candidate->shadow_drops : &candidate->shadow_allows,
 				     1);
-	report_flow(pkt, j, EVENT_SHADOW);
 	return 0;
 }
 
@@ -73,8 +72,10 @@ static __noinline int judge(const struct packet *pkt, const struct endpoint *ep,
 		hit = flags & JUDGE_NEW ? hits_of(j->rule) : NULL;
 		if (hit)
 			__sync_fetch_and_add(&hit->live, 1);
-		if ((j->rule ^ j->shadow_rule) & RULE_DENIES)
-			count_difference(pkt, j);
+		if ((j->rule ^ j->shadow_rule) & RULE_DENIES) {
+			count_difference(j);
+			report_flow(pkt, j, EVENT_SHADOW);
+		}
 	}
 	if (!(j->rule & RULE_DENIES))
 		return REASON_NONE;
