@@ -168,6 +168,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 func TestSecondUpChangesNothing(t *testing.T) {
 	n := newNode(t)
 	n.up(t)
+	n.settled(t)
 	done := make(chan struct{})
 	links := make(chan netlink.LinkUpdate, 100)
 	addrs := make(chan netlink.AddrUpdate, 100)
@@ -203,6 +204,22 @@ func TestSecondUpChangesNothing(t *testing.T) {
 	drain(links)
 	drain(addrs)
 	drain(routes)
+}
+
+// settled waits for what the kernel does some time after an address was added:
+// it tells of the address once more, and makes the local route.
+func (n *node) settled(t *testing.T) {
+	t.Helper()
+	for local := false; !local; {
+		if err := t.Context().Err(); err != nil {
+			t.Fatal(err)
+		}
+		n.space.must(t, func() error {
+			routes, err := netlink.RouteGet(n.want.Address.AsSlice())
+			local = err == nil && routes[0].Type == unix.RTN_LOCAL
+			return err
+		})
+	}
 }
 
 // drain waits until a subscription has ended.
