@@ -68,11 +68,10 @@ static __always_inline int has_ipv4(const struct endpoint *ep, __be32 address, _
 static __always_inline int arp_announced(const struct endpoint *ep, __be32 address,
 					 __u64 generation)
 {
-	struct place at;
 	union ip ip;
 
 	map_ipv4(&ip, address);
-	if (!is_unicast4(address) || locate_route(&at, ep->vni, &ip, generation))
+	if (!is_unicast4(address) || !is_shared(ep, &ip, generation))
 		return 0;
 	announce(ep, &ip);
 	return 1;

@@ -5,11 +5,10 @@
 #include "counters.h"
 #include "read.h"
 
-#define ND_ROUTER_SOLICITATION	  133
-#define ND_ROUTER_ADVERTISEMENT	  134
-#define ND_NEIGHBOR_SOLICITATION  135
-#define ND_NEIGHBOR_ADVERTISEMENT 136
-#define ND_REDIRECT		  137
+#define ND_ROUTER_SOLICITATION	 133
+#define ND_ROUTER_ADVERTISEMENT	 134
+#define ND_NEIGHBOR_SOLICITATION 135
+#define ND_REDIRECT		 137
 
 /* Of an advertisement: from a router, asked for, and to replace what was known. */
 #define ND_ROUTER    0x80000000
@@ -80,12 +79,10 @@ static __noinline int nd_answer(struct __sk_buff *skb, const struct packet *pkt,
 static __always_inline int nd_heard(const struct packet *pkt, const struct endpoint *ep,
 				    const union ip *target)
 {
-	struct place at;
-
 	if (is_link_local(target) || is_behind(ep, target, pkt->generation))
 		return TC_ACT_SHOT;
 	/* Another holds it: whether this endpoint may take it over is not decided here. */
-	if (is_unicast6(target) && !locate_route(&at, ep->vni, target, pkt->generation)) {
+	if (is_unicast6(target) && is_shared(ep, target, pkt->generation)) {
 		announce(ep, target);
 		return TC_ACT_SHOT;
 	}

@@ -2,7 +2,6 @@
 /* What an endpoint sends, taken apart: is it whole, and is it the endpoint's? */
 #pragma once
 
-#include "checksum.h"
 #include "fragments.h"
 #include "locate.h"
 #include "mac.h"
@@ -28,6 +27,14 @@ static __noinline int is_behind(const struct endpoint *ep, const union ip *ip, _
 	struct place at;
 
 	return !find(&at, ep->vni, ip, generation) && at.ifindex == ep->ifindex;
+}
+
+/* Is the address behind any endpoint of its VPC? */
+static __noinline int is_shared(const struct endpoint *ep, const union ip *ip, __u64 generation)
+{
+	struct place at;
+
+	return !locate_route(&at, ep->vni, ip, generation);
 }
 
 /* Is the source the endpoint's own, or in a network behind it? Says who it is to the rules. */
@@ -107,8 +114,6 @@ static __always_inline int read_transport(struct __sk_buff *skb, const struct en
 		reason = check_fragment(pkt, end);
 	if (!reason && pkt->part != PART_LATER)
 		reason = parse_transport(skb, pkt, end);
-	if (!reason)
-		reason = check_unfinished(skb, pkt);
 	if (!reason && pkt->part)
 		reason = join_fragment(pkt, ep->id);
 	return reason;
@@ -148,6 +153,15 @@ static __always_inline int is_link_control(const struct packet *pkt)
 	return (pkt->icmp_type >= 130 && pkt->icmp_type <= 137) || pkt->icmp_type == 143;
 }
 
+#define ND_NEIGHBOR_ADVERTISEMENT 136
+
+/* A neighbour may advertise from the very address that it takes over, which another still holds. */
+static __always_inline int is_takeover(const struct endpoint *ep, const struct packet *pkt)
+{
+	return is_link_control(pkt) && pkt->icmp_type == ND_NEIGHBOR_ADVERTISEMENT &&
+	       is_unicast6(&pkt->source) && is_shared(ep, &pkt->source, pkt->generation);
+}
+
 /*
  * Is an IPv6 frame from whom it should be, and to the gateway? A link-local source, or none, is
  * for neighbours only.
@@ -160,7 +174,7 @@ static __always_inline int check_frame6(const struct endpoint *ep, const struct 
 
 	if (is_overlay(&pkt->source) || is_overlay(&pkt->destination))
 		return REASON_OVERLAY_ADDRESS;
-	if (!own && !local)
+	if (!own && !local && !is_takeover(ep, pkt))
 		return REASON_SPOOFED_SOURCE;
 	if (!source_mac_ok(ep, frame->eth.h_source, own && !pkt->traced))
 		return REASON_SPOOFED_MAC;

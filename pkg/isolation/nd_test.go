@@ -52,6 +52,7 @@ func TestNeighborsAreFoundAtTheGatewaysMAC(t *testing.T) {
 		"an announcement":                  nd(webAddr6, allNodes, 136, webAddr6),
 		"an announcement of a nested one":  nd(webAddr6, allNodes, 136, nested6),
 		"an announcement of a shared one":  nd(webAddr6, allNodes, 136, netip.MustParseAddr("fd00:7::1")),
+		"one from what it announces":       nd(netip.MustParseAddr("fd00:7::1"), allNodes, 136, netip.MustParseAddr("fd00:7::1")),
 		"an answer for a link-local one":   nd(local, allNodes, 136, local),
 		"a router's solicitation":          nd(local, allNodes, 133, none),
 		"a multicast report":               frame6(behind(report, hopByHop)),
@@ -75,6 +76,7 @@ func TestForgedNeighborDiscoveryGoesNowhere(t *testing.T) {
 	}{
 		"a router's advertisement":       {nd(netip.MustParseAddr("fe80::2"), allNodes, 134, netip.IPv6Unspecified()), "neighbor-discovery"},
 		"a redirect":                     {nd(netip.MustParseAddr("fe80::2"), allNodes, 137, dbAddr6), "neighbor-discovery"},
+		"a question of a shared address": {nd(netip.MustParseAddr("fd00:7::1"), allNodes, 135, dbAddr6), "spoofed-source"},
 		"an advertisement for another":   {nd(webAddr6, allNodes, 136, dbAddr6), "spoofed-source"},
 		"an advertisement for nobody":    {nd(webAddr6, allNodes, 136, farAddr6), "spoofed-source"},
 		"a solicitation from another":    {nd(dbAddr6, allNodes, 135, gateway6), "spoofed-source"},
