@@ -76,18 +76,25 @@ func (s *siege) tells(lies []lie) {
 		if lie.at != nil {
 			at = lie.at
 		}
-		before := drops(s.t, at)
-		s.evil.Injects("eth0", lie.frames...)
-		want := maps.Clone(before)
-		want[lie.reason] += uint64(len(lie.frames))
-		s.evil.Awaits(fmt.Sprintf("%s: %d more for %s at %s", lie.what, len(lie.frames), lie.reason, at), func() error {
-			now := drops(s.t, at)
-			if maps.Equal(now, want) {
-				return nil
-			}
-			return fmt.Errorf("drops %v, before %v", now, before)
+		counted(s.t, at, lie, func() map[string]uint64 { return drops(s.t, at) }, func() {
+			s.evil.Injects("eth0", lie.frames...)
 		})
 	}
+}
+
+// counted awaits that what is sent is counted as the lie says, and as nothing else.
+func counted(t *testing.T, at fmt.Stringer, lie lie, read func() map[string]uint64, send func()) {
+	t.Helper()
+	before := read()
+	want := maps.Clone(before)
+	want[lie.reason] += uint64(len(lie.frames))
+	send()
+	lab.Await(t, fmt.Sprintf("%s: %d more for %s at %s", lie.what, len(lie.frames), lie.reason, at), func() error {
+		if now := read(); !maps.Equal(now, want) {
+			return fmt.Errorf("drops %v, before %v", now, before)
+		}
+		return nil
+	})
 }
 
 // arrives expects that a frame of evil's that is no lie gets to a victim, so that

@@ -15,12 +15,6 @@ const (
 	blockedTries = 3
 )
 
-// Awaits is the lab's Await.
-func (c *Container) Awaits(what string, check func() error) {
-	c.t().Helper()
-	c.host.lab.Await(what, check)
-}
-
 // Reaches awaits that the container's attempts at each service get an answer,
 // and from the right one: addresses are not unique, names are.
 func (c *Container) Reaches(to *Container, services ...string) {

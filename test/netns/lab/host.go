@@ -69,6 +69,9 @@ func (h *Host) Socket() string { return filepath.Join(h.RunDir(), "edgenetd.sock
 // Config is the path of the configuration file, empty unless a test writes it.
 func (h *Host) Config() string { return filepath.Join(h.dir, "edgenetd.yaml") }
 
+// String is the host's name.
+func (h *Host) String() string { return h.Name }
+
 // Namespace is the path of the host's network namespace.
 func (h *Host) Namespace() string { return h.ns.path }
 

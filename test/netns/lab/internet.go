@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // bridge joins all hosts of a lab, inside the internet's namespace.
@@ -51,11 +52,16 @@ func plug(internet, host *namespace, port string, address netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("find underlay device: %w", err)
 	}
-	prefix := netip.PrefixFrom(address, underlay.Bits()).String()
+	bits := underlay.Bits()
+	if address.Is6() {
+		bits = underlay6.Bits()
+	}
+	prefix := netip.PrefixFrom(address, bits).String()
 	parsed, err := netlink.ParseAddr(prefix)
 	if err != nil {
 		return fmt.Errorf("parse underlay address: %w", err)
 	}
+	parsed.Flags = unix.IFA_F_NODAD // the cable has nobody else on it
 	if err := host.nl.AddrAdd(device, parsed); err != nil {
 		return fmt.Errorf("set underlay address %s: %w", prefix, err)
 	}

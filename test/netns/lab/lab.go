@@ -13,6 +13,9 @@ import (
 // benchmarks of network devices (RFC 2544), in a namespace of its own.
 var underlay = netip.MustParsePrefix("198.18.0.0/24")
 
+// underlay6 is the same over IPv6: a prefix for benchmarks, too (RFC 5180).
+var underlay6 = netip.MustParsePrefix("2001:2:0:1::/64")
+
 // labs numbers the labs of this process.
 var labs atomic.Uint32
 
@@ -22,8 +25,10 @@ type Lab struct {
 	// dir holds everything of this lab. Its path is short: sockets are in it.
 	dir string
 	// prefix begins the name of every namespace of this lab.
-	prefix     string
-	internet   *namespace
+	prefix   string
+	internet *namespace
+	// underlay is where hosts get their addresses from.
+	underlay   netip.Prefix
 	hosts      []*Host
 	containers []*Container
 	strangers  []*Container
@@ -40,7 +45,7 @@ func New(t TB) *Lab {
 	if err != nil {
 		t.Fatalf("make lab directory: %v", err)
 	}
-	l := &Lab{t: t, dir: dir, prefix: prefix}
+	l := &Lab{t: t, dir: dir, prefix: prefix, underlay: underlay}
 	t.Cleanup(l.close)
 	if l.internet, err = newInternet(l.prefix + "internet"); err != nil {
 		t.Fatalf("make the internet: %v", err)
@@ -48,11 +53,14 @@ func New(t TB) *Lab {
 	return l
 }
 
+// UseIPv6 gives the hosts that are made from now on IPv6 underlay addresses only.
+func (l *Lab) UseIPv6() { l.underlay = underlay6 }
+
 // Host adds a host to the internet. It is not started.
 func (l *Lab) Host(name string) *Host {
 	l.t.Helper()
 	number := len(l.hosts) + 2
-	address := underlay.Addr()
+	address := l.underlay.Addr()
 	for range number {
 		address = address.Next()
 	}
@@ -137,8 +145,14 @@ const patience = 30 * time.Second
 // error if it does not in time.
 func (l *Lab) Await(what string, check func() error) {
 	l.t.Helper()
+	Await(l.t, what, check)
+}
+
+// Await is a lab's, for any test.
+func Await(t TB, what string, check func() error) {
+	t.Helper()
 	if err := await(patience, check); err != nil {
-		l.t.Fatalf("%s: not within %s: %v", what, patience, err)
+		t.Fatalf("%s: not within %s: %v", what, patience, err)
 	}
 }
 
