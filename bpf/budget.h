@@ -77,7 +77,9 @@ static __always_inline int has_room(const struct endpoint *ep)
 	all = bpf_map_lookup_elem(&budgets, &zero);
 	if (!own || !all)
 		return 1;
-	if (own->flows < state->flow_share || all->flows < state->flow_room)
+	/* CPUs and sweeps count without a lock: what is a few below zero is none, not four billion. */
+	if ((__s32)own->flows < (__s32)state->flow_share ||
+	    (__s32)all->flows < (__s32)state->flow_room)
 		return 1;
 	return replace(slot, ep->id);
 }
