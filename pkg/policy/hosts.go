@@ -141,10 +141,7 @@ func (x *hostIndex) identifyAll(hosts []Host, twins []int32, sels *selectors, ch
 			next.of[i].seen = round
 			continue
 		}
-		id, err := x.identify(h.Groups, sels.owner(h.Addr), sels, round)
-		if err != nil {
-			return nil, fmt.Errorf("host %s: %w", h.Addr, err)
-		}
+		id := x.identify(h.Groups, sels.owner(h.Addr), sels, round)
 		next.of[i] = id
 		switch {
 		case twin < 0:

@@ -3,7 +3,6 @@ package policy
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -32,7 +31,7 @@ func (i *identity) each(f func(*selector)) {
 }
 
 // identify finds or makes the identity of who carries groups in a CIDR.
-func (x *hostIndex) identify(groups []string, owner *selector, sels *selectors, round uint64) (*identity, error) {
+func (x *hostIndex) identify(groups []string, owner *selector, sels *selectors, round uint64) *identity {
 	x.buf = x.buf[:0]
 	for _, name := range groups {
 		if sel, ok := sels.groups[name]; ok {
@@ -45,12 +44,14 @@ func (x *hostIndex) identify(groups []string, owner *selector, sels *selectors, 
 	x.key = appendKey(x.key, x.buf)
 	if known, ok := x.byKey[string(x.key)]; ok {
 		known.seen = round
-		return known, nil
+		return known
 	}
 	made := &identity{groups: slices.Clone(x.buf), owner: owner, seen: round}
+	// Whose groups have the number of others' by chance, or because somebody
+	// looked for such, takes the next free one: identities count on this host alone.
 	made.id = made.hash(x.vni)
-	if x.taken[made.id] {
-		return nil, fmt.Errorf("has the identity %x of others: rename one of its groups", uint64(made.id))
+	for x.taken[made.id] || made.id == made.id.Rest() {
+		made.id += 2
 	}
 	made.outside = len(sels.declared) > 0
 	x.moved = round
@@ -63,7 +64,7 @@ func (x *hostIndex) identify(groups []string, owner *selector, sels *selectors, 
 	}
 	x.taken[made.id] = true
 	x.byKey[string(x.key)] = made
-	return made, nil
+	return made
 }
 
 // hash names an identity by what its selectors stand for.
@@ -79,11 +80,7 @@ func (i *identity) hash(vni uint32) Identity {
 	for _, name := range names {
 		d.text(name)
 	}
-	id := Identity(d.sum64())&^1 | familyOf(i.owner.cidr.Addr())
-	if id == id.Rest() {
-		id |= 2
-	}
-	return id
+	return Identity(d.sum64())&^1 | familyOf(i.owner.cidr.Addr())
 }
 
 // sweep forgets the identities that no host has any more.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 )
 
@@ -64,5 +65,26 @@ func TestNumbersStayTheSameOverReleases(t *testing.T) {
 	const want = "ed85265da606 4680e522e2d6c654 2d699187ce4ddb15 36a61ac52eb5ae7c"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Somebody who may choose the groups of many hosts can look for two sets of the
+// same number. That must not stop the VPC.
+func TestIdentitiesOfOneNumberStayApart(t *testing.T) {
+	sels := &selectors{groups: map[string]*selector{"web": {id: 1, group: "web"}, "db": {id: 2, group: "db"}}}
+	all := &selector{id: 3, cidr: netip.MustParsePrefix("0.0.0.0/0")}
+	web := newHostIndex(9).identify([]string{"web"}, all, sels, 1)
+
+	x := newHostIndex(9)
+	x.taken[web.id], x.taken[web.id+2] = true, true
+	again := x.identify([]string{"web"}, all, sels, 1)
+	if again.id != web.id+4 || again.id.Rest() != web.id.Rest() {
+		t.Errorf("got the number %x, want %x", uint64(again.id), uint64(web.id+4))
+	}
+	if other := x.identify([]string{"web"}, all, sels, 2); other != again {
+		t.Error("the same identity was made twice")
+	}
+	if db := x.identify([]string{"db"}, all, sels, 2); db.id == again.id {
+		t.Error("two identities have one number")
 	}
 }

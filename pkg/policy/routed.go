@@ -30,11 +30,7 @@ func (x *hostIndex) splitPrefixes(hosts []Host, sels *selectors, round uint64) (
 				owner = parts[part-1]
 				prefix = owner.cidr
 			}
-			id, err := x.identify(h.Groups, owner, sels, round)
-			if err != nil {
-				return nil, fmt.Errorf("host's prefix %s: %w", h.Prefix, err)
-			}
-			prefixes[prefix] = id.id
+			prefixes[prefix] = x.identify(h.Groups, owner, sels, round).id
 		}
 	}
 	return prefixes, nil
