@@ -10,7 +10,7 @@ import (
 
 const (
 	// MaxTests is how many policy tests a VPC may have.
-	MaxTests = 500
+	MaxTests = policy.MaxAssertions
 	// maxAssertion bounds the text of one, in bytes.
 	maxAssertion = 512
 )

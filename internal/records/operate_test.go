@@ -28,7 +28,7 @@ func TestTestsAndShadowsAreValidated(t *testing.T) {
 		{"a shadow", mesh.KindShadow, "7", &Shadow{Groups: []*ShadowGroup{{Name: "web", Rules: []*Rule{rule}}, {Name: "db"}}}, ""},
 		{"tests under a bad key", mesh.KindTests, "07", &Tests{}, "VNI"},
 		{"a shadow under a bad key", mesh.KindShadow, "16777216", &Shadow{}, "VNI"},
-		{"too many tests", mesh.KindTests, "7", many, "at most 500"},
+		{"too many tests", mesh.KindTests, "7", many, "at most 256"},
 		{"an empty assertion", mesh.KindTests, "7", &Tests{Tests: []*Test{{}}}, "0 bytes"},
 		{"an assertion without end", mesh.KindTests, "7", &Tests{Tests: []*Test{{Assertion: strings.Repeat("x", 513)}}}, "513 bytes"},
 		{"a group twice", mesh.KindShadow, "7", &Shadow{Groups: []*ShadowGroup{{Name: "web"}, {Name: "web"}}}, "twice"},
