@@ -151,6 +151,9 @@ func (d *Daemon) missing(req *api.AttachEndpointRequest) error {
 		return fmt.Errorf("vpc %q: %w", req.GetVpc(), err)
 	}
 	for _, g := range req.GetGroups() {
+		if g == records.DefaultGroup {
+			continue // It is there without a record, too.
+		}
 		if _, ok := d.mesh.Get(mesh.KindGroup, records.GroupKey(v.GetVni(), g)); !ok {
 			return notFound("group %q of vpc %s: not found", g, req.GetVpc())
 		}

@@ -31,6 +31,12 @@ func TestEveryVPCHasADefaultGroup(t *testing.T) {
 	if err != nil || len(groups) != 1 || groups[0].GetName() != "default" || len(groups[0].GetRules()) > 0 {
 		t.Fatalf("the VPC has %v, %v; want an empty default group", groups, err)
 	}
+	named := attachRequest("named", "10.0.0.6")
+	named.Groups = []string{"default"}
+	mustAttach(t, n, named)
+	if err := n.DetachEndpoint(t.Context(), "named", "blue"); err != nil {
+		t.Fatal(err)
+	}
 	web := mustAttach(t, n, attachRequest("web", "10.0.0.5"))
 	if got := fmt.Sprint(web.GetGroups()); got != "[default]" {
 		t.Errorf("an endpoint without groups carries %s", got)
