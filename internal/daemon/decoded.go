@@ -1,6 +1,10 @@
 package daemon
 
-import "edgenet.dev/edgenet/pkg/mesh"
+import (
+	"bytes"
+
+	"edgenet.dev/edgenet/pkg/mesh"
+)
 
 // decoded are the records of one kind, by key, each decoded once.
 type decoded[T any] struct {
@@ -11,6 +15,7 @@ type decoded[T any] struct {
 type decodedRecord[T any] struct {
 	key     string
 	version mesh.Version
+	payload []byte
 	value   T
 	// err says why there is no value. Validate keeps such records out.
 	err error
@@ -36,14 +41,16 @@ func (d *decoded[T]) update(recs []mesh.Record, decode func(mesh.Record) (T, err
 			drop(old[0])
 		}
 		if len(old) > 0 && old[0].key == rec.Key {
-			if old[0].version == rec.Version {
+			// A node that signs two payloads under one version fools nobody for long:
+			// the mesh then agrees on one of them.
+			if old[0].version == rec.Version && bytes.Equal(old[0].payload, rec.Payload) {
 				next, old = append(next, old[0]), old[1:]
 				continue
 			}
 			drop(old[0])
 			old = old[1:]
 		}
-		one := decodedRecord[T]{key: rec.Key, version: rec.Version}
+		one := decodedRecord[T]{key: rec.Key, version: rec.Version, payload: rec.Payload}
 		if one.value, one.err = decode(rec); one.err == nil {
 			now = append(now, one.value)
 		}

@@ -3,10 +3,10 @@ package daemon
 import (
 	"fmt"
 	"math"
-	"net/netip"
 	"strconv"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
@@ -91,10 +91,10 @@ func (p firstPacket) api() *api.TracedPacket {
 func parsePacket(in *api.TracedPacket) (firstPacket, error) {
 	var p firstPacket
 	var err error
-	if p.Source, err = netip.ParseAddr(in.GetSource()); err != nil {
+	if p.Source, err = records.ParseAddress(in.GetSource()); err != nil {
 		return p, fmt.Errorf("source: %w", err)
 	}
-	if p.Destination, err = netip.ParseAddr(in.GetDestination()); err != nil {
+	if p.Destination, err = records.ParseAddress(in.GetDestination()); err != nil {
 		return p, fmt.Errorf("destination: %w", err)
 	}
 	if p.Protocol, err = parseProtocol(in.GetProtocol()); err != nil {

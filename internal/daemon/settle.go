@@ -106,8 +106,10 @@ func (h *holdings) take(e *endpoint) bool {
 }
 
 // share works out where prefixes are that several may have, and the addresses in
-// them that were announced. An endpoint's own address is never one of those.
-func (h *holdings) share() {
+// them that were announced. An endpoint's own address is never one of those, nor
+// one that no endpoint can have, whatever another node says.
+func (v *vpc) share() {
+	h := v.holdings
 	h.carriers, h.announced = map[netip.Prefix][]*endpoint{}, map[netip.Addr]*endpoint{}
 	latest := map[netip.Addr]mesh.Version{}
 	for _, e := range h.all {
@@ -119,7 +121,7 @@ func (h *holdings) share() {
 		}
 		for _, a := range e.announced {
 			before := h.announced[a.addr]
-			if h.hosts[a.addr] != nil || before != nil && (a.version < latest[a.addr] || a.version == latest[a.addr] && before.precedes(e)) {
+			if h.hosts[a.addr] != nil || !v.usable(a.addr) || before != nil && (a.version < latest[a.addr] || a.version == latest[a.addr] && before.precedes(e)) {
 				continue
 			}
 			h.announced[a.addr], latest[a.addr] = e, a.version

@@ -130,7 +130,7 @@ func TestARecordOfAnnouncementsIsBounded(t *testing.T) {
 	mustDerive(t, w)
 	v := w.byVNI[1]
 	next := v.announce(v.names["web"], addrs("10.0.0.20", "10.0.0.255"), 1000)
-	if n := len(next.GetAnnounced()); n != 253 {
+	if n := len(next.GetAnnounced()); n != 251 { // what no endpoint can have was left out
 		t.Errorf("there are %d announced", n)
 	}
 	if slices.ContainsFunc(next.GetAnnounced(), func(a *records.Announced) bool { return a.GetAddress() == "10.0.0.9" }) {
@@ -205,5 +205,38 @@ func TestWhatIsTheSameIsHandedOverAtTheSamePlace(t *testing.T) {
 	last, _ := d.derive(w.snapshot, nil, nil)
 	if got := last.VPCs[1]; got.Since != next.VPCs[1] || !slices.Equal(got.Changed, addrs("10.0.0.7")) || next.VPCs[1].Since != nil {
 		t.Errorf("an attach is handed over as %+v", got)
+	}
+}
+
+// A node may sign what it likes of its own endpoints: that they announced the
+// gateway, too.
+func TestAnAnnouncementOfWhatIsNoEndpointsIsNothing(t *testing.T) {
+	w := newWorld("blue")
+	w.attach(here, 1, "web", "10.0.0.5", 1)
+	w.attach(there, 1, "thief", "10.0.0.6", 2).carries("10.0.0.0/24").
+		announces("10.0.0.1", 3).announces("10.0.0.0", 3).announces("10.0.0.255", 3).announces("10.0.0.7", 3)
+	state := mustDerive(t, w)
+	if got := w.byVNI[1].announced; len(got) != 1 || got[netip.MustParseAddr("10.0.0.7")] == nil {
+		t.Errorf("announced are %v, want 10.0.0.7 alone", got)
+	}
+	for at := range state.Routes {
+		if at.Prefix != netip.MustParsePrefix("10.0.0.0/24") && at.Prefix != netip.MustParsePrefix("10.0.0.7/32") {
+			t.Errorf("%s leads to the thief", at.Prefix)
+		}
+	}
+}
+
+// The mesh settles which of two payloads of one version counts; what was decoded
+// before must not stay.
+func TestAnotherPayloadOfTheSameVersionIsDecoded(t *testing.T) {
+	var d decoded[string]
+	decode := func(r mesh.Record) (string, error) { return string(r.Payload), nil }
+	one := mesh.Record{Key: "a", Version: 7, Payload: []byte("one")}
+	d.update([]mesh.Record{one}, decode)
+	two := one
+	two.Payload = []byte("two")
+	before, now := d.update([]mesh.Record{two}, decode)
+	if !slices.Equal(before, []string{"one"}) || !slices.Equal(now, []string{"two"}) || d.list[0].value != "two" {
+		t.Errorf("before %q, now %q, kept %q", before, now, d.list[0].value)
 	}
 }

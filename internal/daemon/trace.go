@@ -74,7 +74,7 @@ func (v *vpc) ends(fromText, toText string, p *firstPacket) (from, to *endpoint,
 // end finds an endpoint by its name, or an address and who has it. With a name
 // there is no address yet.
 func (v *vpc) end(text string) (*endpoint, netip.Addr, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
+	if addr, err := records.ParseAddress(text); err == nil {
 		return v.at(addr), addr, nil
 	}
 	if err := policy.ValidateName(text); err != nil {
