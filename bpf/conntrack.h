@@ -18,7 +18,8 @@ static __always_inline int stateless(struct __sk_buff *skb, const struct packet 
 				     const struct endpoint *ep, struct judgement *j,
 				     __u32 direction)
 {
-	if (is_icmp_error(pkt) && related(skb, pkt, ep->id, direction))
+	if (is_icmp_error(pkt) && (direction == EGRESS || is_on_the_way(skb, pkt)) &&
+	    related(skb, pkt, ep->id, direction))
 		return REASON_NONE;
 	j->port = pkt->icmp_type << 8 | pkt->icmp_code;
 	return judge(pkt, ep, j, direction, JUDGE_NEW);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "flow.h"
+#include "locate.h"
 #include "trace.h"
 
 /* Extension headers in a quoted packet that are looked behind. */
@@ -101,4 +102,32 @@ __noinline int related(struct __sk_buff *skb, const struct packet *pkt, __u32 en
 	if (pkt->traced)
 		trace_flow(pkt, endpoint, flow, direction);
 	return 1;
+}
+
+/*
+ * Is what sends an error to an endpoint where the flow goes that it speaks of: the other end, or a
+ * router before it? Anyone else who knows the flow could break it.
+ */
+static __noinline int is_on_the_way(struct __sk_buff *skb, const struct packet *pkt)
+{
+	__u32 at = pkt->transport + 8, ifindex;
+	struct place place;
+	union ip to = {};
+	__u64 node;
+
+	if (pkt->family == 4) {
+		map_ipv4(&to, 0);
+		if (bpf_skb_load_bytes(skb, at + 16, &to.words[3], 4))
+			return 0;
+	} else if (bpf_skb_load_bytes(skb, at + 24, &to, sizeof(to))) {
+		return 0;
+	}
+	if (same_ip(&pkt->source, &to))
+		return 1;
+	if (find(&place, pkt->vni, &to, pkt->generation))
+		return 0;
+	ifindex = place.ifindex;
+	node = place.node;
+	return !find(&place, pkt->vni, &pkt->source, pkt->generation) && place.ifindex == ifindex &&
+	       place.node == node;
 }

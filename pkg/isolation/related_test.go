@@ -99,3 +99,24 @@ func TestErrorsQuoteWhatWasSent(t *testing.T) {
 	// It goes to whoever has sent what it is about, and to nobody else.
 	b.drop(t, b.dp.fromTunnel, quote(func(q []byte) { q[15]++ }), 0, "no-ingress-rule")
 }
+
+// Whoever knows a flow of another's may not break it: an error is of the other end
+// of the flow, or of a router where that is.
+func TestErrorsComeFromWhereTheirFlowGoes(t *testing.T) {
+	b := newBench(t)
+	b.set(dbKey, func(e *Endpoint) { e.Ingress = allowWeb })
+	b.refill()
+	b.redirect(t, b.dp.fromTunnel, toDB(40000))
+	quoted := ipv4Packet(dbAddr, farAddr, 6, tcpSegment(80, 40000, flagACK, ""))
+	forged := frame4(ipv4Packet(webAddr, dbAddr, 1, icmpMessage(3, 4, 0, quoted)))
+	b.drop(t, b.dp.fromEndpoint, forged, 0, "no-ingress-rule")
+	src, dst := overlayAddr(nodeB, 1, testVNI, farAddr), overlayAddr(nodeA, 1, testVNI, dbAddr)
+	b.redirect(t, b.dp.fromTunnel, overlay(src, dst, 1, icmpMessage(3, 4, 0, quoted)))
+	// A router on the way is where the other end is.
+	b.knows(testVNI, "10.0.0.7", nodeB)
+	b.refill()
+	b.redirect(t, b.dp.fromTunnel, toDB(40001))
+	router := overlayAddr(nodeB, 1, testVNI, netip.MustParseAddr("10.0.0.7"))
+	quoted = ipv4Packet(dbAddr, farAddr, 6, tcpSegment(80, 40001, flagACK, ""))
+	b.redirect(t, b.dp.fromTunnel, overlay(router, dst, 1, icmpMessage(11, 0, 0, quoted)))
+}
