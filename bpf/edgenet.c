@@ -138,10 +138,10 @@ static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_h
 		return drop(NOBODY, REASON_NO_ROUTE);
 	if (!owns_source(h, &pkt))
 		return drop(ep->slot, REASON_NOT_OWNER);
-	if (is_link_control(&pkt))
-		return drop(ep->slot, REASON_NEIGHBOR_DISCOVERY);
 	if (pkt.part)
 		reason = join_fragment(&pkt, ep->id);
+	if (!reason && is_link_control(&pkt))
+		reason = REASON_NEIGHBOR_DISCOVERY;
 	if (!reason)
 		reason = admit(skb, &pkt, ep);
 	if (!reason && pkt.traced)

@@ -41,19 +41,24 @@ __noinline int join_fragment(struct packet *pkt, __u32 endpoint)
 		.protocol = pkt->family == 4 ? pkt->protocol : 0,
 	};
 
+	first = bpf_map_lookup_elem(&fragments, &key);
+	if (first && now - first->seen > FRAGMENTS_KEPT)
+		first = NULL;
 	if (pkt->part == PART_FIRST) {
 		fresh.seen = now;
 		fresh.source_port = pkt->source_port;
 		fresh.destination_port = pkt->destination_port;
 		fresh.header = pkt->transport - pkt->fragmentable + pkt->transport_header;
+		/* Of two first ones the receiver may keep either. */
+		if (first && fresh.header < first->header)
+			fresh.header = first->header;
 		fresh.protocol = pkt->protocol;
 		fresh.icmp_type = pkt->icmp_type;
 		fresh.icmp_code = pkt->icmp_code;
 		bpf_map_update_elem(&fragments, &key, &fresh, BPF_ANY);
 		return REASON_NONE;
 	}
-	first = bpf_map_lookup_elem(&fragments, &key);
-	if (!first || now - first->seen > FRAGMENTS_KEPT)
+	if (!first)
 		return REASON_FRAGMENT_ALONE;
 	if (pkt->offset < first->header)
 		return REASON_FRAGMENT_OVERLAP;

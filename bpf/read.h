@@ -151,7 +151,7 @@ static __noinline int read_ipv4(struct __sk_buff *skb, const struct endpoint *ep
 /* ICMPv6 that is between neighbours, and ends here: multicast reports and neighbour discovery. */
 static __always_inline int is_link_control(const struct packet *pkt)
 {
-	if (pkt->protocol != IPPROTO_ICMPV6 || pkt->part)
+	if (pkt->protocol != IPPROTO_ICMPV6)
 		return 0;
 	return (pkt->icmp_type >= 130 && pkt->icmp_type <= 137) || pkt->icmp_type == 143;
 }

@@ -88,6 +88,26 @@ func TestIPv6FragmentsCrossLikeWholes(t *testing.T) {
 	b.rules(allowAll, allowAll)
 	b.redirect(t, b.dp.fromEndpoint, frame6(first))
 	b.drop(t, b.dp.fromEndpoint, frame6(later), 0, "fragment-overlap")
+	// Another first one does not take that back: who puts them together may have
+	// kept the one that came before.
+	shorter := behind(append(bytes.Clone(whole[:40]), whole[40:64]...), fragment6(0, true, 5))
+	b.redirect(t, b.dp.fromEndpoint, frame6(shorter))
+	b.drop(t, b.dp.fromEndpoint, frame6(later), 0, "fragment-overlap")
+}
+
+// What is between neighbours stays there in pieces, too.
+func TestNeighborDiscoveryInFragmentsGoesNowhere(t *testing.T) {
+	b := newDualBench(t)
+	for _, kind := range []byte{134, 137} {
+		message := icmpMessage(kind, 0, 0, make([]byte, 40))
+		first := behind(ipv6Packet(webAddr6, farAddr6, 58, message[:24]), fragment6(0, true, uint32(kind)))
+		later := behind(ipv6Packet(webAddr6, farAddr6, 58, message[24:]), fragment6(24, false, uint32(kind)))
+		b.drop(t, b.dp.fromEndpoint, frame6(first), 0, "neighbor-discovery")
+		b.drop(t, b.dp.fromEndpoint, frame6(later), 0, "neighbor-discovery")
+		source, target := overlayAddr(nodeB, 3, testVNI, netip.Addr{}), overlayAddr(nodeA, 3, testVNI, netip.Addr{})
+		forged := behind(ipv6Packet(farAddr6, webAddr6, 58, message[:24]), fragment6(0, true, uint32(kind)))
+		b.drop(t, b.dp.fromTunnel, overlay(source, target, 41, forged), 0, "neighbor-discovery")
+	}
 }
 
 func TestAddressesWithoutATokenGoWhole(t *testing.T) {
