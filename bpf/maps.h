@@ -151,7 +151,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
-	__type(key, struct fragment_key);
+	__type(key, struct fragment_place);
 	__type(value, struct fragment);
 } fragments SEC(".maps");
 

@@ -301,26 +301,31 @@ struct flow {
 	__u8 reserved[6];
 };
 
-/* What the fragments of one packet have in common, as one endpoint sees them. */
-struct fragment_key {
-	union ip source;
-	union ip destination;
+/*
+ * Where the first fragment of a packet is remembered: each endpoint has so many places, and whoever
+ * sends many takes them from itself.
+ */
+#define FRAGMENT_PLACES 128
+
+struct fragment_place {
 	__u32 endpoint;
-	__u32 identification;
-	__u8 protocol; /* of IPv4; IPv6 tells packets apart without it */
-	__u8 reserved[7];
+	__u32 number; /* by a hash of what the fragments have in common */
 };
 
-/* What only the first fragment says. */
+/* What only the first fragment says, and by what later ones are known. */
 struct fragment {
+	union ip source;
+	union ip destination;
 	__u64 seen; /* ns, monotonic */
+	__u32 identification;
 	__u16 source_port;
 	__u16 destination_port;
 	__u16 header; /* bytes that later fragments must leave alone */
+	__u8 known_by; /* the protocol, of IPv4; IPv6 tells packets apart without it */
 	__u8 protocol;
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 reserved[7];
+	__u8 reserved[2];
 };
 
 /* How many of the last flows of each endpoint are remembered, to be replaced if unanswered. */

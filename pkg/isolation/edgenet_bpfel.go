@@ -185,24 +185,24 @@ const (
 
 type edgenetFragment struct {
 	_               structs.HostLayout
+	Source          edgenetIp
+	Destination     edgenetIp
 	Seen            uint64
+	Identification  uint32
 	SourcePort      uint16
 	DestinationPort uint16
 	Header          uint16
+	KnownBy         uint8
 	Protocol        uint8
 	IcmpType        uint8
 	IcmpCode        uint8
-	Reserved        [7]uint8
+	Reserved        [2]uint8
 }
 
-type edgenetFragmentKey struct {
-	_              structs.HostLayout
-	Source         edgenetIp
-	Destination    edgenetIp
-	Endpoint       uint32
-	Identification uint32
-	Protocol       uint8
-	Reserved       [7]uint8
+type edgenetFragmentPlace struct {
+	_        structs.HostLayout
+	Endpoint uint32
+	Number   uint32
 }
 
 type edgenetHit struct {

@@ -204,3 +204,29 @@ func TestATunnelBringsNoForgedFragments(t *testing.T) {
 		t.Run(name, func(t *testing.T) { b.drop(t, b.dp.fromTunnel, c.packet, c.gso, c.reason) })
 	}
 }
+
+// Whoever begins packets that it does not finish takes the memory of them from
+// itself, not from others.
+func TestAFloodOfFragmentsLeavesOthersAlone(t *testing.T) {
+	b := newBench(t)
+	pieces := udpPieces(dbAddr, 80, 1)
+	first := udpPieces(webAddr, 53, 0)[0][20:]
+	src, dst := overlayAddr(nodeB, 0x10, testVNI, farAddr), overlayAddr(nodeA, 0x10, testVNI, dbAddr)
+	binary.BigEndian.PutUint32(src[8:], 0x10<<24|0x100|17)
+	b.redirect(t, b.dp.fromEndpoint, frame4(pieces[0]))
+	refused := 0
+	for id := range uint16(20000) {
+		flooding := edit(overlay(src, dst, 253, first), func(f []byte) { binary.BigEndian.PutUint16(f[16:], id) })
+		if verdict, _ := run(t, b.dp.fromTunnel, flooding, 0); verdict != redirect {
+			refused++
+		}
+	}
+	if refused > 0 {
+		t.Errorf("%d first fragments were refused: that is no flood", refused)
+	}
+	for _, p := range pieces[1:] {
+		if verdict, _ := run(t, b.dp.fromEndpoint, frame4(p), 0); verdict != redirect {
+			t.Error("a later fragment of web's is dropped after a flood into db")
+		}
+	}
+}
