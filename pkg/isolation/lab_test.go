@@ -33,12 +33,14 @@ func needRoot(t testing.TB) {
 // kernel is not wrong.
 func needMode(t testing.TB, mode Mode) {
 	t.Helper()
-	if mode != AttachTCX {
-		return
-	}
-	if _, err := (tcx{}).query(loopback); errors.Is(err, ebpf.ErrNotSupported) {
+	if mode == AttachTCX && !hasTCX() {
 		t.Skip("kernel lacks tcx")
 	}
+}
+
+func hasTCX() bool {
+	_, err := tcx{}.query(loopback)
+	return !errors.Is(err, ebpf.ErrNotSupported)
 }
 
 // space is a network namespace of its own, with a thread in it.
