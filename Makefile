@@ -69,7 +69,7 @@ vmtest: ## bin/vmtest, which runs one command on a stock kernel (docs/kernels.md
 
 .PHONY: test-vm
 test-vm: vmtest build ## chosen tests on stock kernels 6.1 and 6.12, in virtual machines (K=6.1 ONLY=regexp choose, ALL=1: all tests)
-	EDGENET_E2E=$(E2E) go run ./test/vm/matrix $(if $(K),-k $(K)) -only '$(ONLY)' $(if $(ALL),-all)
+	EDGENET_E2E=$(E2E) go run ./test/vm/matrix $(if $(K),-k $(K)) -only '$(ONLY)' $(if $(ALL),-all -limit 2h)
 
 .PHONY: bench
 bench: ## measure the promises (ONLY=regexp chooses), into bench/results.json

@@ -21,7 +21,7 @@ func envName(flag string) string {
 
 // elsewhere are the variables of the same prefix that are not edgenetd's: the
 // tool's and those of the project's own tests and builds.
-var elsewhere = []string{"EDGENET_SOCKET", "EDGENET_E2E", "EDGENET_BIN", "EDGENET_RACE", "EDGENET_ALONE"}
+var elsewhere = []string{"EDGENET_SOCKET", "EDGENET_E2E", "EDGENET_BIN", "EDGENET_RACE", "EDGENET_ALONE", "EDGENET_SLOWNESS"}
 
 // CheckEnvironment refuses variables that were meant as settings and are written
 // wrong, and returns others that are none: the environment is not edgenetd's

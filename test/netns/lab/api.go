@@ -25,7 +25,7 @@ type API struct {
 }
 
 // callTime bounds one call; joins and first handshakes included.
-const callTime = 20 * time.Second
+var callTime = 20 * time.Second * slowness
 
 // API returns clients for the host's socket. Each call makes a connection of
 // its own, so nothing is kept over a restart, and nothing is left at the end.

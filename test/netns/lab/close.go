@@ -12,7 +12,7 @@ import (
 )
 
 // goneTime is how long the kernel may take to free what was let go of.
-const goneTime = 15 * time.Second
+var goneTime = 15 * time.Second * slowness
 
 // close takes the lab down by the daemons' own means, checks that this left
 // nothing, then removes by force whatever is there.

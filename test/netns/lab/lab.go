@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -139,7 +140,20 @@ func (h *Host) Wiretap() *Capture {
 
 // patience is how long an expectation is awaited. Namespaces and the race
 // detector on two busy cores are slow; what must be quick is measured.
-const patience = 30 * time.Second
+var patience = 30 * time.Second * slowness
+
+// slowness is $EDGENET_SLOWNESS, by how much slower than others an emulated
+// machine is: all waiting is as many times longer.
+var slowness = max(1, number(os.Getenv("EDGENET_SLOWNESS")))
+
+// number is 0 if the text is none.
+func number(text string) time.Duration {
+	n, err := strconv.ParseUint(text, 10, 8)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n)
+}
 
 // Await polls a condition until it holds, and fails the test with its last
 // error if it does not in time.

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +26,7 @@ func main() {
 		kernels = flag.String("k", "6.1,6.12", "the `kernels`")
 		only    = flag.String("only", "", "a `regexp` that chooses suites")
 		all     = flag.Bool("all", false, "run all tests of the suites, not those chosen for their time")
+		total   = flag.Duration("limit", 20*time.Minute, "how long the machines may run")
 	)
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -37,7 +39,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	err = run(ctx, strings.Split(*kernels, ","), choose(names, *all))
+	err = run(ctx, strings.Split(*kernels, ","), choose(names, *all), *total)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "matrix:", err)
@@ -45,7 +47,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, kernels []string, suites []suite) error {
+func run(ctx context.Context, kernels []string, suites []suite, limit time.Duration) error {
 	if len(suites) == 0 {
 		return errors.New("no suite is chosen")
 	}
@@ -59,6 +61,7 @@ func run(ctx context.Context, kernels []string, suites []suite) error {
 		}
 	}
 	present, missing := have(ctx, bin, kernels)
+	end := time.Now().Add(limit)
 	var (
 		table   report
 		running sync.WaitGroup
@@ -67,7 +70,7 @@ func run(ctx context.Context, kernels []string, suites []suite) error {
 		// One after the other: a machine keeps one processor busy.
 		running.Go(func() {
 			for _, s := range suites {
-				table.add(s.on(ctx, bin, kernel))
+				table.add(s.on(ctx, bin, kernel, time.Until(end)))
 			}
 		})
 	}
