@@ -233,13 +233,13 @@ func parseService(service string) (network string, port uint16, err error) {
 			return "", 0, fmt.Errorf("service %q: icmp has no port", service)
 		}
 		return network, 0, nil
-	case "tcp", "udp", "http":
+	case "tcp", "udp", "http", "sink":
 		value, err := strconv.ParseUint(number, 10, 16)
 		if err != nil || value == 0 {
 			return "", 0, fmt.Errorf("service %q: want %s/PORT", service, network)
 		}
 		return network, uint16(value), nil
 	default:
-		return "", 0, fmt.Errorf("service %q: want tcp/PORT, udp/PORT, http/PORT or icmp", service)
+		return "", 0, fmt.Errorf("service %q: want tcp/PORT, udp/PORT, http/PORT, sink/PORT or icmp", service)
 	}
 }

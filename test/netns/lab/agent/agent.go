@@ -18,6 +18,8 @@ type Agent struct {
 	pings    map[int]*pinger
 	flows    map[int]*flow
 	captures map[int]*capture
+	crowds   map[int]*crowd
+	blasts   map[int]*blast
 }
 
 func newAgent() *Agent {
@@ -25,6 +27,8 @@ func newAgent() *Agent {
 		pings:    make(map[int]*pinger),
 		flows:    make(map[int]*flow),
 		captures: make(map[int]*capture),
+		crowds:   make(map[int]*crowd),
+		blasts:   make(map[int]*blast),
 	}
 }
 
@@ -93,6 +97,46 @@ func (a *Agent) StopFlow(id int, status *FlowStatus) error {
 	}
 	*status = f.status()
 	return f.close()
+}
+
+// StartCrowd starts many HTTP clients and returns their number.
+func (a *Agent) StartCrowd(args CrowdArgs, id *int) error {
+	c, err := startCrowd(args)
+	if err != nil {
+		return err
+	}
+	*id = keep(a, a.crowds, c)
+	return nil
+}
+
+// StopCrowd ends a crowd and reports.
+func (a *Agent) StopCrowd(id int, report *CrowdReport) error {
+	c, err := take(a, a.crowds, id)
+	if err != nil {
+		return err
+	}
+	*report = c.stop()
+	return nil
+}
+
+// StartBlast starts to send datagrams and returns a number.
+func (a *Agent) StartBlast(args BlastArgs, id *int) error {
+	b, err := startBlast(args)
+	if err != nil {
+		return err
+	}
+	*id = keep(a, a.blasts, b)
+	return nil
+}
+
+// StopBlast ends a blast and reports.
+func (a *Agent) StopBlast(id int, report *BlastReport) error {
+	b, err := take(a, a.blasts, id)
+	if err != nil {
+		return err
+	}
+	*report, err = b.stop()
+	return err
 }
 
 // Inject sends frames as they are.

@@ -22,7 +22,7 @@ const (
 
 // ServeArgs asks for a server that answers with a name.
 type ServeArgs struct {
-	// Network is tcp, udp or http.
+	// Network is tcp, udp, http or sink (datagrams that are not answered).
 	Network string
 	Port    uint16
 	// Answer is what it tells everyone who asks.
@@ -105,6 +105,39 @@ type FlowStatus struct {
 	Quiet time.Duration
 	// Ended is empty while the connection is open, else why it is not.
 	Ended string
+}
+
+// CrowdArgs asks for HTTP clients that keep a connection each and ask at an
+// interval.
+type CrowdArgs struct {
+	Target      netip.Addr
+	Port        uint16
+	Connections int
+	Interval    time.Duration
+}
+
+// CrowdReport counts a crowd that has ended.
+type CrowdReport struct {
+	Requests int
+	// Dials is how many connections it took.
+	Dials int
+	// Failed is how many requests got no answer; Failures says why, of the first.
+	Failed   int
+	Failures []string
+}
+
+// BlastArgs asks for datagrams at a rate.
+type BlastArgs struct {
+	Target netip.Addr
+	Port   uint16
+	// Rate is datagrams per second, Size their payload in bytes.
+	Rate, Size int
+}
+
+// BlastReport counts a blast that has ended.
+type BlastReport struct {
+	// Sent are those that the kernel took, Refused those that it did not.
+	Sent, Refused int
 }
 
 // InjectArgs are frames to be sent as they are.

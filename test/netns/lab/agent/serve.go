@@ -19,8 +19,10 @@ func serveNetwork(args ServeArgs) error {
 		return serveUDP(address, args.Answer)
 	case "http":
 		return serveHTTP(address, args.Answer)
+	case "sink":
+		return serveSink(address)
 	default:
-		return fmt.Errorf("serve %s: not tcp, udp or http", args.Network)
+		return fmt.Errorf("serve %s: not tcp, udp, http or sink", args.Network)
 	}
 }
 
@@ -74,6 +76,23 @@ func serveUDP(address, answer string) error {
 			}
 			// A lost answer looks to the asker as it should: like silence.
 			_, _ = conn.WriteTo(reply, from)
+		}
+	}()
+	return nil
+}
+
+// serveSink reads datagrams and says nothing.
+func serveSink(address string) error {
+	conn, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	go func() {
+		buffer := make([]byte, 65535)
+		for {
+			if _, _, err := conn.ReadFrom(buffer); err != nil {
+				return
+			}
 		}
 	}()
 	return nil
