@@ -2,13 +2,10 @@ package control
 
 import (
 	"context"
-	"log/slog"
-	"net/http"
 
 	"connectrpc.com/connect"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
-	"edgenet.dev/edgenet/api/edgenet/v1/edgenetv1connect"
 	"edgenet.dev/edgenet/internal/daemon"
 )
 
@@ -39,27 +36,4 @@ func (s peerService) TraceSide(ctx context.Context, req *api.TraceSideRequest) (
 
 func (s peerService) CountShadow(ctx context.Context, req *api.CountShadowRequest) (*api.CountShadowResponse, error) {
 	return s.daemon.CountShadow(ctx, req.GetVpc())
-}
-
-const (
-	// maxQuestion bounds a question of another node, in bytes.
-	maxQuestion = 16 << 10
-	// maxQuestions bounds those that are answered at once; more wait.
-	maxQuestions = 8
-)
-
-// peerQuestions serves PeerService, and its path.
-func peerQuestions(d *daemon.Daemon, log *slog.Logger) (string, http.Handler) {
-	path, handler := edgenetv1connect.NewPeerServiceHandler(peerService{d},
-		connect.WithReadMaxBytes(maxQuestion), connect.WithInterceptors(errorInterceptor{log}))
-	turns := make(chan struct{}, maxQuestions)
-	return path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case turns <- struct{}{}:
-		case <-r.Context().Done():
-			return
-		}
-		defer func() { <-turns }()
-		handler.ServeHTTP(w, r)
-	})
 }
