@@ -147,6 +147,11 @@ func parseGroupFile(text []byte, name string) ([]groupFile, error) {
 		if err == nil && len(groups) == 0 {
 			err = errors.New("it has no group: write a list of objects with name and rules, or name a group and write its rules")
 		}
+		for _, g := range groups {
+			if err == nil && g.Rules == nil {
+				err = fmt.Errorf("group %q: %w", g.Name, errNoRules)
+			}
+		}
 		return groups, err
 	}
 	var form any
@@ -163,11 +168,18 @@ func parseGroupFile(text []byte, name string) ([]groupFile, error) {
 		if err == nil && g.Name != name {
 			err = fmt.Errorf("it is of group %s, not of %s", g.Name, name)
 		}
+		if err == nil && g.Rules == nil {
+			err = errNoRules
+		}
 		return []groupFile{g}, err
 	default:
-		return nil, errors.New("it has no rules: write a list of rules; [] is none")
+		return nil, errNoRules
 	}
 }
+
+// errNoRules refuses a file that says nothing of rules. To take it for an empty
+// list would close the group.
+var errNoRules = errors.New("it has no rules: write a list of rules; [] is none")
 
 // rules are the rules as the API has them.
 func (g *groupFile) rules() (*edgenetv1.GroupRules, error) {

@@ -20,7 +20,7 @@ func TestRulesComeFromAFile(t *testing.T) {
 		{"JSON", "web", "[" + oneRule + "}]", asReplace + webRule + "]}", "group web has 1 rule now\n"},
 		{"a group as it is shown", "web", `{"name":"web","vpc":"blue","rules":[` + oneRule + `,"id":"x","action":"allow","priority":1000,"icmp":"","except":[]}],"created":"2026-05-04T11:59:00Z"}`, asReplace + webRule + "]}", "group web has 1 rule now\n"},
 		{"no rules", "web", "[]", asReplace + `{"name":"web"}]}`, "group web has 0 rules now\n"},
-		{"several groups", "", "- name: web\n  rules:\n  - " + strings.ReplaceAll(yamlRule, "\n  ", "\n    ") + "- name: db\n", asReplace + webRule + `,{"name":"db"}]}`, "2 groups of VPC blue have 1 rule now\n"},
+		{"several groups", "", "- name: web\n  rules:\n  - " + strings.ReplaceAll(yamlRule, "\n  ", "\n    ") + "- name: db\n  rules: []\n", asReplace + webRule + `,{"name":"db"}]}`, "2 groups of VPC blue have 1 rule now\n"},
 		{"all of a rule", "web", `[{direction: egress, action: deny, priority: 7, protocol: icmp, icmp: 3/4, peer: 10.0.0.0/8, except: [10.1.0.0/16], description: "a, b", disabled: true}]`, asReplace + `{"name":"web","rules":[{"direction":"egress","protocol":"icmp","peer":"10.0.0.0/8","action":"deny","priority":7,"except":["10.1.0.0/16"],"icmp":"3/4","description":"a,b","disabled":true}]}]}`, "group web has 1 rule now\n"},
 	}
 	for _, tt := range tests {
@@ -67,6 +67,8 @@ func TestAWrongFileSaysWhere(t *testing.T) {
 		"hello":                  "write a list of rules",
 		"":                       "write a list of rules",
 		"{name: db, rules: []}":  "of group db, not of web",
+		"{}":                     "write a list of rules",
+		"{name: web, rules: }":   "write a list of rules",
 		"{vpc: red, rules: []}":  "is of VPC red, not of blue",
 		"[{":                     "group replace: -: ",
 	} {
@@ -75,6 +77,11 @@ func TestAWrongFileSaysWhere(t *testing.T) {
 		if got.code != exitUsage || !strings.Contains(got.stderr, want) || len(f.requests) > 0 {
 			t.Errorf("%q: %+v, want %q", file, got, want)
 		}
+	}
+	f := mesh()
+	got := tool(t.Context(), f.serve(t), "[{name: web}]", "group", "replace", "--vpc", "blue", "-f", "-")
+	if got.code != exitUsage || !strings.Contains(got.stderr, `group "web": it has no rules`) || len(f.requests) > 0 {
+		t.Errorf("a group without a word of rules: %+v", got)
 	}
 	if got := tool(t.Context(), "/nonexistent", "", "group", "replace", "web", "--vpc", "blue", "-f", "/nonexistent/f"); got.code != exitError {
 		t.Errorf("a file that is not there: %+v", got)
