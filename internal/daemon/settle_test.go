@@ -230,3 +230,19 @@ func TestTheSameEndpointIsTheSameInAnyOrderOfGroups(t *testing.T) {
 		}
 	}
 }
+
+// Two authorities that were cut off from each other may have given a VPC too many
+// rules together. The way back must be open.
+func TestAVPCBeyondItsBoundsMayOnlyGetFewerRules(t *testing.T) {
+	many := make([]policy.Rule, records.MaxRules)
+	v := &vpc{vpcRecord: &vpcRecord{name: "blue"}, groups: map[string]*group{"a": {rules: many}, "b": {rules: many[:3]}}}
+	for rules, want := range map[int]bool{2: true, 0: true, 3: false, 4: false} {
+		next := &records.Group{}
+		for range rules {
+			next.Rules = append(next.Rules, &records.Rule{})
+		}
+		if err := v.hasRoom(map[string]*records.Group{"b": next}); (err == nil) != want {
+			t.Errorf("from 3 too many to %d: %v", rules, err)
+		}
+	}
+}
