@@ -8,6 +8,7 @@
 #pragma once
 
 #include "budget.h"
+#include "recall.h"
 #include "related.h"
 #include "shadow.h"
 #include "tcp.h"
@@ -25,6 +26,18 @@ static __always_inline int stateless(struct __sk_buff *skb, const struct packet 
 	return judge(pkt, ep, j, direction, JUDGE_NEW);
 }
 
+/* Goes on with a flow that passes. */
+static __noinline int go_on(struct __sk_buff *skb, struct flow *flow, const struct packet *pkt,
+			    __u32 direction)
+{
+	if (since(flow->seen) > SECOND)
+		flow->seen = bpf_ktime_get_coarse_ns();
+	if (pkt->protocol == IPPROTO_TCP)
+		return track_tcp(skb, flow, pkt, direction);
+	advance(flow, direction);
+	return REASON_NONE;
+}
+
 /* A flow that is in the table and has not run out. */
 static __always_inline int known(struct __sk_buff *skb, struct flow *flow, const struct packet *pkt,
 				 const struct endpoint *ep, struct judgement *j, __u32 direction)
@@ -36,18 +49,16 @@ static __always_inline int known(struct __sk_buff *skb, struct flow *flow, const
 		if (reason || pkt->traced)
 			return reason;
 		flow->rule = j->rule;
+		remember(flow, pkt, ep->id, direction);
 		flow->generation = pkt->generation;
+	} else if (!flow->place && !pkt->traced) {
+		remember(flow, pkt, ep->id, direction);
 	}
 	if (pkt->traced) {
 		trace_flow(pkt, ep->id, flow, direction);
 		return REASON_NONE;
 	}
-	if (since(flow->seen) > SECOND)
-		flow->seen = bpf_ktime_get_coarse_ns();
-	if (pkt->protocol == IPPROTO_TCP)
-		return track_tcp(skb, flow, pkt, direction);
-	advance(flow, direction);
-	return REASON_NONE;
+	return go_on(skb, flow, pkt, direction);
 }
 
 /*
@@ -63,16 +74,11 @@ static __noinline int insert_flow(const struct packet *pkt, const struct flow_ke
 		return -1;
 	fresh.generation = pkt->generation;
 	fresh.seen = fresh.began = bpf_ktime_get_coarse_ns();
+	remember(&fresh, pkt, key->endpoint, j->origin);
 	fresh.rule = j->rule;
 	fresh.origin = j->origin;
 	fresh.state = first_state(pkt->protocol);
 	return bpf_map_update_elem(&flows, key, &fresh, BPF_ANY);
-}
-
-static __always_inline int opens(const struct packet *pkt)
-{
-	return pkt->protocol == IPPROTO_TCP &&
-	       (pkt->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
 /* Begins a flow that the rules permit; flow is what the table has of it. */
@@ -93,20 +99,24 @@ static __always_inline int begin_flow(struct __sk_buff *skb, struct flow *flow,
 	return REASON_NONE;
 }
 
-/* Does pkt, which goes in direction as ep sees it, pass? Returns a reason if not. */
+/*
+ * Does pkt, which goes in direction as ep sees it, pass? Returns a reason if not. flow is what
+ * flow_of() has found.
+ */
 static __noinline enum reason track(struct __sk_buff *skb, const struct packet *pkt,
-				    const struct endpoint *ep, __u32 direction)
+				    const struct endpoint *ep, __u32 direction, struct flow *flow)
 {
 	struct judgement j = {.origin = direction};
 	struct flow_key key = {};
-	struct flow *flow;
 	int alive, reason;
 
+	/* A packet of another generation may have been at the flow since. */
+	if (flow && pkt->recalled)
+		return go_on(skb, flow, pkt, direction);
 	j.identity = direction == EGRESS ? pkt->destination_identity : pkt->source_identity;
 	if (is_icmp(pkt->protocol) && !is_echo(pkt->protocol, pkt->icmp_type))
 		return stateless(skb, pkt, ep, &j, direction);
 	flow_key_of(&key, pkt, ep, direction);
-	flow = bpf_map_lookup_elem(&flows, &key);
 	alive = flow && is_alive(flow);
 	/* The same ports again: a connection of its own once the old one has ended. */
 	if (alive && !(opens(pkt) && (is_ending(flow->state) || flow->origin != direction))) {

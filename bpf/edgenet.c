@@ -14,7 +14,7 @@
 char _license[] SEC("license") = "GPL";
 
 /* From one endpoint of this host to another. */
-static __always_inline int deliver_local(struct __sk_buff *skb, const struct packet *pkt,
+static __always_inline int deliver_local(struct __sk_buff *skb, struct packet *pkt,
 					 const struct endpoint *from, __u32 ifindex)
 {
 	struct endpoint *to = endpoint_of(ifindex);
@@ -24,7 +24,10 @@ static __always_inline int deliver_local(struct __sk_buff *skb, const struct pac
 		return drop(from->slot, REASON_NO_ROUTE);
 	if (!pkt->traced)
 		count_tx(skb, from->slot, ETH_HLEN + pkt->length);
-	reason = admit(skb, pkt, to);
+	/* The receiver sees its own side of it. */
+	pkt->recalled = 0;
+	pkt->place = (__u64)from->ifindex << 32;
+	reason = admit(skb, pkt, to, flow_of(pkt, to, INGRESS));
 	if (!reason && pkt->traced)
 		return trace_end_at(ifindex, 0);
 	if (!reason && take_hop(skb, pkt))
@@ -34,21 +37,42 @@ static __always_inline int deliver_local(struct __sk_buff *skb, const struct pac
 	return deliver(skb, pkt, to, 0);
 }
 
+/* What its flow knows of where a packet goes. It does not know the tokens of IPv6. */
+static __always_inline int recall_way(struct place *to, const struct flow *flow, struct packet *pkt,
+				      const struct endpoint *ep)
+{
+	__u64 place = recall(flow, pkt, ep->id, EGRESS);
+
+	to->ifindex = place >> 32;
+	if (place && (__u32)place) {
+		if (pkt->family != 4)
+			return 0;
+		to->ifindex = 0;
+		to->node = place;
+	}
+	pkt->recalled = !!place;
+	return pkt->recalled;
+}
+
 /* Takes a packet of ep to where it goes. */
 static __always_inline int route(struct __sk_buff *skb, struct packet *pkt,
 				 const struct endpoint *ep)
 {
-	struct place to;
+	struct flow *flow = flow_of(pkt, ep, EGRESS);
+	struct place to = {};
 	int reason;
 
-	if (find(&to, pkt->vni, &pkt->destination, pkt->generation))
-		return drop(ep->slot, REASON_NO_ROUTE);
-	if (to.flags & PLACE_GATEWAY)
-		return handle_gateway(skb, pkt, ep);
+	if (!recall_way(&to, flow, pkt, ep)) {
+		if (find(&to, pkt->vni, &pkt->destination, pkt->generation))
+			return drop(ep->slot, REASON_NO_ROUTE);
+		if (to.flags & PLACE_GATEWAY)
+			return handle_gateway(skb, pkt, ep);
+		pkt->place = word_of(&to);
+	}
 	if (pkt->hop_limit == 1)
 		return refuse(skb, pkt, ep, REASON_TTL_EXPIRED, 0);
 	pkt->destination_identity = to.identity;
-	reason = track(skb, pkt, ep, EGRESS);
+	reason = track(skb, pkt, ep, EGRESS, flow);
 	if (reason)
 		return drop(ep->slot, reason);
 	if (to.ifindex)
@@ -94,20 +118,32 @@ int from_endpoint(struct __sk_buff *skb)
 	return settle(skb, handle_frame(skb), EGRESS);
 }
 
-/* The tunnel proved which node sent a packet: that node must have the source, in this VPC. */
-static __noinline int owns_source(const struct overlay_header *h, struct packet *pkt)
+/* Is the source of the packet at a node, in this VPC? Says who it is to the rules. */
+static __noinline int is_at(struct packet *pkt, __u64 node)
 {
 	struct place from;
 
+	if (find(&from, pkt->vni, &pkt->source, pkt->generation) || from.ifindex ||
+	    from.node != node)
+		return 0;
+	pkt->source_identity = from.identity;
+	return 1;
+}
+
+/* The tunnel proved which node sent a packet: that node must have the source, in this VPC. */
+static __always_inline int owns_source(const struct overlay_header *h, struct packet *pkt,
+				       const struct endpoint *ep, const struct flow *flow)
+{
 	/* Of those with options, the source's VNI is something else. */
 	if (is_options4(kind_of(&h->destination)) ? kind_of(&h->source) != kind_of(&h->destination)
 						  : h->source.kind_vni != h->destination.kind_vni)
 		return 0;
-	if (find(&from, pkt->vni, &pkt->source, pkt->generation) || from.ifindex ||
-	    from.node != h->source.prefix)
-		return 0;
-	pkt->source_identity = from.identity;
-	return 1;
+	pkt->place = h->source.prefix;
+	if (pkt->place && recall(flow, pkt, ep->id, INGRESS) == pkt->place) {
+		pkt->recalled = 1;
+		return 1;
+	}
+	return is_at(pkt, h->source.prefix);
 }
 
 /* The endpoint of this node that has the destination. */
@@ -126,6 +162,7 @@ static __noinline struct endpoint *receiver(const struct packet *pkt)
 static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_header *h)
 {
 	struct packet pkt = {};
+	struct flow *flow = NULL;
 	struct endpoint *ep;
 	int reason = read_overlay(skb, h, &pkt), stale = 0;
 
@@ -136,14 +173,18 @@ static __always_inline int handle_tenant(struct __sk_buff *skb, struct overlay_h
 	ep = receiver(&pkt);
 	if (!ep)
 		return drop(NOBODY, REASON_NO_ROUTE);
-	if (!owns_source(h, &pkt))
+	if (!pkt.part)
+		flow = flow_of(&pkt, ep, INGRESS);
+	if (!owns_source(h, &pkt, ep, flow))
 		return drop(ep->slot, REASON_NOT_OWNER);
-	if (pkt.part)
+	if (pkt.part) {
 		reason = join_fragment(&pkt, ep->id);
+		flow = flow_of(&pkt, ep, INGRESS);
+	}
 	if (!reason && is_link_control(&pkt))
 		reason = REASON_NEIGHBOR_DISCOVERY;
 	if (!reason)
-		reason = admit(skb, &pkt, ep);
+		reason = admit(skb, &pkt, ep, flow);
 	if (!reason && pkt.traced)
 		return trace_end_at(ep->ifindex, 0);
 	if (!reason)

@@ -98,6 +98,13 @@ static __always_inline void flow_key_of(struct flow_key *key, const struct packe
 		key->remote_port = out == is_request(pkt->protocol, pkt->icmp_type) ? 0 : 1;
 }
 
+/* Does it call the other side? */
+static __always_inline int opens(const struct packet *pkt)
+{
+	return pkt->protocol == IPPROTO_TCP &&
+	       (pkt->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
 /* The port that rules speak of, of a flow that began in the direction of origin. */
 static __always_inline __u16 rule_port(const struct flow_key *key, __u32 origin)
 {

@@ -47,6 +47,7 @@ struct packet {
 	__u64 generation;
 	__u64 source_identity;
 	__u64 destination_identity;
+	__u64 place; /* of the other side, in one word; 0 if it is not known */
 	union ip source;
 	union ip destination;
 	__u32 vni;
@@ -74,6 +75,7 @@ struct packet {
 	__u8 options; /* IPv4's, in words */
 	__u8 hop_limit;
 	__u8 class; /* type of service, traffic class */
+	__u8 recalled; /* its flow permits it and told the place: no rule is asked */
 	__u8 traced; /* made to see what would become of it: nothing may follow from it */
 };
 

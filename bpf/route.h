@@ -15,13 +15,13 @@
 
 /* May the endpoint have the packet? */
 static __always_inline int admit(struct __sk_buff *skb, const struct packet *pkt,
-				 const struct endpoint *to)
+				 const struct endpoint *to, struct flow *flow)
 {
 	if (to->flags & ENDPOINT_SUPERSEDED)
 		return REASON_SUPERSEDED;
 	if (!endpoint_mac(to))
 		return REASON_UNKNOWN_MAC;
-	return track(skb, pkt, to, INGRESS);
+	return track(skb, pkt, to, INGRESS, flow);
 }
 
 /* Takes a hop off a packet that stays on this host. */

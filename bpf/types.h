@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* A datapath of another format does not understand these maps and refuses them. */
-#define FORMAT 2
+#define FORMAT 3
 
 /* The second half of an overlay address begins with what it belongs to. */
 enum kind {
@@ -293,6 +293,7 @@ struct flow {
 	__u64 generation; /* of the policies that last permitted it */
 	__u64 seen; /* ns, monotonic */
 	__u64 began;
+	__u64 place; /* of the other side in that generation, veiled; or 0 */
 	__u32 rule; /* that let it begin */
 	__u32 reopening; /* sequence number of a SYN within the running connection, or 0 */
 	struct tcp_side sides[2]; /* by enum direction */

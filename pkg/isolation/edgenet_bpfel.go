@@ -140,6 +140,7 @@ type edgenetFlow struct {
 	Generation uint64
 	Seen       uint64
 	Began      uint64
+	Place      uint64
 	Rule       uint32
 	Reopening  uint32
 	Sides      [2]edgenetTcpSide

@@ -11,7 +11,7 @@ import (
 )
 
 // format is the version of the maps' layout, FORMAT in bpf/types.h.
-const format = 2
+const format = 3
 
 // intervalsPerVerdict says how many port intervals there is room for.
 const intervalsPerVerdict = 2
