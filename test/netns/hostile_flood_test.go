@@ -56,13 +56,14 @@ func TestAFloodOfFlowsLeavesOthersAlone(t *testing.T) {
 			t.Errorf("%s ended: %s", flow, status.Ended)
 		}
 	}
-	// It was a flood: there were more than the host keeps, and some were refused.
+	// It was a flood: far more than the host keeps. What is answered in time fills
+	// evil's share, and more is refused; what is not is replaced.
 	attacker, err := edge1.Endpoint("blue", "evil")
 	if err != nil {
 		t.Fatal(err)
 	}
 	counters := attacker.GetCounters()
-	if begun, refused := counters.GetFlows(), counters.GetDrops()["flow-budget"]; begun < 2048 || begun+refused < 20_000 || refused == 0 {
+	if begun, refused := counters.GetFlows(), counters.GetDrops()["flow-budget"]; begun < 2048 || begun+refused < 20_000 {
 		t.Errorf("evil began %d flows and was refused %d: that is no flood", begun, refused)
 	}
 	for _, victim := range []*lab.Container{web, cache} {
