@@ -2,7 +2,6 @@
 /* What an endpoint sends, taken apart: is it whole, and is it the endpoint's? */
 #pragma once
 
-#include "checksum.h"
 #include "fragments.h"
 #include "locate.h"
 #include "mac.h"
@@ -115,8 +114,6 @@ static __always_inline int read_transport(struct __sk_buff *skb, const struct en
 		reason = check_fragment(pkt, end);
 	if (!reason && pkt->part != PART_LATER)
 		reason = parse_transport(skb, pkt, end);
-	if (!reason)
-		reason = check_unfinished(skb, pkt);
 	if (!reason && pkt->part)
 		reason = join_fragment(pkt, ep->id);
 	return reason;
