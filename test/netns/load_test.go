@@ -57,7 +57,8 @@ func TestRealLoadThroughChangingRules(t *testing.T) {
 	streams := startIperf(t, web, db)
 	changes := changeRules(hosts, streams.done)
 	t.Logf("%d changes of rules under load", changes)
-	if changes < 20 {
+	// How many it can be depends on the machine, and on whether the race detector slows it.
+	if changes < 3 {
 		t.Errorf("only %d changes of rules", changes)
 	}
 
