@@ -63,6 +63,16 @@ func messageSocket() (int, error) {
 	return fd, nil
 }
 
+// receive waits for a message. The runtime's own signals end a wait that has a
+// limit.
+func receive(fd int, buffer []byte) error {
+	for {
+		if _, err := unix.Read(fd, buffer); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
 // ask sends the messages, each when the one before is answered.
 func ask(to netip.Addr) (took []float64, err error) {
 	fd, err := messageSocket()
@@ -79,7 +89,7 @@ func ask(to netip.Addr) (took []float64, err error) {
 		if _, err := unix.Write(fd, buffer); err != nil {
 			return nil, fmt.Errorf("send: %w", err)
 		}
-		if _, err := unix.Read(fd, buffer); err != nil {
+		if err := receive(fd, buffer); err != nil {
 			return nil, fmt.Errorf("await answer: %w", err)
 		}
 		took = append(took, float64(time.Since(began))/float64(time.Microsecond))
@@ -100,6 +110,9 @@ func answer(at netip.Addr, bound chan<- struct{}) (err error) {
 	close(bound)
 	buffer := make([]byte, messageSize)
 	_, asking, err := unix.Recvfrom(fd, buffer, 0)
+	for errors.Is(err, unix.EINTR) {
+		_, asking, err = unix.Recvfrom(fd, buffer, 0)
+	}
 	if err != nil {
 		return fmt.Errorf("await message: %w", err)
 	}
@@ -110,7 +123,7 @@ func answer(at netip.Addr, bound chan<- struct{}) (err error) {
 		if _, err := unix.Write(fd, buffer); err != nil {
 			return fmt.Errorf("answer: %w", err)
 		}
-		if _, err := unix.Read(fd, buffer); err != nil {
+		if err := receive(fd, buffer); err != nil {
 			return fmt.Errorf("await message: %w", err)
 		}
 	}
