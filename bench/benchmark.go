@@ -12,8 +12,6 @@ const leastRounds = 5
 type effort struct {
 	// rounds of each comparison.
 	rounds int
-	// seconds of one throughput sample.
-	seconds int
 }
 
 // benchmark measures some rows of the table at a time.

@@ -7,7 +7,7 @@
 // figure of a shared machine says little; a ratio of neighbours in time says
 // something.
 //
-//	bench [-only REGEXP] [-out FILE] [-rounds N] [-seconds S]
+//	bench [-only REGEXP] [-out FILE] [-rounds N]
 //
 // It prints a table, writes FILE (a JSON list of name, value, unit, target,
 // pass and samples) and exits with 0 whenever it measured: judging is the work

@@ -23,12 +23,10 @@ func main() {
 	out := flag.String("out", "bench/results.json", "`file` for the results")
 	effort := effort{}
 	flag.IntVar(&effort.rounds, "rounds", 15, "interleaved `rounds` of each comparison, at least 5")
-	flag.IntVar(&effort.seconds, "seconds", 1, "`length` of a throughput sample in seconds")
 	flag.Parse()
 	chosen, err := regexp.Compile(*only)
-	if err != nil || flag.NArg() > 0 || effort.rounds < leastRounds || effort.seconds < 1 {
-		fmt.Fprintf(os.Stderr, "bench: wrong usage; err=%v args=%q rounds=%d seconds=%d\n",
-			err, flag.Args(), effort.rounds, effort.seconds)
+	if err != nil || flag.NArg() > 0 || effort.rounds < leastRounds {
+		fmt.Fprintf(os.Stderr, "bench: wrong usage; err=%v args=%q rounds=%d\n", err, flag.Args(), effort.rounds)
 		flag.Usage()
 		os.Exit(2)
 	}

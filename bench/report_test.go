@@ -6,22 +6,6 @@ import (
 	"testing"
 )
 
-func TestReadsIperf3(t *testing.T) {
-	rate, err := receivedRate(`{"start":{},"end":{"sum_sent":{"bits_per_second":9},"sum_received":{"bits_per_second":2.5e9}}}`)
-	if err != nil || rate != 2.5e9 {
-		t.Errorf("rate %g, error %v", rate, err)
-	}
-	for name, report := range map[string]string{
-		"an error":         `{"error":"unable to connect to server"}`,
-		"nothing received": `{"end":{"sum_received":{"bits_per_second":0}}}`,
-		"no JSON":          `iperf3: interrupt`,
-	} {
-		if rate, err := receivedRate(report); err == nil {
-			t.Errorf("%s: rate %g and no error", name, rate)
-		}
-	}
-}
-
 func TestReadsPing(t *testing.T) {
 	const report = `PING 10.0.255.2 (10.0.255.2) 56(84) bytes of data.
 64 bytes from 10.0.255.2: icmp_seq=1 ttl=64 time=1.20 ms

@@ -11,7 +11,7 @@ declare -A groups=(
 	[build]="$base"
 	[demo]="$base $demo"
 	[test]="$base $demo gcc iperf3 libc6-dev jq wireguard-tools"
-	[bench]="$base $demo iperf3 jq nftables"
+	[bench]="$base $demo jq nftables"
 	[vm]="$base cpio kmod qemu-system-common qemu-system-x86 seabios xz-utils"
 	[generate]="$base clang-19 clang-format-19 llvm-19 libbpf-dev protobuf-compiler libprotobuf-dev"
 )
