@@ -45,9 +45,9 @@ install: build ## the programs into $(PREFIX)/bin
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS:%=bin/%)
 
 .PHONY: test
-test: ## everything: vet, generated code, lint, all tests with the race detector
-	scripts/deps.sh test generate
-	$(MAKE) vet generate-check lint test-unit test-e2e
+test: ## everything: vet, generated code, lint, all tests with the race detector, chosen ones on stock kernels
+	scripts/deps.sh test generate vm
+	$(MAKE) vet generate-check lint test-unit test-e2e test-vm
 
 .PHONY: vet
 vet: ## go vet
