@@ -2,7 +2,7 @@
 /*
  * What happens, for those who watch. Nobody is woken up: readers look by themselves. Each CPU sends
  * so many of a kind in a moment and leaves out the rest, so that a flood costs what counting it
- * costs.
+ * costs. Of announcements it is each endpoint that has so many, so that none takes another's.
  */
 #pragma once
 
@@ -13,7 +13,11 @@
 #define EVENT_WINDOW_SHIFT 24
 #define EVENTS_PER_WINDOW  32
 
-/* Bytes of the ring buffer that any event may fill. */
+/* About 134 ms: an endpoint that announces all the time fills little of the ring between two looks. */
+#define ANNOUNCE_WINDOW_SHIFT	 27
+#define ANNOUNCEMENTS_PER_WINDOW 32
+
+/* Bytes of the ring buffer that any event may fill. The rest is for announcements. */
 #define RING_FOR_ALL (192 * 1024)
 
 static __always_inline struct state *the_state(void)
@@ -45,6 +49,21 @@ static __noinline int begin_event(struct event *event, __u32 kind)
 	return 0;
 }
 
+/* Has the endpoint not announced too much of late? CPUs that begin a window at once let more pass. */
+static __always_inline int may_announce(__u32 slot)
+{
+	struct announced *said = bpf_map_lookup_elem(&announcements, &slot);
+	__u64 window = bpf_ktime_get_coarse_ns() >> ANNOUNCE_WINDOW_SHIFT;
+
+	if (!said)
+		return 0;
+	if (said->window != window) {
+		said->window = window;
+		said->times = 0;
+	}
+	return __sync_fetch_and_add(&said->times, 1) < ANNOUNCEMENTS_PER_WINDOW;
+}
+
 /* Room for an event of a kind, to be cleared, if this CPU has not sent too many of late. */
 static __always_inline struct event *new_event(__u32 kind)
 {
@@ -63,9 +82,7 @@ static __always_inline struct event *new_event(__u32 kind)
 		return NULL;
 	}
 	limit->sent++;
-	/* What is told always shall find room where others left none for it. */
-	if (kind != EVENT_ANNOUNCEMENT &&
-	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > RING_FOR_ALL) {
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > RING_FOR_ALL) {
 		limit->left_out++;
 		return NULL;
 	}
@@ -142,13 +159,19 @@ __noinline int report_flow(const struct packet *pkt, const struct judgement *j, 
 }
 
 /* An endpoint has said, by gratuitous ARP or unsolicited NA, that it has an address now. */
-static __attribute__((unused)) __noinline int announce(const struct endpoint *ep,
-						       const union ip *ip)
+static __noinline int announce(const struct endpoint *ep, const union ip *ip)
 {
-	struct event *event = new_event(EVENT_ANNOUNCEMENT);
+	__u32 kind = EVENT_ANNOUNCEMENT;
+	struct event_limit *limit = bpf_map_lookup_elem(&event_limits, &kind);
+	struct event *event = NULL;
 
-	if (!event)
+	if (may_announce(ep->slot))
+		event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		if (limit)
+			limit->left_out++;
 		return 0;
+	}
 	begin_event(event, EVENT_ANNOUNCEMENT);
 	event->slot = ep->slot;
 	event->vni = ep->vni;

@@ -140,6 +140,14 @@ struct {
 	__type(value, struct event_limit);
 } event_limits SEC(".maps");
 
+/* By slot of the endpoint. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1025);
+	__type(key, __u32);
+	__type(value, struct announced);
+} announcements SEC(".maps");
+
 /* MACs in the low 48 bits; 0 until the endpoint has spoken. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* A datapath of another format does not understand these maps and refuses them. */
-#define FORMAT 3
+#define FORMAT 4
 
 /* The second half of an overlay address begins with what it belongs to. */
 enum kind {
@@ -367,6 +367,13 @@ struct event_limit {
 	__u64 window; /* a number of time */
 	__u64 sent; /* in it */
 	__u64 left_out; /* ever */
+};
+
+/* How often an endpoint has announced addresses. */
+struct announced {
+	__u64 window; /* a number of time */
+	__u32 times; /* in it */
+	__u32 reserved;
 };
 
 /* The beginning of a packet that was dropped: Ethernet, the longest header, four ports. */

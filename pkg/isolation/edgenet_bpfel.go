@@ -42,6 +42,13 @@ type edgenetAddressKey struct {
 	Address  edgenetIp
 }
 
+type edgenetAnnounced struct {
+	_        structs.HostLayout
+	Window   uint64
+	Times    uint32
+	Reserved uint32
+}
+
 type edgenetBudget struct {
 	_     structs.HostLayout
 	Flows uint32
@@ -424,6 +431,7 @@ type edgenetVerdictKey struct {
 const (
 	edgenetMapAccounts      = "accounts"
 	edgenetMapAddresses     = "addresses"
+	edgenetMapAnnouncements = "announcements"
 	edgenetMapBudgets       = "budgets"
 	edgenetMapDrops         = "drops"
 	edgenetMapEdgenetState  = "edgenet_state"
@@ -498,26 +506,27 @@ type edgenetProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type edgenetMapSpecs struct {
-	Accounts     *ebpf.MapSpec `ebpf:"accounts"`
-	Addresses    *ebpf.MapSpec `ebpf:"addresses"`
-	Budgets      *ebpf.MapSpec `ebpf:"budgets"`
-	Drops        *ebpf.MapSpec `ebpf:"drops"`
-	EdgenetState *ebpf.MapSpec `ebpf:"edgenet_state"`
-	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
-	EventLimits  *ebpf.MapSpec `ebpf:"event_limits"`
-	Events       *ebpf.MapSpec `ebpf:"events"`
-	Flows        *ebpf.MapSpec `ebpf:"flows"`
-	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
-	Hits         *ebpf.MapSpec `ebpf:"hits"`
-	Intervals    *ebpf.MapSpec `ebpf:"intervals"`
-	Learned      *ebpf.MapSpec `ebpf:"learned"`
-	Nodes        *ebpf.MapSpec `ebpf:"nodes"`
-	Recent       *ebpf.MapSpec `ebpf:"recent"`
-	Replies      *ebpf.MapSpec `ebpf:"replies"`
-	Routes       *ebpf.MapSpec `ebpf:"routes"`
-	Tokens       *ebpf.MapSpec `ebpf:"tokens"`
-	Traces       *ebpf.MapSpec `ebpf:"traces"`
-	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
+	Accounts      *ebpf.MapSpec `ebpf:"accounts"`
+	Addresses     *ebpf.MapSpec `ebpf:"addresses"`
+	Announcements *ebpf.MapSpec `ebpf:"announcements"`
+	Budgets       *ebpf.MapSpec `ebpf:"budgets"`
+	Drops         *ebpf.MapSpec `ebpf:"drops"`
+	EdgenetState  *ebpf.MapSpec `ebpf:"edgenet_state"`
+	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
+	EventLimits   *ebpf.MapSpec `ebpf:"event_limits"`
+	Events        *ebpf.MapSpec `ebpf:"events"`
+	Flows         *ebpf.MapSpec `ebpf:"flows"`
+	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
+	Hits          *ebpf.MapSpec `ebpf:"hits"`
+	Intervals     *ebpf.MapSpec `ebpf:"intervals"`
+	Learned       *ebpf.MapSpec `ebpf:"learned"`
+	Nodes         *ebpf.MapSpec `ebpf:"nodes"`
+	Recent        *ebpf.MapSpec `ebpf:"recent"`
+	Replies       *ebpf.MapSpec `ebpf:"replies"`
+	Routes        *ebpf.MapSpec `ebpf:"routes"`
+	Tokens        *ebpf.MapSpec `ebpf:"tokens"`
+	Traces        *ebpf.MapSpec `ebpf:"traces"`
+	Verdicts      *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
 // edgenetVariableSpecs contains global variables before they are loaded into the kernel.
@@ -548,32 +557,34 @@ func (o *edgenetObjects) Close() error {
 //
 // It can be passed to loadEdgenetObjects or ebpf.CollectionSpec.LoadAndAssign.
 type edgenetMaps struct {
-	Accounts     *ebpf.Map `ebpf:"accounts"`
-	Addresses    *ebpf.Map `ebpf:"addresses"`
-	Budgets      *ebpf.Map `ebpf:"budgets"`
-	Drops        *ebpf.Map `ebpf:"drops"`
-	EdgenetState *ebpf.Map `ebpf:"edgenet_state"`
-	Endpoints    *ebpf.Map `ebpf:"endpoints"`
-	EventLimits  *ebpf.Map `ebpf:"event_limits"`
-	Events       *ebpf.Map `ebpf:"events"`
-	Flows        *ebpf.Map `ebpf:"flows"`
-	Fragments    *ebpf.Map `ebpf:"fragments"`
-	Hits         *ebpf.Map `ebpf:"hits"`
-	Intervals    *ebpf.Map `ebpf:"intervals"`
-	Learned      *ebpf.Map `ebpf:"learned"`
-	Nodes        *ebpf.Map `ebpf:"nodes"`
-	Recent       *ebpf.Map `ebpf:"recent"`
-	Replies      *ebpf.Map `ebpf:"replies"`
-	Routes       *ebpf.Map `ebpf:"routes"`
-	Tokens       *ebpf.Map `ebpf:"tokens"`
-	Traces       *ebpf.Map `ebpf:"traces"`
-	Verdicts     *ebpf.Map `ebpf:"verdicts"`
+	Accounts      *ebpf.Map `ebpf:"accounts"`
+	Addresses     *ebpf.Map `ebpf:"addresses"`
+	Announcements *ebpf.Map `ebpf:"announcements"`
+	Budgets       *ebpf.Map `ebpf:"budgets"`
+	Drops         *ebpf.Map `ebpf:"drops"`
+	EdgenetState  *ebpf.Map `ebpf:"edgenet_state"`
+	Endpoints     *ebpf.Map `ebpf:"endpoints"`
+	EventLimits   *ebpf.Map `ebpf:"event_limits"`
+	Events        *ebpf.Map `ebpf:"events"`
+	Flows         *ebpf.Map `ebpf:"flows"`
+	Fragments     *ebpf.Map `ebpf:"fragments"`
+	Hits          *ebpf.Map `ebpf:"hits"`
+	Intervals     *ebpf.Map `ebpf:"intervals"`
+	Learned       *ebpf.Map `ebpf:"learned"`
+	Nodes         *ebpf.Map `ebpf:"nodes"`
+	Recent        *ebpf.Map `ebpf:"recent"`
+	Replies       *ebpf.Map `ebpf:"replies"`
+	Routes        *ebpf.Map `ebpf:"routes"`
+	Tokens        *ebpf.Map `ebpf:"tokens"`
+	Traces        *ebpf.Map `ebpf:"traces"`
+	Verdicts      *ebpf.Map `ebpf:"verdicts"`
 }
 
 func (m *edgenetMaps) Close() error {
 	return _EdgenetClose(
 		m.Accounts,
 		m.Addresses,
+		m.Announcements,
 		m.Budgets,
 		m.Drops,
 		m.EdgenetState,

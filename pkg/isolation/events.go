@@ -89,7 +89,7 @@ type Watch struct {
 // Events ends when the watch does.
 func (w *Watch) Events() <-chan Event { return w.events }
 
-// LeftOut is how many events of any kind were left out since the watch began.
+// LeftOut is how many events of the watch's kinds were left out since it began.
 func (w *Watch) LeftOut() uint64 { return w.leftOut.Load() }
 
 // watchers are those who watch, and the one who reads for them.
@@ -204,7 +204,7 @@ func (d *Datapath) setWatched(kinds uint32) error {
 
 // readEvents hands out events until the reader is closed. leftOut is how many were
 // left out before.
-func (d *Datapath) readEvents(reader *ringbuf.Reader, leftOut uint64, ended chan struct{}) {
+func (d *Datapath) readEvents(reader *ringbuf.Reader, leftOut byKind, ended chan struct{}) {
 	defer close(ended)
 	var record ringbuf.Record
 	var slots map[uint32]Key
@@ -213,7 +213,7 @@ func (d *Datapath) readEvents(reader *ringbuf.Reader, leftOut uint64, ended chan
 		err := reader.ReadInto(&record)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			if now, err := d.leftOut(); err == nil {
-				d.watchers.lose(now - leftOut)
+				d.watchers.lose(leftOut, now)
 				leftOut = now
 			}
 			slots = nil
@@ -233,26 +233,34 @@ func (d *Datapath) readEvents(reader *ringbuf.Reader, leftOut uint64, ended chan
 	}
 }
 
+// byKind has a number of events of each kind.
+type byKind [edgenetEventKindEVENT_MAX]uint64
+
 // leftOut is how many events programs have not told.
-func (d *Datapath) leftOut() (uint64, error) {
-	var n uint64
-	for kind := range uint32(edgenetEventKindEVENT_MAX) {
+func (d *Datapath) leftOut() (byKind, error) {
+	var n byKind
+	for kind := range n {
 		var perCPU []edgenetEventLimit
-		if err := d.maps.EventLimits.Lookup(kind, &perCPU); err != nil {
-			return 0, fmt.Errorf("read events left out: %w", err)
+		if err := d.maps.EventLimits.Lookup(uint32(kind), &perCPU); err != nil {
+			return n, fmt.Errorf("read events left out: %w", err)
 		}
 		for _, limit := range perCPU {
-			n += limit.LeftOut
+			n[kind] += limit.LeftOut
 		}
 	}
 	return n, nil
 }
 
-func (ws *watchers) lose(n uint64) {
+// lose tells watchers how many events were left out.
+func (ws *watchers) lose(before, now byKind) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for w := range ws.all {
-		w.leftOut.Add(n)
+	for kind := range now {
+		for w := range ws.all {
+			if w.kinds&(1<<kind) != 0 {
+				w.leftOut.Add(now[kind] - before[kind])
+			}
+		}
 	}
 }
 

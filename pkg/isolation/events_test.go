@@ -3,10 +3,14 @@ package isolation
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/policy"
@@ -150,8 +154,8 @@ func TestAnnouncementsFindRoom(t *testing.T) {
 	for time.Now().Before(until) {
 		run(t, b.dp.fromTunnel, farTCP(1, flagSYN), 0)
 	}
-	if n, err := b.dp.leftOut(); err != nil || n == 0 {
-		t.Fatalf("%d events were left out: %v", n, err)
+	if n, err := b.dp.leftOut(); err != nil || n[edgenetEventKindEVENT_DROP] == 0 {
+		t.Fatalf("%v events were left out: %v", n, err)
 	}
 	b.state.Routes = map[Route]Location{{testVNI, netip.MustParsePrefix("10.0.0.77/32")}: {Endpoint: dbKey, Identity: someone}}
 	b.refill()
@@ -159,6 +163,51 @@ func TestAnnouncementsFindRoom(t *testing.T) {
 	run(t, b.dp.fromEndpoint, append(arpFrame(1, webMAC, webMAC, shared, shared), make([]byte, 18)...), 0)
 	w := b.watch(t.Context(), EventAnnouncement)
 	w.want(t, Event{Kind: EventAnnouncement, Endpoint: webKey, Direction: policy.Egress, Source: shared})
+}
+
+// An endpoint that announces without end leaves room for what others announce.
+func TestAFloodOfAnnouncementsLeavesOthersTheirs(t *testing.T) {
+	b := newBench(t)
+	shared := netip.MustParseAddr("10.0.0.77")
+	b.state.Routes = map[Route]Location{{testVNI, netip.PrefixFrom(shared, 32)}: {Node: nodeB, Identity: someone}}
+	device := in(b.space, func() (uint32, error) {
+		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "db"}, PeerName: "eth0"}
+		err := netlink.LinkAdd(link)
+		return uint32(link.Index), err
+	})
+	b.wires[dbKey] = wired{ifindex: device, mac: dbMAC, delivery: edgenetDeliveryDELIVER_PEER}
+	b.refill()
+	w, others := b.watch(t.Context(), EventAnnouncement), b.watch(t.Context(), EventDrop)
+	announce := func(mac net.HardwareAddr, ifindex uint32) {
+		frame := append(arpFrame(1, mac, mac, shared, shared), make([]byte, 18)...)
+		in(b.space, func() (uint32, error) {
+			return b.dp.fromEndpoint.Run(&ebpf.RunOptions{Data: frame, Context: probeContext(0, ifindex)})
+		})
+	}
+	const rounds, flood = 20, 100
+	for range rounds {
+		for range flood {
+			announce(webMAC, 1)
+		}
+		announce(dbMAC, device)
+	}
+	told := map[Key]int{}
+	eventually(t, func() error {
+		for len(w.Events()) > 0 {
+			e := <-w.Events()
+			told[e.Endpoint]++
+		}
+		if all := told[webKey] + told[dbKey] + int(w.LeftOut()); all != rounds*(flood+1) {
+			return fmt.Errorf("%v were told and %d left out of %d", told, w.LeftOut(), rounds*(flood+1))
+		}
+		return nil
+	})
+	if told[dbKey] != rounds || told[webKey] == 0 || w.LeftOut() < rounds*flood/2 {
+		t.Errorf("%v were told, %d left out; want all %d of %v", told, w.LeftOut(), rounds, dbKey)
+	}
+	if n := others.LeftOut(); n > 0 {
+		t.Errorf("%d drops were left out, want none: there was none", n)
+	}
 }
 
 // Whatever a packet is, its reading ends.

@@ -57,18 +57,19 @@ func (d *Datapath) spec(adopted map[string]*ebpf.Map) (*ebpf.CollectionSpec, err
 		return nil, fmt.Errorf("read datapath: %w", err)
 	}
 	for name, size := range map[string]int{
-		edgenetMapEndpoints: d.cfg.MaxEndpoints,
-		edgenetMapAccounts:  d.cfg.MaxEndpoints + 1,
-		edgenetMapDrops:     d.cfg.MaxEndpoints + 1,
-		edgenetMapBudgets:   d.cfg.MaxEndpoints + 1,
-		edgenetMapLearned:   d.cfg.MaxEndpoints + 1,
-		edgenetMapAddresses: d.cfg.MaxAddresses,
-		edgenetMapRoutes:    d.cfg.MaxAddresses,
-		edgenetMapTokens:    d.cfg.MaxAddresses,
-		edgenetMapFlows:     d.cfg.MaxFlows,
-		edgenetMapVerdicts:  d.cfg.MaxVerdicts,
-		edgenetMapIntervals: d.cfg.MaxVerdicts * intervalsPerVerdict,
-		edgenetMapRecent:    (d.cfg.MaxEndpoints + 1) * recentPerEndpoint,
+		edgenetMapEndpoints:     d.cfg.MaxEndpoints,
+		edgenetMapAccounts:      d.cfg.MaxEndpoints + 1,
+		edgenetMapDrops:         d.cfg.MaxEndpoints + 1,
+		edgenetMapBudgets:       d.cfg.MaxEndpoints + 1,
+		edgenetMapLearned:       d.cfg.MaxEndpoints + 1,
+		edgenetMapAnnouncements: d.cfg.MaxEndpoints + 1,
+		edgenetMapAddresses:     d.cfg.MaxAddresses,
+		edgenetMapRoutes:        d.cfg.MaxAddresses,
+		edgenetMapTokens:        d.cfg.MaxAddresses,
+		edgenetMapFlows:         d.cfg.MaxFlows,
+		edgenetMapVerdicts:      d.cfg.MaxVerdicts,
+		edgenetMapIntervals:     d.cfg.MaxVerdicts * intervalsPerVerdict,
+		edgenetMapRecent:        (d.cfg.MaxEndpoints + 1) * recentPerEndpoint,
 	} {
 		spec.Maps[name].MaxEntries = uint32(size)
 	}

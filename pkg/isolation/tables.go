@@ -234,6 +234,9 @@ func (t *tables) clearSlot(slot uint32) error {
 	if err := t.maps.Budgets.Put(slot, &edgenetBudget{}); err != nil {
 		return fmt.Errorf("clear budget: %w", err)
 	}
+	if err := t.maps.Announcements.Put(slot, &edgenetAnnounced{}); err != nil {
+		return fmt.Errorf("clear announcements: %w", err)
+	}
 	return nil
 }
 
