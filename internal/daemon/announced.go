@@ -21,8 +21,9 @@ const (
 	// announced: two endpoints that quarrel about an address must not flood the
 	// mesh with it.
 	announcePace = 200 * time.Millisecond
-	// maxHeard bounds what waits to be written down. Who announces repeats it.
-	maxHeard = 1024
+	// maxHeard bounds what waits to be written down of one endpoint, so that none
+	// takes another's. Who announces repeats it.
+	maxHeard = records.MaxAnnounced
 )
 
 // announcer is a datapath that tells when an endpoint of this host announces an
@@ -36,25 +37,20 @@ type announcer interface {
 // heard is what endpoints of this host announced and is not written down yet.
 type heard struct {
 	mu    sync.Mutex
-	addrs map[heardAddr]struct{}
+	addrs map[isolation.Key][]netip.Addr
 	dirty chan struct{}
 }
 
-type heardAddr struct {
-	of   isolation.Key
-	addr netip.Addr
-}
-
 func newHeard() *heard {
-	return &heard{addrs: map[heardAddr]struct{}{}, dirty: make(chan struct{}, 1)}
+	return &heard{addrs: map[isolation.Key][]netip.Addr{}, dirty: make(chan struct{}, 1)}
 }
 
 // hear notes an announcement. It never blocks.
 func (h *heard) hear(of isolation.Key, addr netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.addrs) < maxHeard {
-		h.addrs[heardAddr{of, addr}] = struct{}{}
+	if addrs := h.addrs[of]; len(addrs) < maxHeard && !slices.Contains(addrs, addr) {
+		h.addrs[of] = append(addrs, addr)
 	}
 	poke(h.dirty)
 }
@@ -63,11 +59,8 @@ func (h *heard) hear(of isolation.Key, addr netip.Addr) {
 func (h *heard) take() map[isolation.Key][]netip.Addr {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := map[isolation.Key][]netip.Addr{}
-	for a := range h.addrs {
-		out[a.of] = append(out[a.of], a.addr)
-	}
-	clear(h.addrs)
+	out := h.addrs
+	h.addrs = map[isolation.Key][]netip.Addr{}
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
@@ -114,6 +115,24 @@ func TestOnlyWhatIsBehindAnEndpointIsGainedByAnnouncing(t *testing.T) {
 	}
 	if v.gains(first, netip.MustParseAddr("10.0.0.100")) {
 		t.Error("who has an address already gains it again")
+	}
+}
+
+func TestOneEndpointIsNotHeardInsteadOfOthers(t *testing.T) {
+	h := newHeard()
+	web, db := isolation.Key{VNI: 1, Name: "web"}, isolation.Key{VNI: 1, Name: "db"}
+	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}) }
+	for i := range 10 * maxHeard {
+		h.hear(web, addr(i))
+		h.hear(web, addr(0))
+	}
+	h.hear(db, addr(0))
+	got := h.take()
+	if n := len(got[web]); n != maxHeard || !slices.Equal(got[db], []netip.Addr{addr(0)}) {
+		t.Errorf("%d addresses of web were heard, and %v of db; want %d and %v", n, got[db], maxHeard, addr(0))
+	}
+	if left := h.take(); len(left) > 0 {
+		t.Errorf("%v were heard twice", left)
 	}
 }
 
