@@ -108,7 +108,8 @@ func (e *bareEnd) up(ctx context.Context) error {
 		Address:    e.prefix.Addr().Next(),
 		Mesh:       bareMesh,
 	}
-	return e.driver.Up(ctx, e.device)
+	_, err = e.driver.Up(ctx, e.device)
+	return err
 }
 
 // way is from the first end's host itself to the second's.

@@ -26,9 +26,6 @@ const (
 	resync = 2 * time.Second
 	// keepalive keeps NAT bindings open; WireGuard's own recommendation.
 	keepalive = 25 * time.Second
-	// handshakeFresh is how old a handshake of a live WireGuard tunnel can be:
-	// REJECT_AFTER_TIME of the WireGuard paper, section 6.1.
-	handshakeFresh = 3 * time.Minute
 )
 
 // tunnels owns the tunnel devices and peers of this host.
@@ -65,19 +62,8 @@ type tunnels struct {
 type tunnelState struct {
 	device  tunnel.Device
 	driver  string
-	peers   map[mesh.NodeID]peerState
+	peers   map[mesh.NodeID]tunnel.PeerStatus
 	problem error
-}
-
-// peerState is one tunnel as the last round found it.
-type peerState struct {
-	tunnel.PeerStatus
-	// live is true if there was a handshake lately.
-	live bool
-}
-
-func newPeerState(s tunnel.PeerStatus, now time.Time) peerState {
-	return peerState{PeerStatus: s, live: !s.LastHandshake.IsZero() && now.Sub(s.LastHandshake) < handshakeFresh}
 }
 
 // ready is true when the device is up.
@@ -171,29 +157,29 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 }
 
 // samePeer compares what others derive from a peer.
-func samePeer(a, b peerState) bool {
-	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.live == b.live
+func samePeer(a, b tunnel.PeerStatus) bool {
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live
 }
 
 func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
-	device, err := t.wantDevice()
+	wanted, err := t.wantDevice()
 	if err != nil {
 		return tunnelState{}, err
 	}
-	if err := t.driver.Up(ctx, device); err != nil {
-		return tunnelState{}, fmt.Errorf("bring up tunnel device %s: %w", device.Name, err)
+	device, err := t.driver.Up(ctx, wanted)
+	if err != nil {
+		return tunnelState{}, fmt.Errorf("bring up tunnel device %s: %w", wanted.Name, err)
 	}
 	if err := t.announce(device); err != nil {
 		return tunnelState{}, err
 	}
-	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]peerState{}}
+	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]tunnel.PeerStatus{}}
 	have, err := t.driver.Peers(ctx)
 	if err != nil {
 		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
 	}
 	t.nodes = t.mesh.Nodes()
 	want, problem := t.wantPeers(t.nodes, have)
-	now := time.Now()
 	problems := []error{problem}
 	keys := map[tunnel.PublicKey]bool{}
 	var probed []netip.Addr
@@ -203,7 +189,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 		if err := t.driver.Put(ctx, peer); err != nil {
 			problems = append(problems, fmt.Errorf("set tunnel peer %s: %w", id, err))
 			if known {
-				state.peers[id] = newPeerState(status, now)
+				state.peers[id] = status
 			}
 			continue
 		}
@@ -211,7 +197,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 			status = tunnel.PeerStatus{Peer: peer}
 			t.log.Info("tunnel peer added", "node", id, "endpoint", peer.Endpoint)
 		}
-		state.peers[id] = newPeerState(status, now)
+		state.peers[id] = status
 		probed = append(probed, nodeAddr(peer.Prefix))
 	}
 	for key := range have {

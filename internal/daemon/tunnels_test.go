@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -45,20 +44,5 @@ func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
 	want, err := tun.wantPeers([]mesh.Node{announcing(t, there, "fd00:1:2222::/64", own)}, nil)
 	if len(want) != 0 || err == nil || !strings.Contains(err.Error(), "own tunnel key") {
 		t.Errorf("got %v, %v for a node with this node's key", want, err)
-	}
-}
-
-func TestATunnelIsLiveWhileItsHandshakeIsFresh(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	for at, live := range map[time.Time]bool{
-		{}:                                 false,
-		now:                                true,
-		now.Add(-handshakeFresh + 1):       true,
-		now.Add(-handshakeFresh):           false,
-		now.Add(-handshakeFresh - 1000000): false,
-	} {
-		if got := newPeerState(tunnel.PeerStatus{LastHandshake: at}, now); got.live != live {
-			t.Errorf("handshake at %v: live %v, want %v", at, got.live, live)
-		}
 	}
 }

@@ -233,7 +233,7 @@ func apiTunnel(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api
 	if !peer.LastHandshake.IsZero() {
 		out.LastHandshake = timestamppb.New(peer.LastHandshake)
 	}
-	if peer.live {
+	if peer.Live {
 		out.State = tunnelUp
 	}
 	if st, ok := rtts[n.Addr]; ok {

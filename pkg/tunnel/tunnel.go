@@ -10,7 +10,8 @@ import (
 // ErrUnsupported says that this host lacks what a driver needs.
 var ErrUnsupported = errors.New("not supported by this host")
 
-// PublicKey is a peer's X25519 public key.
+// PublicKey is what a peer is known and authenticated by: its X25519 key with
+// WireGuard, its Ed25519 identity key with IPsec.
 type PublicKey [32]byte
 
 // Device is this host's end of all tunnels of one driver.
@@ -26,6 +27,10 @@ type Device struct {
 	Address netip.Addr
 	// Mesh is the prefix of all nodes; it is routed into the device.
 	Mesh netip.Prefix
+	// Metric of that route: of several drivers' devices, the one with the lowest
+	// gets what this node itself sends to the mesh, unless a route to a peer's
+	// Prefix says otherwise. 0 is the kernel's default, 1024.
+	Metric int
 }
 
 // Peer is the desired state of the tunnel to one node.
@@ -43,20 +48,35 @@ type Peer struct {
 // PeerStatus is what is true of a tunnel in the kernel.
 type PeerStatus struct {
 	Peer
-	// LastHandshake is zero before the first.
-	LastHandshake    time.Time
+	// Live is true while there is a session that packets can take.
+	Live bool
+	// LastHandshake is when keys were exchanged last; zero before the first.
+	LastHandshake time.Time
+	// RxBytes and TxBytes may begin anew when a driver or its process does.
 	RxBytes, TxBytes uint64
+	// Cipher that the session encrypts with; empty before the first.
+	Cipher string
+	// ReqID tells the peer's packets from other peers' where the device itself
+	// does not drop what is not from Prefix: it is the request id of the XFRM
+	// state that a packet came out of. It is 0 where the device does.
+	ReqID uint32
 }
 
 // Driver makes tunnels of one kind. Its methods are idempotent, touch nothing
 // that is right already, and are called by one goroutine. What it made stays in
 // force when the program that called it ends; a new Driver adopts it.
+//
+// Several drivers may run on a node at once, each with a device of its own. A
+// peer moves from one to another by being put in the new one, proved there
+// (by packets bound to the new device), and only then deleted in the old one.
 type Driver interface {
 	// Name is the driver's name in the API, for instance wireguard-kernel.
 	Name() string
-	// Up makes the device exist, run, and be as wanted. An error that wraps
-	// ErrUnsupported means that another driver must be used.
-	Up(ctx context.Context, want Device) error
+	// Up makes the device exist, run, and be as wanted, and returns what it is:
+	// a driver that cannot choose the device's name or MTU freely says which it
+	// has. An error that wraps ErrUnsupported means that another driver must be
+	// used.
+	Up(ctx context.Context, want Device) (Device, error)
 	// Peers returns every peer of the device.
 	Peers(ctx context.Context) (map[PublicKey]PeerStatus, error)
 	// Put makes the peer as wanted. A peer whose underlay address was learned
@@ -64,7 +84,15 @@ type Driver interface {
 	Put(ctx context.Context, want Peer) error
 	// Delete removes a peer. An absent one is not an error.
 	Delete(ctx context.Context, key PublicKey) error
-	// Down removes the device and all that Up made. An absent one is not an
-	// error.
+	// Down removes the device and all that Up made; what other drivers need
+	// stays. An absent one is not an error.
 	Down(ctx context.Context) error
+}
+
+// Watcher is a Driver that notices when what it made breaks by itself.
+type Watcher interface {
+	// Watch calls changed whenever a round of Up and Put may have something to
+	// mend or Peers something new to tell, until ctx ends. It may be called from
+	// another goroutine than the driver's other methods.
+	Watch(ctx context.Context, changed func()) error
 }

@@ -225,8 +225,10 @@ func deviceChanges(t *testing.T, h Harness) {
 	want.MTU -= 20
 	want.ListenPort++
 	up(t, p.left(), want)
+	put(t, p.left(), h.Peer(Right)) // a driver may have to begin anew for a port
 	before := h.Fingerprint(t, Left)
 	up(t, p.left(), want)
+	put(t, p.left(), h.Peer(Right))
 	same(t, before, h.Fingerprint(t, Left))
 	delivers(t, h, Left) // the right side learns the new port by roaming
 }

@@ -112,7 +112,7 @@ func (n *node) owner(addr netip.Addr) (tunnel.PublicKey, bool) {
 func (m *Memory) Name() string { return "memory" }
 
 // Up implements tunnel.Driver.
-func (m *Memory) Up(_ context.Context, want tunnel.Device) error {
+func (m *Memory) Up(_ context.Context, want tunnel.Device) (tunnel.Device, error) {
 	m.network.mu.Lock()
 	defer m.network.mu.Unlock()
 	n := m.network.node(m.key)
@@ -120,7 +120,7 @@ func (m *Memory) Up(_ context.Context, want tunnel.Device) error {
 		n.up, n.device = true, want
 		n.writes++
 	}
-	return nil
+	return want, nil
 }
 
 // Peers implements tunnel.Driver.

@@ -15,7 +15,7 @@ func cleanupContext() context.Context { return context.Background() }
 
 func up(t *testing.T, d tunnel.Driver, want tunnel.Device) {
 	t.Helper()
-	if err := d.Up(t.Context(), want); err != nil {
+	if _, err := d.Up(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
 }

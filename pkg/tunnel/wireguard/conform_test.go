@@ -32,8 +32,8 @@ func TestKernelConforms(t *testing.T) {
 // tells.
 func requireKernel(t *testing.T) {
 	t.Helper()
-	s := newSpace(t)
-	err := s.do(func() error {
+	s := tunneltest.NewSpace(t)
+	err := s.Do(func() error {
 		want := tunnel.Device{Name: uniqueName(t), MTU: 1420}
 		if err := createKernelLink(want); err != nil {
 			return err

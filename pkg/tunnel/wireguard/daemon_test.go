@@ -38,7 +38,7 @@ func (n *node) runDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		out, err := exec.Command(exe, daemonCommand, string(cfg)).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("daemon: %w: %s", err, out)
@@ -64,7 +64,8 @@ func daemonMain(arg string) error {
 	if err != nil {
 		return err
 	}
-	return d.Up(context.Background(), cfg.Device)
+	_, err = d.Up(context.Background(), cfg.Device)
+	return err
 }
 
 func prefixFrom(a [16]byte) netip.Prefix {

@@ -7,8 +7,8 @@
 // One network device for all peers, with this node's overlay address and a
 // route of the whole mesh into it; and a second, worse route that makes the
 // mesh unreachable, so that nothing meant for a peer follows the default route
-// in clear when the device is gone. Routes carry the protocol number
-// RouteProtocol and the device the alias Alias; nothing without these marks is
+// in clear when the device is gone. Routes carry edgenet's protocol number
+// and the device the alias Alias; nothing without these marks is
 // ever removed.
 //
 // # What survives

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
 // Names of the drivers in the API.
@@ -75,50 +76,48 @@ func (d *driver) Name() string {
 }
 
 // Up implements tunnel.Driver.
-func (d *driver) Up(ctx context.Context, want tunnel.Device) error {
-	if err := validate(want); err != nil {
-		return fmt.Errorf("bring up tunnel: %w", err)
+func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, error) {
+	if err := device.Validate(want); err != nil {
+		return tunnel.Device{}, fmt.Errorf("bring up tunnel: %w", err)
 	}
 	d.name, d.mesh = want.Name, want.Mesh
 	if err := d.up(ctx, want); err != nil {
-		return fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
+		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
 	}
-	return nil
+	return want, nil
 }
 
 func (d *driver) up(ctx context.Context, want tunnel.Device) error {
 	// Before the device: there is no moment in which the mesh's addresses
 	// follow the default route.
-	if err := ensureUnreachable(want.Mesh); err != nil {
+	if err := device.EnsureUnreachable(want.Mesh); err != nil {
 		return err
 	}
 	link, err := d.ensureDevice(ctx, want)
 	if err != nil {
 		return err
 	}
-	if err := ensureIPv6(want.Name); err != nil {
+	if err := device.EnsureIPv6(want.Name); err != nil {
 		return err
 	}
-	if err := ensureAttributes(link, want); err != nil {
+	if err := device.EnsureAttributes(link, Alias, want.MTU); err != nil {
 		return err
 	}
 	if err := d.ensureCrypto(ctx, want); err != nil {
 		return err
 	}
-	if link.Attrs().Flags&unix.IFF_UP == 0 {
-		if err := netlink.LinkSetUp(link); err != nil {
-			return fmt.Errorf("set link up: %w", err)
-		}
-	}
-	if err := ensureAddress(link, want.Address); err != nil {
+	if err := device.EnsureUp(link); err != nil {
 		return err
 	}
-	return ensureRoutes(link, want.Mesh)
+	if err := device.EnsureAddress(link, want.Address); err != nil {
+		return err
+	}
+	return device.EnsureRoutes(link, want.Mesh, want.Metric)
 }
 
 // ensureDevice returns the link of a device that exists and is served.
 func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device) (netlink.Link, error) {
-	link, err := findLink(want.Name)
+	link, err := device.Find(want.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +137,7 @@ func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device) (netlink.
 			}
 		}
 	}
-	link, err = findLink(want.Name)
+	link, err = device.Find(want.Name)
 	if err == nil && link == nil {
 		err = errors.New("find device: it was deleted meanwhile")
 	}
@@ -181,7 +180,7 @@ func (d *driver) down(ctx context.Context) error {
 		return err
 	}
 	if p != nil {
-		defer p.close()
+		defer p.Close()
 	}
 	if err := d.deleteDevice(); err != nil {
 		return err
@@ -194,7 +193,7 @@ func (d *driver) down(ctx context.Context) error {
 		}
 	}
 	if d.pid != 0 { // it died before
-		reap(d.pid)
+		proc.Reap(d.pid)
 		d.pid = 0
 	}
 	if d.cfg.RunDir != "" {
@@ -203,11 +202,11 @@ func (d *driver) down(ctx context.Context) error {
 		}
 	}
 	// Last: until here nothing could leave in clear.
-	return removeUnreachable(d.mesh)
+	return device.RemoveUnreachable(d.mesh)
 }
 
 func (d *driver) deleteDevice() error {
-	link, err := findLink(d.name)
+	link, err := device.Find(d.name)
 	if err != nil || link == nil {
 		return err
 	}
@@ -215,27 +214,11 @@ func (d *driver) deleteDevice() error {
 		return err // a stranger's
 	}
 	if !d.mesh.IsValid() {
-		d.mesh = routedMesh(link)
+		d.mesh = device.RoutedMesh(link)
 	}
-	if err := netlink.LinkDel(link); err != nil && !isNotFound(err) {
+	if err := netlink.LinkDel(link); err != nil && !device.IsNotFound(err) {
 		return fmt.Errorf("delete device: %w", err)
 	}
 	d.log.Info("tunnel device deleted", "device", d.name, "driver", d.Name())
-	return nil
-}
-
-func validate(want tunnel.Device) error {
-	switch {
-	case want.Name == "" || len(want.Name) >= unix.IFNAMSIZ:
-		return fmt.Errorf("device name %q is not 1 to %d bytes", want.Name, unix.IFNAMSIZ-1)
-	case want.MTU < tunnel.MinMTU:
-		return fmt.Errorf("MTU %d is less than IPv6's %d", want.MTU, tunnel.MinMTU)
-	case want.ListenPort == 0:
-		return errors.New("no listen port")
-	case !want.Mesh.IsValid() || !want.Mesh.Addr().Is6() || want.Mesh != want.Mesh.Masked():
-		return fmt.Errorf("mesh %s is not an IPv6 prefix", want.Mesh)
-	case !want.Mesh.Contains(want.Address):
-		return fmt.Errorf("address %s is not in mesh %s", want.Address, want.Mesh)
-	}
 	return nil
 }

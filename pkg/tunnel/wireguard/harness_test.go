@@ -3,7 +3,6 @@ package wireguard
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,13 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 )
 
-// harness is two namespaces with a veth between them.
+// harness is two nodes of a lab.
 type harness struct {
 	kind   Kind
-	spaces [2]*space
+	lab    *tunneltest.Lab
 	keys   [2]PrivateKey
 	names  [2]string
 	runDir [2]string
@@ -33,42 +34,15 @@ type harness struct {
 
 var _ tunneltest.Harness = (*harness)(nil)
 
-const underlayDevice = "underlay0"
-
 func newHarness(t *testing.T, kind Kind) *harness {
 	t.Helper()
-	h := &harness{kind: kind, pids: make(map[int]bool)}
-	for s := range h.spaces {
-		h.spaces[s] = newSpace(t)
+	h := &harness{kind: kind, lab: tunneltest.NewLab(t, 2), pids: make(map[int]bool)}
+	for s := range h.names {
 		h.keys[s] = newKey(t)
 		h.names[s] = uniqueName(t)
 		h.runDir[s] = t.TempDir()
 	}
-	h.spaces[0].must(t, func() error {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = underlayDevice
-		return netlink.LinkAdd(&netlink.Veth{
-			LinkAttrs: attrs, PeerName: underlayDevice,
-			PeerNamespace: netlink.NsFd(h.spaces[1].handle),
-		})
-	})
-	for s, space := range h.spaces {
-		space.must(t, func() error { return configureUnderlay(underlay(tunneltest.Side(s))) })
-	}
 	return h
-}
-
-func configureUnderlay(addr netip.Addr) error {
-	link, err := netlink.LinkByName(underlayDevice)
-	if err != nil {
-		return err
-	}
-	err = netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(addr, 24))})
-	return errors.Join(err, netlink.LinkSetUp(link))
-}
-
-func underlay(side tunneltest.Side) netip.Addr {
-	return netip.AddrFrom4([4]byte{198, 18, 0, byte(side) + 1})
 }
 
 func newKey(t *testing.T) PrivateKey {
@@ -106,7 +80,7 @@ func (h *harness) Driver(t *testing.T, side tunneltest.Side) tunnel.Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return spaced{Driver: d, space: h.spaces[side]}
+	return tunneltest.Spaced{Driver: d, Space: h.lab.Spaces[side]}
 }
 
 func (h *harness) Device(side tunneltest.Side) tunnel.Device {
@@ -122,7 +96,7 @@ func (h *harness) Device(side tunneltest.Side) tunnel.Device {
 func (h *harness) Peer(side tunneltest.Side) tunnel.Peer {
 	return tunnel.Peer{
 		PublicKey: h.keys[side].Public(),
-		Endpoint:  netip.AddrPortFrom(underlay(side), 51820),
+		Endpoint:  netip.AddrPortFrom(h.lab.Underlay(int(side)), 51820),
 		Prefix:    netip.MustParsePrefix(fmt.Sprintf("fd12:3400:0:%x::/64", 1+int(side))),
 		Keepalive: 25 * time.Second,
 	}
@@ -135,14 +109,24 @@ func (h *harness) Rekey(t *testing.T, side tunneltest.Side) tunnel.Peer {
 	return p
 }
 
-func (h *harness) process(t *testing.T, side tunneltest.Side) *process {
+func (h *harness) Deliver(t *testing.T, from tunneltest.Side, src, dst netip.Addr) bool {
+	t.Helper()
+	return h.lab.Deliver(t, int(from), int(from.Other()), src, dst, h.Device(from).Address)
+}
+
+func (h *harness) Stream(t *testing.T, from tunneltest.Side) func() (int, int) {
+	t.Helper()
+	return h.lab.Stream(t, int(from), int(from.Other()), h.Device(from).Address, h.Device(from.Other()).Address)
+}
+
+func (h *harness) process(t *testing.T, side tunneltest.Side) *proc.Process {
 	t.Helper()
 	p, err := findProcess(t.Context(), h.names[side])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p != nil {
-		h.pids[p.pid] = true
+		h.pids[p.PID] = true
 	}
 	return p
 }
@@ -153,14 +137,14 @@ func (h *harness) Crash(t *testing.T, side tunneltest.Side) bool {
 	if p == nil {
 		return false
 	}
-	defer p.close()
-	if err := p.signal(unix.SIGKILL); err != nil {
+	defer p.Close()
+	if err := p.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	// Not reaped here: that is the driver's to do.
-	fds := []unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}
+	fds := []unix.PollFd{{Fd: int32(p.FD), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 5000); n != 1 {
-		t.Fatalf("killed process %d does not end: %v", p.pid, err)
+		t.Fatalf("killed process %d does not end: %v", p.PID, err)
 	}
 	return true
 }
@@ -169,10 +153,10 @@ func (h *harness) Fingerprint(t *testing.T, side tunneltest.Side) string {
 	t.Helper()
 	var b strings.Builder
 	if p := h.process(t, side); p != nil {
-		fmt.Fprintf(&b, "process %d; ", p.pid)
-		p.close()
+		fmt.Fprintf(&b, "process %d; ", p.PID)
+		p.Close()
 	}
-	h.spaces[side].must(t, func() error {
+	h.lab.Spaces[side].Must(t, func() error {
 		link, err := netlink.LinkByName(h.names[side])
 		if err != nil {
 			return err
@@ -183,7 +167,7 @@ func (h *harness) Fingerprint(t *testing.T, side tunneltest.Side) string {
 		if err != nil {
 			return err
 		}
-		routes, err := ownRoutes()
+		routes, err := device.OwnRoutes()
 		if err != nil {
 			return err
 		}
@@ -236,11 +220,11 @@ func lives(pid int, device string) bool {
 func (h *harness) Leftovers(t *testing.T, side tunneltest.Side) []string {
 	t.Helper()
 	var left []string
-	h.spaces[side].must(t, func() error {
+	h.lab.Spaces[side].Must(t, func() error {
 		if _, err := net.InterfaceByName(h.names[side]); err == nil {
 			left = append(left, h.names[side])
 		}
-		routes, err := ownRoutes()
+		routes, err := device.OwnRoutes()
 		for _, r := range routes {
 			left = append(left, r.String())
 		}

@@ -14,12 +14,16 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
 // sessionAge is WireGuard's Reject-After-Time: a session without a handshake
 // for so long carries nothing (whitepaper, section 6.2), so the address that it
 // was learned with is worth nothing either.
 const sessionAge = 180 * time.Second
+
+// cipher is the only one that WireGuard has.
+const cipher = "chacha20poly1305"
 
 // maxKeepalive is what the protocol's 16 bits of seconds hold.
 const maxKeepalive = 65535 * time.Second
@@ -37,7 +41,7 @@ func (d *driver) Peers(ctx context.Context) (map[tunnel.PublicKey]tunnel.PeerSta
 	}
 	out := make(map[tunnel.PublicKey]tunnel.PeerStatus, len(s.peers))
 	for key, p := range s.peers {
-		out[key] = p.status(key)
+		out[key] = p.status(key, s.at)
 	}
 	return out, nil
 }
@@ -85,7 +89,7 @@ func plan(have peer, want tunnel.Peer, last netip.AddrPort, now time.Time) (wgty
 	differs := !have.configured
 	if !slices.Equal(have.allowed, []netip.Prefix{want.Prefix}) {
 		c.ReplaceAllowedIPs = true
-		c.AllowedIPs = []net.IPNet{*ipNet(want.Prefix)}
+		c.AllowedIPs = []net.IPNet{*device.IPNet(want.Prefix)}
 		differs = true
 	}
 	if keepalive := wholeSeconds(want.Keepalive); have.keepalive != keepalive {
@@ -108,7 +112,7 @@ func movesEndpoint(have peer, want, last netip.AddrPort, now time.Time) bool {
 	case last.IsValid() && last != want:
 		return true
 	}
-	return now.Sub(have.handshake) >= sessionAge
+	return !have.live(now)
 }
 
 // Delete implements tunnel.Driver.

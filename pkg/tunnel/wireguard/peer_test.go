@@ -120,7 +120,7 @@ func TestSnapshotFollowsWhatWasPut(t *testing.T) {
 			t.Error("a peer that was put differs")
 		}
 	}
-	if got := s.peers[tunnel.PublicKey{1}].status(tunnel.PublicKey{1}); got.Prefix.IsValid() {
+	if got := s.peers[tunnel.PublicKey{1}].status(tunnel.PublicKey{1}, time.Time{}); got.Prefix.IsValid() {
 		t.Errorf("the first peer still has %s", got.Prefix)
 	}
 	s.put(tunnel.PublicKey{2}, wgtypes.PeerConfig{Remove: true})
@@ -152,5 +152,20 @@ func TestPeersAreChecked(t *testing.T) {
 	}
 	if got := wholeSeconds(1500 * time.Millisecond); got != 2*time.Second {
 		t.Errorf("1.5 s is rounded to %s, want 2s", got)
+	}
+}
+
+func TestATunnelIsLiveWhileItsHandshakeIsFresh(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	for at, live := range map[time.Time]bool{
+		{}:                         false,
+		now:                        true,
+		now.Add(-sessionAge + 1):   true,
+		now.Add(-sessionAge):       false,
+		now.Add(-sessionAge - 1e9): false,
+	} {
+		if got := (peer{handshake: at}).status(tunnel.PublicKey{1}, now); got.Live != live {
+			t.Errorf("handshake at %v: live %v, want %v", at, got.Live, live)
+		}
 	}
 }

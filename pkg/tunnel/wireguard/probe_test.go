@@ -20,7 +20,7 @@ func TestTunnelIsMeasured(t *testing.T) {
 		}
 	})
 	peer := n.Device(tunneltest.Right)
-	if err := other.Up(t.Context(), peer); err != nil {
+	if _, err := other.Up(t.Context(), peer); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.Put(t.Context(), n.Peer(tunneltest.Left)); err != nil {
@@ -36,7 +36,7 @@ func TestTunnelIsMeasured(t *testing.T) {
 	}
 	p.SetPeers([]netip.Addr{peer.Address})
 	ended := make(chan error, 1)
-	go func() { ended <- n.space.do(func() error { return p.Run(t.Context()) }) }()
+	go func() { ended <- n.space.Do(func() error { return p.Run(t.Context()) }) }()
 	t.Cleanup(func() { // t.Context is done by now
 		if err := <-ended; err != nil {
 			t.Errorf("run: %v", err)
@@ -52,7 +52,7 @@ func awaitAnswers(t *testing.T, p *probe.Prober, addr netip.Addr) probe.Stats {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(deliverTimeout)
+	deadline := time.After(tunneltest.DeliverTimeout)
 	for {
 		select {
 		case <-tick.C:

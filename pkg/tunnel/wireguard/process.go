@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard/userspace"
 )
 
@@ -36,7 +38,7 @@ func (d *driver) ensureProcess(ctx context.Context, want tunnel.Device) error {
 		return err
 	}
 	if p != nil {
-		defer p.close()
+		defer p.Close()
 		adopted, err := d.adopt(ctx, p, want.Name)
 		if err != nil || adopted {
 			return err
@@ -44,7 +46,7 @@ func (d *driver) ensureProcess(ctx context.Context, want tunnel.Device) error {
 	}
 	if d.pid != 0 {
 		d.log.Warn("userspace wireguard has died", "device", want.Name, "pid", d.pid)
-		reap(d.pid)
+		proc.Reap(d.pid)
 		d.pid = 0
 	}
 	d.seen = nil
@@ -53,8 +55,8 @@ func (d *driver) ensureProcess(ctx context.Context, want tunnel.Device) error {
 
 // adopt says whether the process serves the device. One whose device is gone is
 // about to end; it is waited for.
-func (d *driver) adopt(ctx context.Context, p *process, device string) (bool, error) {
-	here, err := p.here()
+func (d *driver) adopt(ctx context.Context, p *proc.Process, name string) (bool, error) {
+	here, err := p.Here()
 	if errors.Is(err, fs.ErrNotExist) { // it is ending
 		return false, d.end(ctx, p)
 	}
@@ -62,25 +64,25 @@ func (d *driver) adopt(ctx context.Context, p *process, device string) (bool, er
 		return false, err
 	}
 	if !here {
-		return false, fmt.Errorf("adopt process %d: it serves a device of this name in another network namespace", p.pid)
+		return false, fmt.Errorf("adopt process %d: it serves a device of this name in another network namespace", p.PID)
 	}
-	link, err := findLink(device)
+	link, err := device.Find(name)
 	if err != nil {
 		return false, err
 	}
 	if link == nil {
 		return false, d.end(ctx, p)
 	}
-	if d.pid != p.pid {
-		d.log.Info("userspace wireguard adopted", "device", device, "pid", p.pid)
+	if d.pid != p.PID {
+		d.log.Info("userspace wireguard adopted", "device", name, "pid", p.PID)
 	}
-	d.pid = p.pid
+	d.pid = p.PID
 	return true, nil
 }
 
 // endOwn ends a process that served this network namespace's device.
-func (d *driver) endOwn(ctx context.Context, p *process) error {
-	here, err := p.here()
+func (d *driver) endOwn(ctx context.Context, p *proc.Process) error {
+	here, err := p.Here()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -92,26 +94,26 @@ func (d *driver) endOwn(ctx context.Context, p *process) error {
 
 // end waits until the process has ended: by itself, because its device is gone,
 // or else by force.
-func (d *driver) end(ctx context.Context, p *process) error {
+func (d *driver) end(ctx context.Context, p *proc.Process) error {
 	for _, sig := range []unix.Signal{0, unix.SIGTERM, unix.SIGKILL} {
 		if sig != 0 {
-			d.log.Warn("userspace wireguard does not end", "pid", p.pid, "signal", sig)
-			if err := p.signal(sig); err != nil {
+			d.log.Warn("userspace wireguard does not end", "pid", p.PID, "signal", sig)
+			if err := p.Signal(sig); err != nil {
 				return err
 			}
 		}
-		ended, err := p.ended(ctx)
+		ended, err := p.Ended(ctx, endTimeout)
 		if err != nil {
 			return err
 		}
 		if ended {
-			if d.pid == p.pid {
+			if d.pid == p.PID {
 				d.pid = 0
 			}
 			return nil
 		}
 	}
-	return fmt.Errorf("end process %d: it is still there", p.pid)
+	return fmt.Errorf("end process %d: it is still there", p.PID)
 }
 
 // start runs the process and waits until its UAPI socket answers.
@@ -235,7 +237,7 @@ func (d *driver) removeLeftovers(ctx context.Context) error {
 	} else if p == nil {
 		paths = append(paths, socketPath(d.name))
 	} else {
-		p.close()
+		p.Close()
 	}
 	for _, path := range paths {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

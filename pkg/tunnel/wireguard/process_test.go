@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 )
 
@@ -39,14 +41,14 @@ func TestProcessHoldsNothingOfItsParents(t *testing.T) {
 	t.Setenv("EDGENET_SECRET", "for the daemon")
 	n.up(t)
 	p := n.process(t, tunneltest.Left)
-	defer p.close()
-	proc := fmt.Sprintf("/proc/%d/", p.pid)
+	defer p.Close()
+	proc := fmt.Sprintf("/proc/%d/", p.PID)
 
 	if cwd, err := os.Readlink(proc + "cwd"); err != nil || cwd != "/" {
 		t.Errorf("working directory is %q, %v, want /", cwd, err)
 	}
-	if sid, err := unix.Getsid(p.pid); err != nil || sid != p.pid {
-		t.Errorf("session is %d, %v, want its own, %d", sid, err, p.pid)
+	if sid, err := unix.Getsid(p.PID); err != nil || sid != p.PID {
+		t.Errorf("session is %d, %v, want its own, %d", sid, err, p.PID)
 	}
 	if env, err := os.ReadFile(proc + "environ"); err != nil || strings.Contains(string(env), "EDGENET") {
 		t.Errorf("environment is %q, %v", env, err)
@@ -100,8 +102,8 @@ func TestStoppedProcessHoldsNobodyUp(t *testing.T) {
 	n := newNode(t)
 	n.up(t)
 	p := n.process(t, tunneltest.Left)
-	defer p.close()
-	if err := p.signal(unix.SIGSTOP); err != nil {
+	defer p.Close()
+	if err := p.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	awaitStopped(t, p)
@@ -110,24 +112,24 @@ func TestStoppedProcessHoldsNobodyUp(t *testing.T) {
 	if _, err := n.Peers(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error is %v, want %v", err, context.DeadlineExceeded)
 	}
-	if err := n.Up(t.Context(), n.want); !errors.Is(err, errBusy) {
+	if _, err := n.Up(t.Context(), n.want); !errors.Is(err, errBusy) {
 		t.Errorf("error is %v, want %v", err, errBusy)
 	}
-	if err := p.signal(unix.SIGCONT); err != nil {
+	if err := p.Signal(unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	if hung := n.Driver.(spaced).Driver.(*driver).hung; hung != nil {
+	if hung := n.Driver.(tunneltest.Spaced).Driver.(*driver).hung; hung != nil {
 		<-hung
 	}
 	n.up(t)
 }
 
 // awaitStopped waits until every thread of the process stands still.
-func awaitStopped(t *testing.T, p *process) {
+func awaitStopped(t *testing.T, p *proc.Process) {
 	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
 	for time.Now().Before(deadline) {
-		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid))
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +144,7 @@ func awaitStopped(t *testing.T, p *process) {
 			return
 		}
 	}
-	t.Fatalf("process %d does not stop", p.pid)
+	t.Fatalf("process %d does not stop", p.PID)
 }
 
 // A start that takes too long is given up, and its process is not left.
@@ -152,11 +154,11 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	d := n.Driver.(spaced).Driver.(*driver)
+	d := n.Driver.(tunneltest.Spaced).Driver.(*driver)
 	d.cfg.Executable = path
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := n.Up(short, n.want); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := n.Up(short, n.want); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error is %v, want %v", err, context.DeadlineExceeded)
 	}
 	if d.pid != 0 {
@@ -173,21 +175,21 @@ func TestSecondUpChangesNothing(t *testing.T) {
 	links := make(chan netlink.LinkUpdate, 100)
 	addrs := make(chan netlink.AddrUpdate, 100)
 	routes := make(chan netlink.RouteUpdate, 100)
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		return errors.Join(netlink.LinkSubscribe(links, done),
 			netlink.AddrSubscribe(addrs, done), netlink.RouteSubscribe(routes, done))
 	})
 	n.up(t)
 	// One own change of each kind, which must be the first that is told.
-	marker := ipNet(prefixOf(ipNet(n.Peer(tunneltest.Right).Prefix)))
-	n.space.must(t, func() error {
+	marker := device.IPNet(device.PrefixOf(device.IPNet(n.Peer(tunneltest.Right).Prefix)))
+	n.space.Must(t, func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
 			return err
 		}
 		return errors.Join(
 			netlink.LinkSetAlias(lo, "marker"),
-			lend(n.Peer(tunneltest.Right).Prefix.Addr()),
+			tunneltest.Lend(n.Peer(tunneltest.Right).Prefix.Addr()),
 			netlink.RouteAdd(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: marker}),
 		)
 	})
@@ -197,7 +199,7 @@ func TestSecondUpChangesNothing(t *testing.T) {
 	if a := <-addrs; !a.LinkAddress.IP.Equal(n.Peer(tunneltest.Right).Prefix.Addr().AsSlice()) {
 		t.Errorf("address %s was changed", &a.LinkAddress)
 	}
-	if r := <-routes; !n.Peer(tunneltest.Right).Prefix.Contains(prefixOf(r.Dst).Addr()) {
+	if r := <-routes; !n.Peer(tunneltest.Right).Prefix.Contains(device.PrefixOf(r.Dst).Addr()) {
 		t.Errorf("route %s was changed", r.Route)
 	}
 	close(done)
@@ -214,7 +216,7 @@ func (n *node) settled(t *testing.T) {
 		if err := t.Context().Err(); err != nil {
 			t.Fatal(err)
 		}
-		n.space.must(t, func() error {
+		n.space.Must(t, func() error {
 			routes, err := netlink.RouteGet(n.want.Address.AsSlice())
 			local = err == nil && routes[0].Type == unix.RTN_LOCAL
 			return err
@@ -236,13 +238,13 @@ func TestProcessOutlivesTheDaemon(t *testing.T) {
 	if p == nil {
 		t.Fatal("the process has ended with its daemon")
 	}
-	defer p.close()
+	defer p.Close()
 	before := n.index(t)
 	n.up(t)
 	after := n.process(t, tunneltest.Left)
-	defer after.close()
-	if after.pid != p.pid || n.index(t) != before {
-		t.Errorf("process and device are %d and %d, want %d and %d", after.pid, n.index(t), p.pid, before)
+	defer after.Close()
+	if after.PID != p.PID || n.index(t) != before {
+		t.Errorf("process and device are %d and %d, want %d and %d", after.PID, n.index(t), p.PID, before)
 	}
 	if got := n.Name(); got != NameUserspace {
 		t.Errorf("driver is %s, want %s", got, NameUserspace)

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 
 	"github.com/vishvananda/netlink"
+
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
 // RemoveAll removes every tunnel device of edgenet's in this network namespace
@@ -31,15 +34,7 @@ func RemoveAll(ctx context.Context, runDir string, log *slog.Logger) error {
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("remove tunnels: %w", err)
 	}
-	have, err := ownRoutes()
-	if err != nil {
-		return fmt.Errorf("remove tunnels: %w", err)
-	}
-	for _, r := range have {
-		if isUnreachable(r) {
-			problems = append(problems, removeUnreachable(prefixOf(r.Dst)))
-		}
-	}
+	problems = append(problems, device.RemoveUnreachable(netip.Prefix{}))
 	logs, err := filepath.Glob(filepath.Join(runDir, "wireguard-*.log"))
 	problems = append(problems, err)
 	for _, path := range logs {

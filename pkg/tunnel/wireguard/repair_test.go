@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 )
 
@@ -20,7 +21,7 @@ import (
 type node struct {
 	*harness
 	tunnel.Driver
-	space *space
+	space *tunneltest.Space
 	want  tunnel.Device
 }
 
@@ -29,7 +30,7 @@ func newNode(t *testing.T) *node {
 	h := newHarness(t, KindUserspace)
 	n := &node{
 		harness: h, Driver: h.Driver(t, tunneltest.Left),
-		space: h.spaces[tunneltest.Left], want: h.Device(tunneltest.Left),
+		space: h.lab.Spaces[tunneltest.Left], want: h.Device(tunneltest.Left),
 	}
 	t.Cleanup(func() {
 		if err := n.Down(contextOfCleanup()); err != nil {
@@ -44,14 +45,14 @@ func newNode(t *testing.T) *node {
 
 func (n *node) up(t *testing.T) {
 	t.Helper()
-	if err := n.Up(t.Context(), n.want); err != nil {
+	if _, err := n.Up(t.Context(), n.want); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (n *node) fails(t *testing.T, reason string) {
 	t.Helper()
-	err := n.Up(t.Context(), n.want)
+	_, err := n.Up(t.Context(), n.want)
 	if err == nil || !strings.Contains(err.Error(), reason) {
 		t.Fatalf("error is %v, want one about %q", err, reason)
 	}
@@ -60,7 +61,7 @@ func (n *node) fails(t *testing.T, reason string) {
 // route returns how the kernel would send to the address.
 func (n *node) route(t *testing.T, to netip.Addr) (device string, err error) {
 	t.Helper()
-	err = n.space.do(func() error {
+	err = n.space.Do(func() error {
 		routes, err := netlink.RouteGet(to.AsSlice())
 		if err != nil {
 			return err
@@ -80,13 +81,13 @@ var someNode = netip.MustParseAddr("fd12:3400:77::1")
 // route in clear. The next Up makes the device anew.
 func TestDeletedDeviceLeaksNothingAndIsMadeAnew(t *testing.T) {
 	n := newNode(t)
-	n.space.must(t, func() error {
-		link, err := netlink.LinkByName(underlayDevice)
+	n.space.Must(t, func() error {
+		link, err := netlink.LinkByName(tunneltest.UnderlayDevice)
 		if err != nil {
 			return err
 		}
 		return netlink.RouteAdd(&netlink.Route{
-			LinkIndex: link.Attrs().Index, Dst: ipNet(netip.MustParsePrefix("::/0")),
+			LinkIndex: link.Attrs().Index, Dst: device.IPNet(netip.MustParsePrefix("::/0")),
 		})
 	})
 	n.up(t)
@@ -94,8 +95,8 @@ func TestDeletedDeviceLeaksNothingAndIsMadeAnew(t *testing.T) {
 		t.Fatalf("the mesh is routed to %q, %v, want %s", dev, err, n.want.Name)
 	}
 	p := n.process(t, tunneltest.Left)
-	defer p.close()
-	n.space.must(t, func() error {
+	defer p.Close()
+	n.space.Must(t, func() error {
 		link, err := netlink.LinkByName(n.want.Name)
 		if err != nil {
 			return err
@@ -105,7 +106,7 @@ func TestDeletedDeviceLeaksNothingAndIsMadeAnew(t *testing.T) {
 	if dev, err := n.route(t, someNode); err == nil {
 		t.Fatalf("without the device the mesh is routed to %q", dev)
 	}
-	if ended, err := p.ended(t.Context()); !ended || err != nil {
+	if ended, err := p.Ended(t.Context(), endTimeout); !ended || err != nil {
 		t.Fatalf("the process of a deleted device does not end: %v", err)
 	}
 	n.up(t)
@@ -122,11 +123,11 @@ func TestDeviceOutlivesItsProcess(t *testing.T) {
 			n.up(t)
 			before := n.index(t)
 			p := n.process(t, tunneltest.Left)
-			defer p.close()
-			if err := p.signal(sig); err != nil {
+			defer p.Close()
+			if err := p.Signal(sig); err != nil {
 				t.Fatal(err)
 			}
-			if ended, err := p.ended(t.Context()); !ended || err != nil {
+			if ended, err := p.Ended(t.Context(), endTimeout); !ended || err != nil {
 				t.Fatalf("the process does not end: %v", err)
 			}
 			if dev, err := n.route(t, someNode); err != nil || dev != n.want.Name {
@@ -142,7 +143,7 @@ func TestDeviceOutlivesItsProcess(t *testing.T) {
 
 func (n *node) index(t *testing.T) (index int) {
 	t.Helper()
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		link, err := netlink.LinkByName(n.want.Name)
 		if err == nil {
 			index = link.Attrs().Index
@@ -156,11 +157,11 @@ func TestRemovedSocketIsRepaired(t *testing.T) {
 	n := newNode(t)
 	n.up(t)
 	p := n.process(t, tunneltest.Left)
-	defer p.close()
+	defer p.Close()
 	if err := os.Remove(socketPath(n.want.Name)); err != nil {
 		t.Fatal(err)
 	}
-	if ended, err := p.ended(t.Context()); !ended || err != nil {
+	if ended, err := p.Ended(t.Context(), endTimeout); !ended || err != nil {
 		t.Fatalf("a process without a socket does not end: %v", err)
 	}
 	n.up(t)
@@ -189,7 +190,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 func TestTakenPortIsAnErrorUntilItIsFree(t *testing.T) {
 	n := newNode(t)
 	var taken *net.UDPConn
-	n.space.must(t, func() (err error) {
+	n.space.Must(t, func() (err error) {
 		taken, err = net.ListenUDP("udp4", &net.UDPAddr{Port: int(n.want.ListenPort)})
 		return err
 	})
@@ -204,7 +205,7 @@ func TestTakenPortIsAnErrorUntilItIsFree(t *testing.T) {
 func TestIPv6IsEnabledOnTheDeviceAlone(t *testing.T) {
 	n := newNode(t)
 	all := []string{"all", "default", "lo"}
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		for _, name := range all {
 			if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0); err != nil {
 				return err
@@ -214,7 +215,7 @@ func TestIPv6IsEnabledOnTheDeviceAlone(t *testing.T) {
 	})
 	n.up(t)
 	n.up(t)
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		for _, name := range all {
 			b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6")
 			if err != nil || strings.TrimSpace(string(b)) != "1" {
@@ -231,7 +232,7 @@ func TestIPv6IsEnabledOnTheDeviceAlone(t *testing.T) {
 func TestStrangersDeviceIsLeftAlone(t *testing.T) {
 	n := newNode(t)
 	link := func() (netlink.Link, error) { return netlink.LinkByName(n.want.Name) }
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = n.want.Name
 		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
@@ -240,7 +241,7 @@ func TestStrangersDeviceIsLeftAlone(t *testing.T) {
 	if err := n.Down(t.Context()); err == nil {
 		t.Error("down of a stranger's device is no error")
 	}
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		l, err := link()
 		if err != nil {
 			return err
@@ -253,8 +254,8 @@ func TestStrangersDeviceIsLeftAlone(t *testing.T) {
 func TestNameOfAnotherNamespaceIsRefused(t *testing.T) {
 	n := newNode(t)
 	n.up(t)
-	other := spaced{Driver: n.Driver.(spaced).Driver, space: n.spaces[tunneltest.Right]}
-	err := other.Up(t.Context(), n.want)
+	other := tunneltest.Spaced{Driver: n.Driver.(tunneltest.Spaced).Driver, Space: n.lab.Spaces[tunneltest.Right]}
+	_, err := other.Up(t.Context(), n.want)
 	if err == nil || !strings.Contains(err.Error(), "another network namespace") {
 		t.Errorf("error is %v, want one about another network namespace", err)
 	}
@@ -265,7 +266,7 @@ func TestNameOfAnotherNamespaceIsRefused(t *testing.T) {
 	if p == nil {
 		t.Fatal("down in another namespace has ended the process")
 	}
-	p.close()
+	p.Close()
 }
 
 func TestChangedMeshReplacesAddressAndRoutes(t *testing.T) {
@@ -277,7 +278,7 @@ func TestChangedMeshReplacesAddressAndRoutes(t *testing.T) {
 	if dev, err := n.route(t, someNode); err == nil {
 		t.Errorf("the former mesh is routed to %q", dev)
 	}
-	n.space.must(t, func() error {
+	n.space.Must(t, func() error {
 		link, err := netlink.LinkByName(n.want.Name)
 		if err != nil {
 			return err
@@ -286,7 +287,7 @@ func TestChangedMeshReplacesAddressAndRoutes(t *testing.T) {
 		if err != nil || len(addrs) != 1 || addrs[0].IP.String() != n.want.Address.String() {
 			t.Errorf("addresses are %v, %v, want %s alone", addrs, err, n.want.Address)
 		}
-		routes, err := ownRoutes()
+		routes, err := device.OwnRoutes()
 		if err != nil || len(routes) != 2 {
 			t.Errorf("routes are %v, %v, want two", routes, err)
 		}
@@ -300,7 +301,7 @@ func TestKernelDriverSaysWhatTheKernelLacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = spaced{Driver: d, space: n.space}.Up(t.Context(), n.want)
+	_, err = tunneltest.Spaced{Driver: d, Space: n.space}.Up(t.Context(), n.want)
 	if err == nil {
 		t.Skip("kernel has WireGuard")
 	}
@@ -320,7 +321,7 @@ func TestProgramThatIsNoneOfOursIsReported(t *testing.T) {
 			if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			d := n.Driver.(spaced).Driver.(*driver)
+			d := n.Driver.(tunneltest.Spaced).Driver.(*driver)
 			d.cfg.Executable = path
 			n.fails(t, map[string]string{"ends at once": "without an answer", "says why": "out of memory"}[name])
 			if d.pid != 0 {

@@ -9,6 +9,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
 // snapshotAge is how long a snapshot serves. Reading costs as much as there are
@@ -98,14 +99,23 @@ func (s *snapshot) takeFromOthers(key tunnel.PublicKey, taken []netip.Prefix) {
 	}
 }
 
+// live says whether there is a session: a handshake that is not too old.
+func (p peer) live(now time.Time) bool {
+	return !p.handshake.IsZero() && now.Sub(p.handshake) < sessionAge
+}
+
 // status returns a peer in the interface's terms. A peer that has not exactly
 // one allowed prefix, which no Put made, shows none.
-func (p peer) status(key tunnel.PublicKey) tunnel.PeerStatus {
+func (p peer) status(key tunnel.PublicKey, now time.Time) tunnel.PeerStatus {
 	st := tunnel.PeerStatus{
 		Peer:          tunnel.Peer{PublicKey: key, Endpoint: p.endpoint, Keepalive: p.keepalive},
+		Live:          p.live(now),
 		LastHandshake: p.handshake,
 		RxBytes:       p.rxBytes,
 		TxBytes:       p.txBytes,
+	}
+	if !p.handshake.IsZero() {
+		st.Cipher = cipher
 	}
 	if len(p.allowed) == 1 {
 		st.Prefix = p.allowed[0]
@@ -124,7 +134,7 @@ func addrPort(a *net.UDPAddr) netip.AddrPort {
 func prefixes(nets []net.IPNet) []netip.Prefix {
 	out := make([]netip.Prefix, 0, len(nets))
 	for _, n := range nets {
-		out = append(out, prefixOf(&n))
+		out = append(out, device.PrefixOf(&n))
 	}
 	return out
 }

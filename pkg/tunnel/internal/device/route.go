@@ -1,10 +1,11 @@
-package wireguard
+package device
 
 import (
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -22,10 +23,10 @@ const (
 	unreachableMetric = 1 << 30
 )
 
-// ensureAddress puts the address on the device and takes any other off: the
+// EnsureAddress puts the address on the device and takes any other off: the
 // device is edgenet's, so another is from an earlier mesh. Link-local ones are
 // the kernel's.
-func ensureAddress(link netlink.Link, want netip.Addr) error {
+func EnsureAddress(link netlink.Link, want netip.Addr) error {
 	have, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
@@ -48,7 +49,7 @@ func ensureAddress(link netlink.Link, want netip.Addr) error {
 		return nil
 	}
 	addr := &netlink.Addr{
-		IPNet: ipNet(netip.PrefixFrom(want, want.BitLen())),
+		IPNet: IPNet(netip.PrefixFrom(want, want.BitLen())),
 		Flags: unix.IFA_F_NODAD, // no neighbour could answer
 	}
 	if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
@@ -57,23 +58,29 @@ func ensureAddress(link netlink.Link, want netip.Addr) error {
 	return nil
 }
 
-// ensureRoutes makes the route of the mesh into the device the only one of
-// edgenet's there, and removes the unreachable routes of other meshes.
-func ensureRoutes(link netlink.Link, mesh netip.Prefix) error {
-	have, err := ownRoutes()
+// EnsureRoutes makes sure of the route of the mesh into the device, and removes
+// routes of other meshes: those into the device and those that make them
+// unreachable. Routes to parts of the mesh are left: they are who asked for
+// them's. A metric of 0 is the kernel's default.
+func EnsureRoutes(link netlink.Link, mesh netip.Prefix, metric int) error {
+	have, err := OwnRoutes()
 	if err != nil {
 		return err
 	}
-	want := deviceRoute(link, mesh)
+	want := deviceRoute(link, mesh, metric)
 	found := false
 	for _, r := range have {
 		switch {
 		case r.Type == unix.RTN_UNICAST && r.LinkIndex == link.Attrs().Index:
-			if prefixOf(r.Dst) == mesh && r.Priority == want.Priority {
+			dst := PrefixOf(r.Dst)
+			if dst == mesh && r.Priority == want.Priority {
 				found = true
 				continue
 			}
-		case isUnreachable(r) && prefixOf(r.Dst) != mesh:
+			if dst.Bits() > mesh.Bits() && mesh.Contains(dst.Addr()) {
+				continue
+			}
+		case IsUnreachable(r) && PrefixOf(r.Dst) != mesh:
 		default:
 			continue
 		}
@@ -90,13 +97,15 @@ func ensureRoutes(link netlink.Link, mesh netip.Prefix) error {
 	return nil
 }
 
-func ensureUnreachable(mesh netip.Prefix) error {
-	have, err := ownRoutes()
+// EnsureUnreachable makes the mesh unreachable for whoever finds no better
+// route, so that nothing for it leaves in clear.
+func EnsureUnreachable(mesh netip.Prefix) error {
+	have, err := OwnRoutes()
 	if err != nil {
 		return err
 	}
 	for _, r := range have {
-		if isUnreachable(r) && prefixOf(r.Dst) == mesh {
+		if IsUnreachable(r) && PrefixOf(r.Dst) == mesh {
 			return nil
 		}
 	}
@@ -106,15 +115,17 @@ func ensureUnreachable(mesh netip.Prefix) error {
 	return nil
 }
 
-// removeUnreachable removes the mesh's unreachable route, or those of all
-// meshes when the mesh is not known.
-func removeUnreachable(mesh netip.Prefix) error {
-	have, err := ownRoutes()
+// RemoveUnreachable removes the mesh's unreachable route, or those of all
+// meshes when the mesh is not known; but not while another tunnel device has a
+// route of the mesh.
+func RemoveUnreachable(mesh netip.Prefix) error {
+	have, err := OwnRoutes()
 	if err != nil {
 		return err
 	}
 	for _, r := range have {
-		if !isUnreachable(r) || mesh.IsValid() && prefixOf(r.Dst) != mesh {
+		dst := PrefixOf(r.Dst)
+		if !IsUnreachable(r) || mesh.IsValid() && dst != mesh || isRouted(have, dst) {
 			continue
 		}
 		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -124,22 +135,29 @@ func removeUnreachable(mesh netip.Prefix) error {
 	return nil
 }
 
-// routedMesh returns the prefix that is routed into the device, or none.
-func routedMesh(link netlink.Link) netip.Prefix {
-	have, err := ownRoutes()
+// isRouted says whether any of the routes leads somewhere in the mesh.
+func isRouted(routes []netlink.Route, mesh netip.Prefix) bool {
+	return slices.ContainsFunc(routes, func(r netlink.Route) bool {
+		return r.Type == unix.RTN_UNICAST && mesh.Overlaps(PrefixOf(r.Dst))
+	})
+}
+
+// RoutedMesh returns the prefix that is routed into the device, or none.
+func RoutedMesh(link netlink.Link) netip.Prefix {
+	have, err := OwnRoutes()
 	if err != nil {
 		return netip.Prefix{} // the same as not knowing
 	}
 	for _, r := range have {
 		if r.Type == unix.RTN_UNICAST && r.LinkIndex == link.Attrs().Index {
-			return prefixOf(r.Dst)
+			return PrefixOf(r.Dst)
 		}
 	}
 	return netip.Prefix{}
 }
 
-// ownRoutes lists the IPv6 routes of the main table that carry RouteProtocol.
-func ownRoutes() ([]netlink.Route, error) {
+// OwnRoutes lists the IPv6 routes of the main table that carry RouteProtocol.
+func OwnRoutes() ([]netlink.Route, error) {
 	filter := &netlink.Route{Protocol: RouteProtocol, Table: unix.RT_TABLE_MAIN}
 	routes, err := dump(func() ([]netlink.Route, error) {
 		return netlink.RouteListFiltered(netlink.FAMILY_V6, filter,
@@ -166,20 +184,23 @@ func dump[T any](list func() ([]T, error)) ([]T, error) {
 	return out, err
 }
 
-func deviceRoute(link netlink.Link, mesh netip.Prefix) *netlink.Route {
+func deviceRoute(link netlink.Link, mesh netip.Prefix, metric int) *netlink.Route {
+	if metric == 0 {
+		metric = deviceMetric
+	}
 	return &netlink.Route{
 		LinkIndex: link.Attrs().Index,
-		Dst:       ipNet(mesh),
+		Dst:       IPNet(mesh),
 		Protocol:  RouteProtocol,
 		Table:     unix.RT_TABLE_MAIN,
-		Priority:  deviceMetric,
+		Priority:  metric,
 		Type:      unix.RTN_UNICAST,
 	}
 }
 
 func unreachableRoute(mesh netip.Prefix) *netlink.Route {
 	return &netlink.Route{
-		Dst:      ipNet(mesh),
+		Dst:      IPNet(mesh),
 		Protocol: RouteProtocol,
 		Table:    unix.RT_TABLE_MAIN,
 		Priority: unreachableMetric,
@@ -187,16 +208,18 @@ func unreachableRoute(mesh netip.Prefix) *netlink.Route {
 	}
 }
 
-func isUnreachable(r netlink.Route) bool {
+// IsUnreachable says whether a route of ours is one that EnsureUnreachable made.
+func IsUnreachable(r netlink.Route) bool {
 	return r.Type == unix.RTN_UNREACHABLE && r.Priority == unreachableMetric
 }
 
-func ipNet(p netip.Prefix) *net.IPNet {
+// IPNet returns the prefix in the terms of package net.
+func IPNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// prefixOf returns the zero prefix for nil.
-func prefixOf(n *net.IPNet) netip.Prefix {
+// PrefixOf returns the zero prefix for nil.
+func PrefixOf(n *net.IPNet) netip.Prefix {
 	if n == nil {
 		return netip.Prefix{}
 	}

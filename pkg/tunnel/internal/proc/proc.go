@@ -1,0 +1,128 @@
+// Package proc finds and holds the processes that tunnel drivers leave running
+// when the daemon ends: each is known by the unix socket that it listens on.
+//
+// Out of scope: how such a process is started.
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialTimeout bounds a connect to a process's socket, which the kernel answers
+// unless the process's backlog is full.
+const dialTimeout = time.Second
+
+// Process is held by a pidfd, so that no other can be mistaken for it.
+type Process struct {
+	PID int
+	// FD is the pidfd; it is readable when the process has ended.
+	FD int
+}
+
+// Listening returns the process that listens on the unix socket, or nil when
+// there is none: no socket, or one that a dead process left.
+func Listening(ctx context.Context, socket string) (*Process, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	c, err := dialer.DialContext(ctx, "unix", socket)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to control socket: %w", err)
+	}
+	// The connection is kept until the pidfd is open.
+	defer func() { _ = c.Close() }()
+	pid, err := peerPID(c)
+	if err != nil {
+		return nil, fmt.Errorf("find process of control socket: %w", err)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) { // it ended meanwhile
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return &Process{PID: pid, FD: fd}, nil
+}
+
+// peerPID returns the process that called listen on the other end.
+func peerPID(c net.Conn) (int, error) {
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var optErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, optErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err = errors.Join(err, optErr); err != nil {
+		return 0, err
+	}
+	if cred.Pid <= 0 {
+		return 0, errors.New("it is in another PID namespace")
+	}
+	return int(cred.Pid), nil
+}
+
+// Close lets go of the process, which runs on.
+func (p *Process) Close() { _ = unix.Close(p.FD) }
+
+// Signal ignores a process that has ended.
+func (p *Process) Signal(s unix.Signal) error {
+	err := unix.PidfdSendSignal(p.FD, s, nil, 0)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("signal process %d: %w", p.PID, err)
+	}
+	return nil
+}
+
+// Ended waits until the process has ended, and says whether it did in time. It
+// reaps it if it is a child.
+func (p *Process) Ended(ctx context.Context, timeout time.Duration) (bool, error) {
+	deadline := time.Now().Add(timeout)
+	for ctx.Err() == nil {
+		// In slices, for poll knows nothing of ctx.
+		left := min(time.Until(deadline), 100*time.Millisecond)
+		if left < 0 {
+			return false, nil
+		}
+		fds := []unix.PollFd{{Fd: int32(p.FD), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, int(left.Milliseconds()))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return false, fmt.Errorf("wait for process %d: %w", p.PID, err)
+		}
+		if n > 0 {
+			Reap(p.PID)
+			return true, nil
+		}
+	}
+	return false, ctx.Err()
+}
+
+// Here says whether the process is in this thread's network namespace.
+func (p *Process) Here() (bool, error) {
+	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", p.PID))
+	if err != nil {
+		return false, fmt.Errorf("find network namespace of process %d: %w", p.PID, err)
+	}
+	ours, err := os.Stat("/proc/thread-self/ns/net")
+	if err != nil {
+		return false, fmt.Errorf("find network namespace: %w", err)
+	}
+	return os.SameFile(theirs, ours), nil
+}
+
+// Reap collects a child that has ended. What is no child is init's to collect.
+func Reap(pid int) {
+	_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+}
