@@ -255,7 +255,7 @@ func (r *round) commit() {
 	t := r.d.tables
 	r.flip = r.flip || t.mustFlip || t.endpoints.changes(r.active)
 	r.failed.other(t.numbers.flush())
-	if (r.flip || t.endpoints.revives()) && !r.await() {
+	if !r.await() {
 		return
 	}
 	if broken := t.verdicts.commit(r.active, r.flip); len(broken) > 0 && !r.closePolicies(broken) {
@@ -281,12 +281,20 @@ func (r *round) commit() {
 	}
 }
 
-// await returns when no packet asks the slot that is not in force. If that cannot
+// await returns when nothing is written over that a packet may read: none asks
+// the slot that is not in force any more, and none has an endpoint whose memory is
+// to be another's. What this round has closed need not be waited for. If it cannot
 // be known, nothing is changed, and all is tried again by the next round.
 func (r *round) await() bool {
 	t := r.d.tables
-	t.settle()
-	err := t.grace.wait()
+	var err error
+	switch {
+	case t.endpoints.revives():
+		t.settle()
+		err = t.grace.wait()
+	case r.flip:
+		err = t.grace.waitFor(t.flipped)
+	}
 	if err == nil {
 		return true
 	}

@@ -16,12 +16,17 @@ import (
 type grace struct {
 	maps, inner *ebpf.Map
 
+	// elapse returns when a grace period has passed.
+	elapse func() error
+
 	mu sync.Mutex
 	// asked counts the moments, over how many of them have passed.
 	asked, over uint64
-	// waiting is closed when the wait under way ends, nil if there is none.
-	waiting chan struct{}
-	err     error
+	// running says that somebody waits; changed tells of over and of running.
+	running bool
+	changed *sync.Cond
+	// err is that of the last wait that has ended.
+	err error
 }
 
 func openGrace() (*grace, error) {
@@ -36,21 +41,25 @@ func openGrace() (*grace, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make map to wait by: %w", err), inner.Close())
 	}
-	return &grace{maps: maps, inner: inner}, nil
+	g := &grace{maps: maps, inner: inner, elapse: func() error { return maps.Put(uint32(0), inner) }}
+	g.changed = sync.NewCond(&g.mu)
+	return g, nil
 }
 
-// begin asks to be told when the packets of now are gone. It does not wait.
-func (g *grace) begin() {
+// begin asks to be told when the packets of now are gone, and returns the number
+// of this moment. It does not wait.
+func (g *grace) begin() (moment uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked++
 	g.start()
+	return g.asked
 }
 
 // start has somebody wait. mu is held.
 func (g *grace) start() {
-	if g.waiting == nil {
-		g.waiting = make(chan struct{})
+	if !g.running {
+		g.running = true
 		go g.run()
 	}
 }
@@ -61,15 +70,16 @@ func (g *grace) run() {
 	for g.over != g.asked {
 		moment := g.asked
 		g.mu.Unlock()
-		err := g.maps.Put(uint32(0), g.inner)
+		err := g.elapse()
 		g.mu.Lock()
 		if g.err = err; err != nil {
 			break
 		}
 		g.over = moment
+		g.changed.Broadcast()
 	}
-	close(g.waiting)
-	g.waiting = nil
+	g.running = false
+	g.changed.Broadcast()
 }
 
 // passed says whether the packets of the last begin are gone.
@@ -82,14 +92,19 @@ func (g *grace) passed() bool {
 // wait returns when they are.
 func (g *grace) wait() error {
 	g.mu.Lock()
+	moment := g.asked
+	g.mu.Unlock()
+	return g.waitFor(moment)
+}
+
+// waitFor returns when the packets of a moment are gone; later ones may not be.
+func (g *grace) waitFor(moment uint64) error {
+	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.over != g.asked {
+	for g.over < moment {
 		g.start()
-		waiting := g.waiting
-		g.mu.Unlock()
-		<-waiting
-		g.mu.Lock()
-		if g.over != g.asked && g.err != nil {
+		g.changed.Wait()
+		if g.over < moment && !g.running && g.err != nil {
 			return fmt.Errorf("wait for packets under way: %w", g.err)
 		}
 	}
@@ -98,10 +113,9 @@ func (g *grace) wait() error {
 
 func (g *grace) close() error {
 	g.mu.Lock()
-	waiting := g.waiting
-	g.mu.Unlock()
-	if waiting != nil {
-		<-waiting
+	for g.running {
+		g.changed.Wait()
 	}
+	g.mu.Unlock()
 	return errors.Join(g.maps.Close(), g.inner.Close())
 }

@@ -38,6 +38,9 @@ type tables struct {
 	// owing says that something was taken out of force, and the packets that may
 	// have it have not been asked to be waited for.
 	owing bool
+	// flipped is the moment of the last flip: when its packets are gone, none asks
+	// the slot that is not in force.
+	flipped uint64
 }
 
 // openTables reads the maps, and marks new ones with the format.
@@ -67,7 +70,7 @@ func (t *tables) read() (err error) {
 		return err
 	}
 	// What the last process took out of force may still be in use.
-	t.grace.begin()
+	t.flipped = t.grace.begin()
 	if t.endpoints, err = openEndpoints(t.maps.Endpoints, t.maps.Learned.MaxEntries()); err != nil {
 		return err
 	}
@@ -145,7 +148,8 @@ func (t *tables) active() int {
 // flip puts the other slot in force, for every packet from now on.
 func (t *tables) flip() {
 	atomic.AddUint64(&t.state.Generation, 1)
-	t.mustFlip, t.owing = false, true
+	t.mustFlip, t.owing = false, false
+	t.flipped = t.grace.begin()
 }
 
 // newID returns an endpoint id that was never used.

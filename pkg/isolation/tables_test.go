@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,20 +52,57 @@ func TestWhatIsOnlyNewNeedsNoFlip(t *testing.T) {
 // round that waits for them does not return.
 func (b *bench) hold() (release func()) {
 	b.t.Helper()
+	release = b.linger()
+	b.dp.tables.flipped = b.dp.tables.grace.begin()
+	return release
+}
+
+// linger keeps the packets that are under way from now on until it is told to let
+// go.
+func (b *bench) linger() (release func()) {
+	b.t.Helper()
 	g := b.dp.tables.grace
 	if err := g.wait(); err != nil {
 		b.t.Fatal(err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.asked++
-	held := make(chan struct{})
-	g.waiting = held
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		close(held)
-		g.waiting = nil
+	elapse, held := g.elapse, make(chan struct{})
+	g.elapse = func() error {
+		<-held
+		return elapse()
+	}
+	return sync.OnceFunc(func() { close(held) })
+}
+
+// A change does not wait for the packets that it has overtaken: the next one does,
+// which writes over what they read.
+func TestOnlyTheNextFlipWaits(t *testing.T) {
+	b := newBench(t)
+	b.rules(allowWeb, allowAll)
+	release := b.linger()
+	defer release()
+	before := b.dp.tables.state.Generation
+	delete(b.state.Addresses, Address{testVNI, farAddr}) // closes, and gives back
+	b.rules(nothing, allowAll)
+	if now := b.dp.tables.state.Generation; now != before+1 {
+		t.Fatalf("generation %d, want %d", now, before+1)
+	}
+	next := make(chan error, 1)
+	b.set(webKey, func(e *Endpoint) { e.Ingress = allowWeb })
+	want := b.state.State()
+	go func() { next <- b.become(want) }()
+	select {
+	case err := <-next:
+		t.Errorf("a change did not wait for the packets of the one before: %v", err)
+	case <-time.After(50 * time.Millisecond): // there is nothing to see of who waits
+	}
+	release()
+	if err := <-next; err != nil {
+		t.Fatal(err)
+	}
+	if now := b.dp.tables.state.Generation; now != before+2 {
+		t.Errorf("generation %d, want %d", now, before+2)
 	}
 }
 
