@@ -26,6 +26,7 @@ type Kernel struct {
 type Datapath interface {
 	Apply(ctx context.Context, want isolation.State) error
 	Change(ctx context.Context, want isolation.State) error
+	AwaitGone(ctx context.Context, key isolation.Key) error
 	Status(ctx context.Context) (map[isolation.Key]isolation.Status, error)
 	EndpointStatus(key isolation.Key) (isolation.Status, bool, error)
 	GlobalDrops() (map[string]uint64, error)

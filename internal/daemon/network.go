@@ -22,7 +22,8 @@ import (
 // maxProblem is how much of an error a record carries, in bytes.
 const maxProblem = 500
 
-// gather is how long a round waits for more of what asked for it.
+// gather is the least time between two rounds that changes asked for: the first
+// change is in force at once, those that follow it closely together.
 const gather = 10 * time.Millisecond
 
 // pause waits, and tells whether it could do so before ctx ended.
@@ -44,6 +45,8 @@ type network struct {
 	log     *slog.Logger
 	dirty   chan struct{}
 	heard   *heard
+	// departures are the detaches that wait for mu.
+	departures departures
 	// openDatapath is Kernel's.
 	openDatapath func(context.Context, isolation.Config) (Datapath, error)
 	trouble      complaint
@@ -86,13 +89,14 @@ func (n *network) run(ctx context.Context) error {
 	next := everything
 	for {
 		n.trouble.note(n.reconcile(ctx, next))
+		ended := time.Now()
 		select {
 		case <-ctx.Done():
 			return n.close()
 		case <-n.dirty:
-			// A burst of changes is one round, and an attach in it does not wait
+			// A burst of changes is few rounds, and an attach in it does not wait
 			// for many.
-			if !pause(ctx, gather) {
+			if !pause(ctx, gather-time.Since(ended)) {
 				return n.close()
 			}
 			next = news

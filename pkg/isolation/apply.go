@@ -67,19 +67,26 @@ func compareKeys(a, b Key) int {
 // Apply makes the kernel equal to want and touches nothing that is right. What
 // is to be closed is closed first. The error, if any, is an *[ApplyError].
 func (d *Datapath) Apply(ctx context.Context, want State) error {
+	failed, begun := d.applyAll(ctx, &want)
+	failed.other(waitAll(ctx, begun))
+	return failed.orNil()
+}
+
+func (d *Datapath) applyAll(ctx context.Context, want *State) (*ApplyError, []*deletion) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	links, err := d.listLinks()
 	if err != nil {
-		return &ApplyError{Other: err}
+		return &ApplyError{Other: err}, nil
 	}
 	d.last = seen{links: links}
-	return d.apply(ctx, &want)
+	return d.apply(ctx, want)
 }
 
 // Change is [Datapath.Apply] for when only want has changed since the last call:
 // what was made right then is not looked at again, so its cost follows from what
-// is new. What others did to the devices meanwhile is for the next Apply.
+// is new. What others did to the devices meanwhile is for the next Apply. It does
+// not wait until the devices that it deletes are gone: see [Datapath.AwaitGone].
 func (d *Datapath) Change(ctx context.Context, want State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,31 +97,33 @@ func (d *Datapath) Change(ctx context.Context, want State) error {
 		}
 		d.last = seen{links: links}
 	}
-	return d.apply(ctx, &want)
+	failed, _ := d.apply(ctx, &want)
+	return failed.orNil()
 }
 
 // apply goes on from what was last seen. Whatever fails is looked at anew by the
-// next call.
-func (d *Datapath) apply(ctx context.Context, want *State) error {
-	failed := &ApplyError{Endpoints: make(map[Key]error)}
+// next call. It returns the deletions of devices that it has begun.
+func (d *Datapath) apply(ctx context.Context, want *State) (failed *ApplyError, begun []*deletion) {
+	failed = &ApplyError{Endpoints: make(map[Key]error)}
 	if d.tables == nil {
 		failed.other(errors.New("the datapath is closed"))
-		return failed
+		return failed, nil
 	}
 	if want.Prefix.Masked() != d.cfg.NodePrefix {
 		failed.other(fmt.Errorf("state is of node %v, datapath of %v", want.Prefix, d.cfg.NodePrefix))
-		return failed
+		return failed, nil
 	}
 	before := d.last
 	d.last = seen{}
-	if err := d.lookAtNew(want, &before); err != nil {
+	if err := d.lookAtNew(ctx, want, &before); err != nil {
 		failed.other(err)
-		return failed
+		return failed, nil
 	}
 	failed.other(d.tables.collect())
 	defer d.tables.settle()
 	failed.other(d.cutOff(want, &before))
-	failed.other(d.removeDevices(want, &before))
+	begun, err := d.removeDevices(want, &before)
+	failed.other(err)
 	wires := d.wire(ctx, want, &before, failed)
 	if !slices.Equal(before.tunnels, want.Tunnels) {
 		failed.other(d.attachTunnels(want, before.links))
@@ -123,7 +132,7 @@ func (d *Datapath) apply(ctx context.Context, want *State) error {
 	d.raise(want, wires, failed)
 	d.ask(want, wires)
 	d.remember(want, before.links, wires, failed)
-	return failed.orNil()
+	return failed, begun
 }
 
 // wire makes the devices of all endpoints, and puts the datapath on them.
@@ -153,6 +162,9 @@ func (d *Datapath) wire(ctx context.Context, want *State, before *seen, failed *
 		}
 		if first, taken := owners[device]; err == nil && taken {
 			err = fmt.Errorf("device %s is endpoint %d/%s's", device, first.VNI, first.Name)
+		}
+		if err == nil {
+			err = d.deletions.wait(ctx, device)
 		}
 		if err == nil {
 			owners[device] = key

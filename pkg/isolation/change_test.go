@@ -36,6 +36,9 @@ func TestAChangeIsAsGoodAsARound(t *testing.T) {
 			delete(h.state.Addresses, Address{testVNI, dbAddr})
 			h.change()
 			web.doesNotReach("10.0.0.3")
+			if err := h.dp.AwaitGone(t.Context(), dbKey); err != nil {
+				t.Fatal(err)
+			}
 			if now := next.devices(); now != "lo" {
 				t.Errorf("the namespace of the removed endpoint has %q", now)
 			}

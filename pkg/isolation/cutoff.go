@@ -2,12 +2,10 @@ package isolation
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // cutOff closes what is not wanted any more, before anything is opened.
@@ -90,9 +88,9 @@ func (d *Datapath) closeAddresses(want *State) error {
 	return t.addresses.close(gone)
 }
 
-// removeDevices deletes the devices that were made for endpoints which are not
-// wanted, and leaves the others as they were before.
-func (d *Datapath) removeDevices(want *State, before *seen) error {
+// removeDevices begins to delete the devices that were made for endpoints which
+// are not wanted, and leaves the others as they were before.
+func (d *Datapath) removeDevices(want *State, before *seen) (begun []*deletion, err error) {
 	links := before.links
 	keep := make(map[string]bool)
 	for key := range want.Keys() {
@@ -115,7 +113,8 @@ func (d *Datapath) removeDevices(want *State, before *seen) error {
 	}
 	for name, link := range links.byName {
 		if !keep[name] && isMade(link) {
-			errs = append(errs, d.deleteMade(link))
+			begun = append(begun, d.deletions.begin(link))
+			delete(d.attached, link.Attrs().Index)
 			links.remove(link)
 		}
 	}
@@ -124,7 +123,7 @@ func (d *Datapath) removeDevices(want *State, before *seen) error {
 			delete(d.checked, key)
 		}
 	}
-	return errors.Join(errs...)
+	return begun, errors.Join(errs...)
 }
 
 // isMade says whether edgenet made a device for an endpoint. One that it had no
@@ -135,14 +134,4 @@ func isMade(link netlink.Link) bool {
 		return slices.Contains([]string{"veth", "tuntap"}, link.Type())
 	}
 	return a.Alias == "" && link.Type() == "veth" && isVethName(a.Name)
-}
-
-func (d *Datapath) deleteMade(link netlink.Link) error {
-	err := d.nl.LinkDel(link)
-	if err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("delete %s: %w", link.Attrs().Name, err)
-	}
-	delete(d.attached, link.Attrs().Index)
-	d.log.Info("endpoint's device deleted", "device", link.Attrs().Name)
-	return nil
 }

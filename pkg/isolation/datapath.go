@@ -53,6 +53,8 @@ type Datapath struct {
 	now  func() time.Time
 	nl   *netlink.Handle
 	maps *edgenetMaps
+	// deletions are of devices; it has a lock of its own.
+	deletions *deletions
 	// hook is for tunnels, taps and devices.
 	hook, vethHook hook
 	// inode is of the network namespace that all of this is in.
@@ -95,8 +97,13 @@ func Open(ctx context.Context, cfg Config) (*Datapath, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
+	deletions, err := openDeletions(cfg.Logger)
+	if err != nil {
+		nl.Close()
+		return nil, err
+	}
 	d := &Datapath{
-		cfg: cfg, log: cfg.Logger, now: time.Now, nl: nl,
+		deletions: deletions, cfg: cfg, log: cfg.Logger, now: time.Now, nl: nl,
 		maps: &edgenetMaps{}, attached: make(map[int]bool), checked: make(map[Key]checked),
 	}
 	if err := d.open(); err != nil {
@@ -185,6 +192,7 @@ func (d *Datapath) Close() error {
 	defer d.flowsMu.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.deletions.close()
 	var errs []error
 	if d.budgets != nil {
 		errs = append(errs, d.budgets.close())

@@ -26,7 +26,9 @@ func (t linkTable) remove(link netlink.Link) {
 	delete(t.byIndex, link.Attrs().Index)
 }
 
+// listLinks lists the devices, but for those that are being deleted.
 func (d *Datapath) listLinks() (linkTable, error) {
+	leaving := d.deletions.list()
 	links, err := d.nl.LinkList()
 	// A dump that was interrupted by a change is asked for again.
 	for try := 0; errors.Is(err, netlink.ErrDumpInterrupted) && try < 5; try++ {
@@ -38,6 +40,11 @@ func (d *Datapath) listLinks() (linkTable, error) {
 	t := linkTable{byName: make(map[string]netlink.Link, len(links)), byIndex: make(map[int]netlink.Link, len(links))}
 	for _, l := range links {
 		t.add(l)
+	}
+	for _, one := range leaving {
+		if there := t.byIndex[one.link.Attrs().Index]; there != nil {
+			t.remove(there)
+		}
 	}
 	return t, nil
 }

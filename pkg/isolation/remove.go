@@ -13,6 +13,11 @@ import (
 // Remove takes away everything that was made here, whichever process made it:
 // devices, programs, and with them the maps. What edgenet did not make stays.
 func (d *Datapath) Remove(ctx context.Context) error {
+	err := d.removeAll(ctx)
+	return errors.Join(err, waitAll(ctx, d.deletions.list()))
+}
+
+func (d *Datapath) removeAll(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tables == nil {
@@ -26,7 +31,9 @@ func (d *Datapath) Remove(ctx context.Context) error {
 		return err
 	}
 	none, found := &State{}, &seen{links: links}
-	return errors.Join(d.cutOff(none, found), d.removeDevices(none, found))
+	err = d.cutOff(none, found)
+	_, removing := d.removeDevices(none, found)
+	return errors.Join(err, removing)
 }
 
 // RemoveAll is [Datapath.Remove] for where [Open] cannot adopt what is running:
@@ -41,7 +48,12 @@ func RemoveAll(ctx context.Context, logger *slog.Logger) error {
 		return fmt.Errorf("open netlink: %w", err)
 	}
 	defer nl.Close()
-	d := &Datapath{log: logger, nl: nl, attached: make(map[int]bool)}
+	deletions, err := openDeletions(logger)
+	if err != nil {
+		return err
+	}
+	defer deletions.close()
+	d := &Datapath{log: logger, nl: nl, attached: make(map[int]bool), deletions: deletions}
 	links, err := d.listLinks()
 	if err != nil {
 		return err
@@ -57,7 +69,8 @@ func RemoveAll(ctx context.Context, logger *slog.Logger) error {
 			d.attached[ifindex] = true
 		}
 	}
-	return errors.Join(append(errs, d.removeDevices(&State{}, &seen{links: links}))...)
+	begun, err := d.removeDevices(&State{}, &seen{links: links})
+	return errors.Join(append(errs, err, waitAll(ctx, begun))...)
 }
 
 // findOwn returns the name of edgenet's program on a device, empty if there is

@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -48,7 +49,7 @@ func (s *seen) deviceOf(e *Endpoint) string {
 
 // lookAtNew looks at the devices of the endpoints that are new or other than
 // they were.
-func (d *Datapath) lookAtNew(want *State, before *seen) error {
+func (d *Datapath) lookAtNew(ctx context.Context, want *State, before *seen) error {
 	if before.wires == nil {
 		return nil // all devices have been listed just now
 	}
@@ -60,6 +61,10 @@ func (d *Datapath) lookAtNew(want *State, before *seen) error {
 		name := hostDevice(&e)
 		if old := before.links.byName[name]; old != nil {
 			before.links.remove(old)
+		}
+		// One of this name may be on its way out.
+		if err := d.deletions.wait(ctx, name); err != nil {
+			return err
 		}
 		link, err := d.nl.LinkByName(name)
 		if errors.As(err, &netlink.LinkNotFoundError{}) {

@@ -34,6 +34,8 @@ type Kernel struct {
 	downs   int
 	removed bool
 	during  func(isolation.State)
+	// leaving is called before a device is said to be gone.
+	leaving func(isolation.Key) error
 	// trace answers traces, hits and counters are what was counted.
 	trace    func(isolation.Probe) isolation.Trace
 	hits     map[isolation.Rule]isolation.Hits
@@ -159,6 +161,14 @@ func (k *Kernel) During(f func(isolation.State)) {
 	k.during = f
 }
 
+// Leaving has f called for each device before it is said to be gone, unless it
+// returns an error.
+func (k *Kernel) Leaving(f func(isolation.Key) error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.leaving = f
+}
+
 // TraceWith has f answer traces.
 func (k *Kernel) TraceWith(f func(isolation.Probe) isolation.Trace) {
 	k.mu.Lock()
@@ -210,6 +220,16 @@ func (d datapath) Apply(_ context.Context, want isolation.State) error {
 		return failed
 	}
 	return nil
+}
+
+func (d datapath) AwaitGone(_ context.Context, key isolation.Key) error {
+	d.kernel.mu.Lock()
+	leaving := d.kernel.leaving
+	d.kernel.mu.Unlock()
+	if leaving == nil {
+		return nil
+	}
+	return leaving(key)
 }
 
 // GlobalDrops tells of none: there are no packets here.
