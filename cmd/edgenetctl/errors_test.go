@@ -42,7 +42,7 @@ func TestWrongUsage(t *testing.T) {
 		{"group rule add web --vpc blue --direction ingress --proto tcp --from any --to any", "edgenetctl group rule add: --from and --to exclude each other: --from is for ingress, --to for egress"},
 		{"group rule add web --vpc blue --direction ingress --proto tcp --from 10.0.0.1/8", `edgenetctl group rule add: parse peer "10.0.0.1/8": 10.0.0.1/8 has bits set behind its length: write 10.0.0.0/8 for the network or 10.0.0.1 for the address`},
 		{"group rule add web --vpc blue --direction ingress --proto icmp --ports 80 --from any", "edgenetctl group rule add: rule has ports for protocol icmp: only tcp, udp and sctp have ports"},
-		{"group rule add web --vpc blue --direction ingress --proto tcp --ports= --from any", `edgenetctl group rule add: parse ports "": item 1: empty: write ports and ranges as in 80,8000-8100`},
+		{"group rule add web --vpc blue --direction ingress --proto tcp --ports= --from any", `edgenetctl group rule add: parse ports "": empty: write ports and ranges as in 80,8000-8100`},
 		{"group rule remove web --vpc blue --id 1 --proto tcp", "edgenetctl group rule remove: --id and --proto exclude each other"},
 		{"group rule add web --vpc blue --direction ingress --proto icmp --icmp-code 4 --from any", "edgenetctl group rule add: --icmp-code goes with --icmp-type only"},
 		{"group rule add web --vpc blue --direction ingress --proto tcp --priority 65536 --from any", `edgenetctl group rule add: parse priority "65536": write a number from 0, which decides first, to 65535`},

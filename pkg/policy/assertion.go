@@ -93,12 +93,12 @@ func parseAssertion(s string) (Assertion, error) {
 	subject, rest, ok := strings.Cut(s, cannotReach)
 	if a.Cannot = ok; !ok {
 		if subject, rest, ok = strings.Cut(s, reaches); !ok {
-			return Assertion{}, errors.New("write SUBJECT reaches OBJECT:SERVICE or SUBJECT cannot reach OBJECT:SERVICE")
+			return Assertion{}, errors.New("write SUBJECT reaches OBJECT:SERVICE or SUBJECT cannot reach OBJECT:SERVICE, as in web-1 reaches db-1:5432")
 		}
 	}
 	if subject == wordNobody {
 		if a.Cannot {
-			return Assertion{}, errors.New("nobody cannot reach: write anybody reaches or nobody reaches")
+			return Assertion{}, errors.New("nobody and cannot are one too many: write nobody reaches or anybody reaches")
 		}
 		subject, a.Cannot = wordAnybody, true
 	}
@@ -107,13 +107,15 @@ func parseAssertion(s string) (Assertion, error) {
 		return Assertion{}, err
 	}
 	if a.Subject, err = parseParty(subject); err != nil {
-		return Assertion{}, err
+		return Assertion{}, fmt.Errorf("subject: %w", err)
 	}
 	if a.Object, err = parseParty(object); err != nil {
-		return Assertion{}, err
+		return Assertion{}, fmt.Errorf("object: %w", err)
 	}
-	a.Service, err = parseService(service)
-	return a, err
+	if a.Service, err = parseService(service); err != nil {
+		return Assertion{}, fmt.Errorf("service %.40q: %w", service, err)
+	}
+	return a, nil
 }
 
 // cutService cuts "OBJECT:SERVICE" in two. Only brackets and group: have colons
@@ -124,15 +126,38 @@ func cutService(s string) (object, service string, err error) {
 		object, service, ok = strings.Cut(name, ":")
 		object = groupPrefix + object
 	} else if inside, isBracket := strings.CutPrefix(s, "["); isBracket {
+		if !strings.Contains(inside, "]") {
+			return "", "", fmt.Errorf("object %q: the bracket is not closed: write [ADDRESS]:SERVICE", s)
+		}
 		object, service, ok = strings.Cut(inside, "]:")
 		object = "[" + object + "]"
 	} else {
+		if bracketed := inBrackets(s); bracketed != "" {
+			return "", "", fmt.Errorf("object %q: IPv6 is in brackets there: write %s", s, bracketed)
+		}
 		object, service, ok = strings.Cut(s, ":")
 	}
 	if !ok || service == "" {
-		return "", "", fmt.Errorf("%q names no service: write OBJECT:PORT, OBJECT:udp/PORT, OBJECT:icmp or OBJECT:any, and IPv6 in brackets", s)
+		return "", "", fmt.Errorf("object %q has no service: write OBJECT:PORT, OBJECT:udp/PORT, OBJECT:icmp or OBJECT:any", s)
 	}
 	return object, service, nil
+}
+
+// inBrackets is an object that begins with an IPv6 address or CIDR as it has to
+// be written, or empty if it does not.
+func inBrackets(s string) string {
+	is6 := func(s string) bool {
+		cidr, ok := parseCIDR(s)
+		return ok && cidr.Addr().Is6()
+	}
+	// "fd00::1:80" is an address too, but somebody meant a port.
+	if i := strings.LastIndexByte(s, ':'); i > 0 && is6(s[:i]) {
+		return "[" + s[:i] + "]" + s[i:]
+	}
+	if is6(s) {
+		return "[" + s + "]:SERVICE"
+	}
+	return ""
 }
 
 func parseParty(s string) (Party, error) {
@@ -140,15 +165,18 @@ func parseParty(s string) (Party, error) {
 		inside, ok = strings.CutSuffix(inside, "]")
 		cidr, isCIDR := parseCIDR(inside)
 		if !ok || !isCIDR || !cidr.Addr().Is6() {
-			return Party{}, fmt.Errorf("%q is no IPv6 address or CIDR in brackets", s)
+			return Party{}, fmt.Errorf("%q is no IPv6 address or CIDR in brackets: write [fd00::1], [fd00::/64], or IPv4 without brackets", s)
 		}
 		return Party{Kind: PartyCIDR, CIDR: cidr}, validateCIDR(cidr)
 	}
 	if s == wordAnybody {
 		return Party{Kind: PartyAnybody}, nil
 	}
-	if s == wordNobody {
-		return Party{}, errors.New("nobody is possible before reaches only")
+	switch s {
+	case wordNobody:
+		return Party{}, errors.New("nobody is possible as subject only: write anybody, and nobody or cannot before it")
+	case "any":
+		return Party{}, errors.New("any is a word of rules: write anybody")
 	}
 	if name, ok := strings.CutPrefix(s, groupPrefix); ok {
 		return Party{Kind: PartyGroup, Name: name}, ValidateName(name)
@@ -157,7 +185,7 @@ func parseParty(s string) (Party, error) {
 		return Party{Kind: PartyCIDR, CIDR: cidr}, validateCIDR(cidr)
 	}
 	if strings.ContainsAny(s, "./:") {
-		return Party{}, fmt.Errorf("%q is no address or CIDR", s)
+		return Party{}, fmt.Errorf("%q is no address or CIDR: write 10.0.0.7, 10.0.0.0/24, an endpoint's name, group:NAME or anybody", s)
 	}
 	return Party{Kind: PartyEndpoint, Name: s}, ValidateName(s)
 }
@@ -184,29 +212,27 @@ func (p Party) String() string {
 func parseService(s string) (Service, error) {
 	word, detail, hasDetail := strings.Cut(s, "/")
 	protocol, err := ParseProtocol(word)
-	if err != nil {
-		if hasDetail {
-			return Service{}, err
-		}
-		protocol, detail, hasDetail = ProtocolTCP, s, true
+	switch {
+	case err != nil && hasDetail:
+		return Service{}, err
+	case err != nil && (word[0] < '0' || word[0] > '9'):
+		return Service{}, errors.New("neither ports nor a protocol: write 80,8000-8100, udp/53, icmp, icmp/8 or any")
+	case err != nil:
+		protocol, detail = ProtocolTCP, s
+	case !hasDetail:
+		return Service{Protocol: protocol}, nil
+	case detail == "":
+		return Service{}, fmt.Errorf("nothing is behind the slash: write %s without it for all of it", word)
+	case protocol == ProtocolAny:
+		return Service{}, errors.New("any has no ports: write any, or tcp, udp or sctp with ports")
 	}
 	made := Service{Protocol: protocol}
-	switch {
-	case !hasDetail:
-		return made, nil
-	case detail == "":
-		return Service{}, fmt.Errorf("service %q: nothing behind the slash", s)
-	case protocol == ProtocolAny:
-		return Service{}, fmt.Errorf("service %q: any has no ports", s)
-	case protocol == ProtocolICMP, protocol == ProtocolICMPv6:
-		made.ICMP, err = ParseICMP(detail)
-	default:
-		made.Ports, err = ParsePorts(detail)
+	if protocol == ProtocolICMP || protocol == ProtocolICMPv6 {
+		made.ICMP, err = parseICMP(detail)
+	} else {
+		made.Ports, err = parsePorts(detail)
 	}
-	if err != nil {
-		return Service{}, fmt.Errorf("service %q: %w", s, err)
-	}
-	return made, nil
+	return made, err
 }
 
 // String is the service as [ParseAssertion] reads it.

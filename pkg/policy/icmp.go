@@ -10,19 +10,27 @@ import (
 // ParseICMP reads a type as "8", or a type and a code as "3/4". Nothing means
 // every type.
 func ParseICMP(s string) (ICMP, error) {
+	m, err := parseICMP(s)
+	if err != nil {
+		return ICMP{}, fmt.Errorf("parse ICMP type %q: %w", s, err)
+	}
+	return m, nil
+}
+
+func parseICMP(s string) (ICMP, error) {
 	if s == "" {
 		return ICMP{}, nil
 	}
 	typeText, codeText, hasCode := strings.Cut(s, "/")
 	icmpType, ok := parseNumber(typeText, 8)
 	if !ok {
-		return ICMP{}, fmt.Errorf("parse ICMP type %q: %q is no type: write a number from 0 to 255, as 8, or type and code, as 3/4", s, typeText)
+		return ICMP{}, fmt.Errorf("%q is no type: write a number from 0 to 255, as 8, or type and code, as 3/4", typeText)
 	}
 	m := ICMP{HasType: true, Type: uint8(icmpType), HasCode: hasCode}
 	if hasCode {
 		code, ok := parseNumber(codeText, 8)
 		if !ok {
-			return ICMP{}, fmt.Errorf("parse ICMP type %q: %q is no code: write a number from 0 to 255, as 3/4", s, codeText)
+			return ICMP{}, fmt.Errorf("%q is no code: write a number from 0 to 255, as 3/4", codeText)
 		}
 		m.Code = uint8(code)
 	}

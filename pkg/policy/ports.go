@@ -16,16 +16,28 @@ const MaxPorts = 256
 // Ports are 1 to 65535, and a range begins with the lower one. The result is
 // sorted, and what overlaps or adjoins is one range.
 func ParsePorts(s string) ([]PortRange, error) {
+	ports, err := parsePorts(s)
+	if err != nil {
+		return nil, fmt.Errorf("parse ports %.40q: %w", s, err)
+	}
+	return ports, nil
+}
+
+func parsePorts(s string) ([]PortRange, error) {
 	var ports []PortRange
-	for i, item := range strings.Split(s, ",") {
+	items := strings.Split(s, ",")
+	for i, item := range items {
 		r, err := parsePortRange(item)
+		if err != nil && len(items) > 1 {
+			err = fmt.Errorf("item %d: %w", i+1, err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("parse ports %q: item %d: %w", s, i+1, err)
+			return nil, err
 		}
 		ports = append(ports, r)
 	}
 	if ports = mergePorts(ports); len(ports) > MaxPorts {
-		return nil, fmt.Errorf("parse ports: %w", validatePorts(ports))
+		return nil, validatePorts(ports)
 	}
 	return ports, nil
 }
