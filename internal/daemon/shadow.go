@@ -38,6 +38,18 @@ func decodeShadow(rec mesh.Record) (*shadow, error) {
 	return out, err
 }
 
+// withShadow is a VPC that has a candidate.
+func (s *snapshot) withShadow(vpcName string) (*vpc, error) {
+	v, ok := s.vpcs[vpcName]
+	switch {
+	case !ok:
+		return nil, notFound("vpc %q: not found", vpcName)
+	case v.shadow == nil:
+		return nil, notFound("vpc %s has no candidate rules", vpcName)
+	}
+	return v, nil
+}
+
 // ApplyShadow lets candidate rules count beside those in force.
 func (d *Daemon) ApplyShadow(ctx context.Context, req *api.ApplyShadowRequest) (*api.ApplyShadowResponse, error) {
 	wanted, err := parseGroupRules(req.GetGroups())
@@ -70,12 +82,9 @@ func (d *Daemon) ApplyShadow(ctx context.Context, req *api.ApplyShadowRequest) (
 
 // PromoteShadow brings the candidate rules into force and ends the shadow.
 func (d *Daemon) PromoteShadow(ctx context.Context, req *api.PromoteShadowRequest) ([]*api.Group, error) {
-	v, ok := d.snapshot().vpcs[req.GetVpc()]
-	if !ok {
-		return nil, notFound("promote shadow: vpc %q: not found", req.GetVpc())
-	}
-	if v.shadow == nil {
-		return nil, notFound("promote shadow: vpc %s has none", v.name)
+	v, err := d.snapshot().withShadow(req.GetVpc())
+	if err != nil {
+		return nil, fmt.Errorf("promote shadow: %w", err)
 	}
 	replace := &api.ReplaceGroupsRequest{Vpc: v.name, Force: req.GetForce()}
 	for _, g := range v.shadow.record.GetGroups() {
@@ -99,12 +108,9 @@ func (d *Daemon) PromoteShadow(ctx context.Context, req *api.PromoteShadowReques
 
 // DropShadow ends the shadow.
 func (d *Daemon) DropShadow(ctx context.Context, vpcName string) error {
-	v, ok := d.snapshot().vpcs[vpcName]
-	if !ok {
-		return notFound("drop shadow: vpc %q: not found", vpcName)
-	}
-	if v.shadow == nil {
-		return notFound("drop shadow: vpc %s has none", v.name)
+	v, err := d.snapshot().withShadow(vpcName)
+	if err != nil {
+		return fmt.Errorf("drop shadow: %w", err)
 	}
 	if err := d.endShadow(ctx, v); err != nil {
 		return fmt.Errorf("drop shadow: %w", err)

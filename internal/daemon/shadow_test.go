@@ -44,11 +44,11 @@ func TestACandidateRunsBesideWhatIsInForce(t *testing.T) {
 		t.Fatal(err)
 	}
 	daemontest.Await(t, "the candidate is gone", func() bool { return db1(n).ShadowIngress == 0 })
-	wantCode(t, n.DropShadow(t.Context(), "blue"), connect.CodeNotFound, "has none")
+	wantCode(t, n.DropShadow(t.Context(), "blue"), connect.CodeNotFound, "drop shadow: vpc blue has no candidate rules")
 	_, err := n.PromoteShadow(t.Context(), &api.PromoteShadowRequest{Vpc: "blue"})
-	wantCode(t, err, connect.CodeNotFound, "has none")
+	wantCode(t, err, connect.CodeNotFound, "promote shadow: vpc blue has no candidate rules")
 	_, err = n.GetShadow(t.Context(), "blue")
-	wantCode(t, err, connect.CodeNotFound, "no candidate")
+	wantCode(t, err, connect.CodeNotFound, "show shadow: vpc blue has no candidate rules")
 }
 
 func TestACandidateIsPromoted(t *testing.T) {

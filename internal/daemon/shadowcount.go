@@ -103,12 +103,9 @@ func apiSample(s *sample, node string) *api.ShadowSample {
 // endpoints of the VPC.
 func (d *Daemon) GetShadow(ctx context.Context, vpcName string) (*api.GetShadowResponse, error) {
 	s := d.snapshot()
-	v, ok := s.vpcs[vpcName]
-	switch {
-	case !ok:
-		return nil, notFound("shadow: vpc %q: not found", vpcName)
-	case v.shadow == nil:
-		return nil, notFound("shadow: vpc %s has no candidate rules", vpcName)
+	v, err := s.withShadow(vpcName)
+	if err != nil {
+		return nil, fmt.Errorf("show shadow: %w", err)
 	}
 	sum := &shadowSum{
 		out:   &api.GetShadowResponse{Created: timestamp(v.shadow.record.GetCreatedMs()), Missing: map[string]string{}},
