@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/pkg/isolation"
-	"edgenet.dev/edgenet/pkg/policy"
 )
 
 // leftOutEvery is how often a watcher of drops is told how many were left out.
@@ -32,20 +30,16 @@ func (f dropFilter) matches(e *isolation.Event) bool {
 
 func (s *snapshot) parseDropFilter(req *api.WatchDropsRequest) (dropFilter, error) {
 	f := dropFilter{endpoint: req.GetEndpoint(), reason: req.GetReason()}
-	if req.GetVpc() != "" {
-		v, ok := s.vpcs[req.GetVpc()]
-		if !ok {
-			return f, notFound("vpc %q: not found", req.GetVpc())
-		}
-		f.vni = v.vni()
+	var err error
+	if f.vni, err = s.parseOwner(req.GetVpc(), f.endpoint); err != nil || f.reason == "" {
+		return f, err
 	}
-	if f.endpoint != "" {
-		if req.GetVpc() == "" {
-			return f, invalid("endpoint %s: the name of its VPC is missing", f.endpoint)
-		}
-		if err := policy.ValidateName(f.endpoint); err != nil {
-			return f, invalid("endpoint: %w", err)
-		}
+	reasons, err := isolation.DropReasons()
+	if err != nil {
+		return f, err
+	}
+	if !slices.Contains(reasons, f.reason) {
+		return f, invalid("reason %q: there are %s", f.reason, strings.Join(reasons, ", "))
 	}
 	return f, nil
 }
@@ -131,13 +125,4 @@ func (s *snapshot) apiDrop(e *isolation.Event) *api.Drop {
 		out.SourcePort, out.Port = uint32(e.SourcePort), uint32(e.DestinationPort)
 	}
 	return out
-}
-
-// inOrder are words of a set, for people.
-func inOrder[T ~string](set map[T]bool) string {
-	words := make([]string, 0, len(set))
-	for _, word := range slices.Sorted(maps.Keys(set)) {
-		words = append(words, string(word))
-	}
-	return strings.Join(words, ", ")
 }

@@ -3,7 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/pkg/isolation"
@@ -28,23 +31,11 @@ func (f *flowFilter) matches(flow *isolation.Flow) bool {
 // has none.
 func (s *snapshot) parseFlowFilter(in *api.FlowFilter) (flowFilter, error) {
 	var f flowFilter
-	if in.GetVpc() != "" {
-		v, ok := s.vpcs[in.GetVpc()]
-		if !ok {
-			return f, notFound("vpc %q: not found", in.GetVpc())
-		}
-		f.VNI = v.vni()
-	}
-	if in.GetEndpoint() != "" {
-		if in.GetVpc() == "" {
-			return f, invalid("endpoint %s: the name of its VPC is missing", in.GetEndpoint())
-		}
-		if err := policy.ValidateName(in.GetEndpoint()); err != nil {
-			return f, invalid("endpoint: %w", err)
-		}
-		f.Endpoint = in.GetEndpoint()
-	}
 	var err error
+	if f.VNI, err = s.parseOwner(in.GetVpc(), in.GetEndpoint()); err != nil {
+		return f, err
+	}
+	f.Endpoint = in.GetEndpoint()
 	if in.GetProtocol() != "" {
 		if f.Protocol, err = parseProtocol(in.GetProtocol()); err != nil {
 			return f, invalid("%w", err)
@@ -64,6 +55,28 @@ func (s *snapshot) parseFlowFilter(in *api.FlowFilter) (flowFilter, error) {
 		return f, invalid("%w", err)
 	}
 	return f, nil
+}
+
+// parseOwner reads whose flows or drops are meant: a VPC's, or those of an
+// endpoint of it, which need not be there any more. Nothing means everybody's.
+func (s *snapshot) parseOwner(vpcName, endpoint string) (vni uint32, err error) {
+	if vpcName != "" {
+		v, ok := s.vpcs[vpcName]
+		if !ok {
+			return 0, notFound("vpc %q: not found", vpcName)
+		}
+		vni = v.vni()
+	}
+	if endpoint == "" {
+		return vni, nil
+	}
+	if vpcName == "" {
+		return 0, invalid("endpoint %s: the name of its VPC is missing", endpoint)
+	}
+	if err := policy.ValidateName(endpoint); err != nil {
+		return 0, invalid("endpoint: %w", err)
+	}
+	return vni, nil
 }
 
 // parseRemote reads an address or a CIDR.
@@ -89,7 +102,11 @@ func flowStates(named isolation.FlowState) (map[isolation.FlowState]bool, error)
 		states[state] = true
 	}
 	if named != "" && !states[named] {
-		return nil, fmt.Errorf("state %q: there are %s", named, inOrder(states))
+		var words []string
+		for _, state := range slices.Sorted(maps.Keys(states)) {
+			words = append(words, string(state))
+		}
+		return nil, fmt.Errorf("state %q: there are %s", named, strings.Join(words, ", "))
 	}
 	return states, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 
@@ -120,6 +121,22 @@ func (d *Datapath) counters(slot uint32) (Counters, error) {
 		}
 	}
 	return sum, nil
+}
+
+// DropReasons are all reasons for which packets are dropped, sorted.
+func DropReasons() ([]string, error) {
+	names, err := reasonNames()
+	if err != nil {
+		return nil, err
+	}
+	reasons := make([]string, 0, len(names))
+	for number, name := range names {
+		if number != uint32(edgenetReasonREASON_NONE) && number != uint32(edgenetReasonREASON_MAX) {
+			reasons = append(reasons, name)
+		}
+	}
+	slices.Sort(reasons)
+	return reasons, nil
 }
 
 // reasonNames are the reasons for drops as people see them.
