@@ -12,11 +12,11 @@ import (
 func (e *env) auditCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "audit",
-		Usage:       "see what was forced",
+		Usage:       "see what was forced, and which policy tests were removed",
 		Description: "edgenetctl audit list",
 		Subcommands: []*cli.Command{{
 			Name:        "list",
-			Usage:       "list the changes that were forced on this node, an authority, the oldest first",
+			Usage:       "list what was forced or removed on this node, an authority, the oldest first",
 			Description: "edgenetctl audit list",
 			Action:      e.action(listAudit),
 		}},

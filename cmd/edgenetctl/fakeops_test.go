@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -11,7 +12,11 @@ import (
 )
 
 func (f *fake) AddTest(_ context.Context, r *edgenetv1.AddTestRequest) (*edgenetv1.AddTestResponse, error) {
-	return &edgenetv1.AddTestResponse{Test: &edgenetv1.PolicyTest{Vpc: r.GetVpc(), Assertion: r.GetAssertion()}}, f.ask(r)
+	test := &edgenetv1.PolicyTest{Vpc: r.GetVpc(), Assertion: r.GetAssertion(), State: "holds"}
+	if strings.HasPrefix(r.GetAssertion(), "ghost") {
+		test.State, test.Why = "undecided", "there is no ghost"
+	}
+	return &edgenetv1.AddTestResponse{Test: test}, f.ask(r)
 }
 
 func (f *fake) RemoveTest(_ context.Context, r *edgenetv1.RemoveTestRequest) (*edgenetv1.RemoveTestResponse, error) {

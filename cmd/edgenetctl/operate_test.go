@@ -18,6 +18,11 @@ func TestOperatorsCommands(t *testing.T) {
 			"policy test of VPC blue added: web-1 reaches db-1:5432\n",
 		},
 		{
+			"policy test add ghost reaches db-1:1 --vpc blue",
+			`AddTest {"vpc":"blue","assertion":"ghostreachesdb-1:1"}`,
+			"policy test of VPC blue added: ghost reaches db-1:1 (undecided: there is no ghost)\n",
+		},
+		{
 			"policy test remove web-1 reaches db-1:5432 --vpc blue",
 			`RemoveTest {"vpc":"blue","assertion":"web-1reachesdb-1:5432"}`,
 			"policy test of VPC blue removed: web-1 reaches db-1:5432\n",

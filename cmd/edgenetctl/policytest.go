@@ -44,7 +44,7 @@ func (e *env) policyCommand() *cli.Command {
 					Action:      e.action(listTests),
 				}, {
 					Name:        "remove",
-					Usage:       "remove an assertion",
+					Usage:       "remove an assertion; audit list shows who did",
 					ArgsUsage:   "ASSERTION --vpc VPC",
 					Description: "edgenetctl policy test remove nobody reaches db-1:22 --vpc blue",
 					Flags:       []cli.Flag{vpcFlag()},
@@ -87,7 +87,12 @@ func addTest(ctx context.Context, s *session) error {
 	if err != nil {
 		return failed("add policy test", err)
 	}
-	return s.printAnswer(answer.GetTest(), printable(fmt.Sprintf("policy test of VPC %s added: %s", vpc, answer.GetTest().GetAssertion())))
+	added := answer.GetTest()
+	said := fmt.Sprintf("policy test of VPC %s added: %s", vpc, added.GetAssertion())
+	if added.GetWhy() != "" {
+		said += fmt.Sprintf(" (%s: %s)", added.GetState(), added.GetWhy())
+	}
+	return s.printAnswer(added, printable(said))
 }
 
 func removeTest(ctx context.Context, s *session) error {

@@ -97,6 +97,10 @@ func (n *node) mesh() edgenetv1connect.MeshServiceClient {
 	return edgenetv1connect.NewMeshServiceClient(n.http, base)
 }
 
+func (n *node) policies() edgenetv1connect.PolicyServiceClient {
+	return edgenetv1connect.NewPolicyServiceClient(n.http, base)
+}
+
 // post is what curl does.
 func (n *node) post(t *testing.T, procedure, body string) (status int, answer map[string]any) {
 	t.Helper()
@@ -419,6 +423,13 @@ func TestChangesAreCarriedToAnAuthority(t *testing.T) {
 	_, err = edge.mesh().CreateToken(t.Context(), &api.CreateTokenRequest{})
 	if connect.CodeOf(err) != connect.CodeFailedPrecondition || !strings.HasSuffix(err.Error(), "ask cloud-1") {
 		t.Errorf("got %v", err)
+	}
+	_, err = edge.policies().ListAudit(t.Context(), &api.ListAuditRequest{})
+	if connect.CodeOf(err) != connect.CodeFailedPrecondition || !strings.HasSuffix(err.Error(), "ask on cloud-1") {
+		t.Errorf("got %v", err)
+	}
+	if entries, err := cloud.policies().ListAudit(t.Context(), &api.ListAuditRequest{}); err != nil || len(entries.GetEntries()) > 0 {
+		t.Errorf("an authority that noted nothing says %v, %v", entries, err)
 	}
 	removed, err := edge.groups().RemoveRule(t.Context(), &api.RemoveRuleRequest{Group: "web", Vpc: "blue", Rule: rule})
 	if err != nil || len(removed.GetGroup().GetRules()) != 0 {

@@ -54,14 +54,19 @@ func (d *Daemon) guard(ctx context.Context, c change, broken []*api.PolicyTest, 
 	if !c.force {
 		return precondition("it would break %s; nothing was changed; force overrides", testsInWords(broken))
 	}
+	d.log.Warn("change is forced", "vpc", c.vpc.name, "who", Caller(ctx), "what", c.words, "breaks", testsInWords(broken))
+	return d.noted(ctx, c, broken, put)
+}
+
+// noted makes a change of which note is kept before it is made.
+func (d *Daemon) noted(ctx context.Context, c change, broken []*api.PolicyTest, put func() error) error {
 	entry := audit.Entry{Time: time.Now().UTC(), Who: Caller(ctx), VPC: c.vpc.name, What: c.words}
 	for _, t := range broken {
 		entry.Broken = append(entry.Broken, audit.Broken{Test: t.GetAssertion(), Why: t.GetWhy()})
 	}
 	if err := d.audit.Append(entry); err != nil {
-		return fmt.Errorf("no note can be kept of what is forced: %w", err)
+		return fmt.Errorf("no note can be kept of it: %w", err)
 	}
-	d.log.Warn("change was forced", "vpc", c.vpc.name, "who", entry.Who, "what", c.words, "breaks", testsInWords(broken))
 	err := put()
 	if err == nil {
 		return nil
@@ -96,11 +101,16 @@ func withRules(v policy.VPC, next map[string][]policy.Rule) policy.VPC {
 	return v
 }
 
-// ListAudit returns what was forced on this node, the oldest first.
+// ListAudit returns what was forced on this node, and which policy tests were
+// removed, the oldest first.
 func (d *Daemon) ListAudit() ([]*api.AuditEntry, error) {
 	entries, err := d.audit.List()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list audit entries: %w", err)
+	}
+	// One that is none any more has what it noted when it was.
+	if len(entries) == 0 && !d.IsAuthority() {
+		return nil, d.noAudit()
 	}
 	out := make([]*api.AuditEntry, 0, len(entries))
 	for _, e := range entries {
@@ -111,6 +121,18 @@ func (d *Daemon) ListAudit() ([]*api.AuditEntry, error) {
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// noAudit says where note is kept of changes, which is not on this node.
+func (d *Daemon) noAudit() error {
+	var authorities []string
+	for _, n := range d.mesh.Authorities() {
+		authorities = append(authorities, n.Name)
+	}
+	if len(authorities) == 0 {
+		return precondition("list audit entries: this node is no authority, and knows none")
+	}
+	return precondition("list audit entries: this node is no authority; each authority notes what it did: ask on %s", strings.Join(authorities, ", "))
 }
 
 func brokenOf(results []*api.PolicyTest) []*api.PolicyTest {

@@ -33,7 +33,8 @@ func (d *Daemon) tests(v *vpc) (*records.Tests, error) {
 	return kept, nil
 }
 
-// AddTest keeps an assertion with a VPC. The same again changes nothing.
+// AddTest keeps an assertion with a VPC, and says what becomes of it. The same
+// again changes nothing.
 func (d *Daemon) AddTest(ctx context.Context, req *api.AddTestRequest) (*api.PolicyTest, error) {
 	assertion, err := policy.ParseAssertion(req.GetAssertion())
 	if err != nil {
@@ -45,8 +46,11 @@ func (d *Daemon) AddTest(ctx context.Context, req *api.AddTestRequest) (*api.Pol
 	if err != nil {
 		return nil, fmt.Errorf("add policy test: %w", err)
 	}
+	check := func(t *records.Test) *api.PolicyTest {
+		return runTests(v, v.whole(), &records.Tests{Tests: []*records.Test{t}})[0]
+	}
 	if i := indexTest(kept, assertion.String()); i >= 0 {
-		return apiTest(v, kept.GetTests()[i]), nil
+		return check(kept.GetTests()[i]), nil
 	}
 	if len(kept.GetTests()) >= records.MaxTests {
 		return nil, precondition("add policy test: vpc %s has %d; at most %d", v.name, len(kept.GetTests()), records.MaxTests)
@@ -54,16 +58,22 @@ func (d *Daemon) AddTest(ctx context.Context, req *api.AddTestRequest) (*api.Pol
 	added := &records.Test{Assertion: assertion.String(), CreatedMs: time.Now().UnixMilli()}
 	next := &records.Tests{Tests: append(slices.Clone(kept.GetTests()), added)}
 	what := change{vpc: v, force: req.GetForce(), words: fmt.Sprintf("add policy test %q", assertion)}
-	if err := d.guard(ctx, what, brokenOf(runTests(v, v.whole(), &records.Tests{Tests: []*records.Test{added}})), func() error {
+	checked := check(added)
+	broken := brokenOf([]*api.PolicyTest{checked})
+	if len(broken) > 0 && !what.force {
+		return nil, precondition("%s: it does not hold: %s; nothing was changed; force adds it all the same", what.words, checked.GetWhy())
+	}
+	if err := d.guard(ctx, what, broken, func() error {
 		return d.putRecord(ctx, mesh.KindTests, records.VPCKey(v.vni()), next)
 	}); err != nil {
 		return nil, fmt.Errorf("add policy test: %w", err)
 	}
 	d.log.Info("policy test added", "vpc", v.name, "test", assertion.String())
-	return apiTest(v, added), nil
+	return checked, nil
 }
 
-// RemoveTest removes an assertion.
+// RemoveTest removes an assertion. Note is kept of it: what broke it before is
+// refused no longer.
 func (d *Daemon) RemoveTest(ctx context.Context, req *api.RemoveTestRequest) error {
 	text := req.GetAssertion()
 	// One that this version cannot read is removed by its exact words.
@@ -81,7 +91,10 @@ func (d *Daemon) RemoveTest(ctx context.Context, req *api.RemoveTestRequest) err
 		return notFound("remove policy test: vpc %s has no test %q; policy test list shows them", v.name, text)
 	}
 	next := &records.Tests{Tests: slices.Delete(slices.Clone(kept.GetTests()), i, i+1)}
-	if err := d.putRecord(ctx, mesh.KindTests, records.VPCKey(v.vni()), next); err != nil {
+	what := change{vpc: v, words: fmt.Sprintf("remove policy test %q", text)}
+	if err := d.noted(ctx, what, nil, func() error {
+		return d.putRecord(ctx, mesh.KindTests, records.VPCKey(v.vni()), next)
+	}); err != nil {
 		return fmt.Errorf("remove policy test: %w", err)
 	}
 	d.log.Info("policy test removed", "vpc", v.name, "test", text)

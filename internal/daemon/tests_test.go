@@ -27,11 +27,13 @@ func guarded(t *testing.T) *daemontest.Node {
 	return n
 }
 
-func mustTest(t *testing.T, n *daemontest.Node, assertion string) {
+func mustTest(t *testing.T, n *daemontest.Node, assertion string) *api.PolicyTest {
 	t.Helper()
-	if _, err := n.AddTest(t.Context(), &api.AddTestRequest{Vpc: "blue", Assertion: assertion}); err != nil {
+	added, err := n.AddTest(t.Context(), &api.AddTestRequest{Vpc: "blue", Assertion: assertion})
+	if err != nil {
 		t.Fatal(err)
 	}
+	return added
 }
 
 // states are the states of blue's tests, in order.
@@ -126,7 +128,9 @@ func TestATestBrokenByAnAttachIsTold(t *testing.T) {
 	if got := states(t, n); got != "holds holds" {
 		t.Errorf("the tests are %s", got)
 	}
-	mustTest(t, n, "dev-2 reaches db-1:5432")
+	if added := mustTest(t, n, "dev-2 reaches db-1:5432"); added.GetState() != "undecided" || !strings.Contains(added.GetWhy(), "from dev-2 to db-1") {
+		t.Errorf("of an endpoint that is not there, added is %v", added)
+	}
 	if got := states(t, n); got != "holds holds undecided" {
 		t.Errorf("without an endpoint, the tests are %s", got)
 	}
@@ -141,12 +145,14 @@ func TestATestBrokenByAnAttachIsTold(t *testing.T) {
 
 func TestTestsAreKeptOnceAndRemoved(t *testing.T) {
 	n := guarded(t)
-	mustTest(t, n, "  web-1   reaches db-1:tcp/5432 ")
+	if again := mustTest(t, n, "  web-1   reaches db-1:tcp/5432 "); again.GetState() != "holds" || again.GetWhy() != "" {
+		t.Errorf("the same again is %v", again)
+	}
 	if tests, err := n.ListTests(""); err != nil || len(tests) != 1 || tests[0].GetVpc() != "blue" || tests[0].GetState() != "" {
 		t.Errorf("the same again gives %v, %v", tests, err)
 	}
 	_, err := n.AddTest(t.Context(), &api.AddTestRequest{Vpc: "blue", Assertion: "nobody reaches db-1:5432"})
-	wantCode(t, err, connect.CodeFailedPrecondition, `policy test "nobody reaches db-1:5432"`)
+	wantCode(t, err, connect.CodeFailedPrecondition, `policy test "nobody reaches db-1:5432": it does not hold: tcp 10.0.0.5 -> 10.0.0.6 port 5432`)
 	if _, err := n.AddTest(t.Context(), &api.AddTestRequest{Vpc: "blue", Assertion: "nobody reaches db-1:5432", Force: true}); err != nil {
 		t.Errorf("forced: %v", err)
 	}
@@ -160,6 +166,10 @@ func TestTestsAreKeptOnceAndRemoved(t *testing.T) {
 	remove := &api.RemoveTestRequest{Vpc: "blue", Assertion: "web-1 reaches db-1:5432"}
 	if err := n.RemoveTest(t.Context(), remove); err != nil {
 		t.Error(err)
+	}
+	if entries, err := n.ListAudit(); err != nil || len(entries) != 2 || entries[1].GetWho() == "" || entries[1].GetVpc() != "blue" ||
+		entries[1].GetWhat() != `remove policy test "web-1 reaches db-1:5432"` || len(entries[1].GetBroken()) > 0 {
+		t.Errorf("noted are %v, %v", entries, err)
 	}
 	wantCode(t, n.RemoveTest(t.Context(), remove), connect.CodeNotFound, "has no test")
 	if got := states(t, n); got != "broken" {

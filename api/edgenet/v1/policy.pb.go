@@ -32,8 +32,8 @@ type PolicyTest struct {
 	// For instance "web-1 reaches db:5432" or "nobody reaches db:22".
 	Assertion string                 `protobuf:"bytes,2,opt,name=assertion,proto3" json:"assertion,omitempty"`
 	Created   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created,proto3" json:"created,omitempty"`
-	// From RunTests only: holds, broken, or undecided (what it names is not
-	// there).
+	// From RunTests and AddTest only: holds, broken, or undecided (what it names
+	// is not there).
 	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	// The counter-example, or what is missing.
 	Why           string `protobuf:"bytes,5,opt,name=why,proto3" json:"why,omitempty"`
@@ -1559,7 +1559,7 @@ func (*DropShadowResponse) Descriptor() ([]byte, []int) {
 	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{23}
 }
 
-// AuditEntry is one change that was forced.
+// AuditEntry is one change that was forced, or a policy test that was removed.
 type AuditEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`

@@ -69,7 +69,7 @@ type PolicyServiceClient interface {
 	// groups or tests that breaks it is failed_precondition, unless it is forced;
 	// so is the test itself if it does not hold. The same again changes nothing.
 	AddTest(context.Context, *v1.AddTestRequest) (*v1.AddTestResponse, error)
-	// RemoveTest removes an assertion.
+	// RemoveTest removes an assertion. Note is kept of who did.
 	RemoveTest(context.Context, *v1.RemoveTestRequest) (*v1.RemoveTestResponse, error)
 	// ListTests returns the assertions of one VPC, or of all, in the order in
 	// which they were added.
@@ -91,8 +91,9 @@ type PolicyServiceClient interface {
 	PromoteShadow(context.Context, *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error)
 	// DropShadow ends the shadow. Nothing else changes.
 	DropShadow(context.Context, *v1.DropShadowRequest) (*v1.DropShadowResponse, error)
-	// ListAudit returns what was forced on the node that is asked, the oldest
-	// first. Changes are made, and kept note of, on authorities.
+	// ListAudit returns what was forced on the node that is asked, and which
+	// policy tests were removed there, the oldest first. Changes are made, and kept
+	// note of, on authorities: failed_precondition where there is neither.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
 }
 
@@ -280,7 +281,7 @@ type PolicyServiceHandler interface {
 	// groups or tests that breaks it is failed_precondition, unless it is forced;
 	// so is the test itself if it does not hold. The same again changes nothing.
 	AddTest(context.Context, *v1.AddTestRequest) (*v1.AddTestResponse, error)
-	// RemoveTest removes an assertion.
+	// RemoveTest removes an assertion. Note is kept of who did.
 	RemoveTest(context.Context, *v1.RemoveTestRequest) (*v1.RemoveTestResponse, error)
 	// ListTests returns the assertions of one VPC, or of all, in the order in
 	// which they were added.
@@ -302,8 +303,9 @@ type PolicyServiceHandler interface {
 	PromoteShadow(context.Context, *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error)
 	// DropShadow ends the shadow. Nothing else changes.
 	DropShadow(context.Context, *v1.DropShadowRequest) (*v1.DropShadowResponse, error)
-	// ListAudit returns what was forced on the node that is asked, the oldest
-	// first. Changes are made, and kept note of, on authorities.
+	// ListAudit returns what was forced on the node that is asked, and which
+	// policy tests were removed there, the oldest first. Changes are made, and kept
+	// note of, on authorities: failed_precondition where there is neither.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
 }
 
