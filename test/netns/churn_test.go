@@ -3,6 +3,7 @@ package netns
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -127,9 +128,21 @@ func (c *churn) step() {
 	}
 }
 
+// mostRules are there at a time: among many, one that denies everything would hide
+// what all others say.
+const mostRules = 10
+
 // rule adds a rule, or takes away one that was added.
 func (c *churn) rule(host *lab.Host) {
 	c.t.Helper()
+	if len(c.rules) == mostRules {
+		keys := slices.Sorted(maps.Keys(c.rules))
+		key := keys[c.random.IntN(len(keys))]
+		words := strings.SplitN(key, " ", 3)
+		host.RemoveRule(words[0], words[1], words[2])
+		delete(c.rules, key)
+		return
+	}
 	pick := func(of ...string) string { return of[c.random.IntN(len(of))] }
 	vpc, group := pick("blue", "red"), pick("a", "b", "default")
 	rule := fmt.Sprintf("%s from %s", pick("ingress tcp 7", "ingress tcp 80", "ingress tcp 1-100", "ingress any -"),
@@ -143,10 +156,11 @@ func (c *churn) rule(host *lab.Host) {
 	key := vpc + " " + group + " " + rule
 	if c.rules[key] {
 		host.RemoveRule(vpc, group, rule)
+		delete(c.rules, key)
 	} else {
 		host.AddRule(vpc, group, rule)
+		c.rules[key] = true
 	}
-	c.rules[key] = !c.rules[key]
 }
 
 // settle attaches who is not, and awaits that all hosts tell the same.
