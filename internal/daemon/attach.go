@@ -43,6 +43,7 @@ func (d *Daemon) AttachEndpoint(ctx context.Context, req *api.AttachEndpointRequ
 	if err := d.awaitGroups(ctx, req); err != nil {
 		return nil, err
 	}
+	d.tunnels.awaitReady(ctx)
 	return d.network.attach(ctx, req, record)
 }
 

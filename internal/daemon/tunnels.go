@@ -56,6 +56,8 @@ type tunnels struct {
 
 	mu    sync.RWMutex
 	state tunnelState
+	// news is closed when state is replaced; nil if nobody waits for that.
+	news chan struct{}
 }
 
 // tunnelState is what the last round found. It is replaced, never changed.
@@ -90,6 +92,42 @@ func (t *tunnels) current() tunnelState {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.state
+}
+
+// replace makes next the state, and returns the one before.
+func (t *tunnels) replace(next tunnelState) (before tunnelState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, t.state = t.state, next
+	if t.news != nil {
+		close(t.news)
+		t.news = nil
+	}
+	return before
+}
+
+// awaitReady waits a bounded time for a device that is being made, as it is for a
+// moment after a start.
+func (t *tunnels) awaitReady(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, arrival)
+	defer cancel()
+	for {
+		t.mu.Lock()
+		if t.state.ready() || t.state.problem != nil {
+			t.mu.Unlock()
+			return
+		}
+		if t.news == nil {
+			t.news = make(chan struct{})
+		}
+		news := t.news
+		t.mu.Unlock()
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // run reconciles until ctx ends; what it made stays in force.
@@ -146,10 +184,7 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 		// What was there is still in force as far as anyone knows.
 		next.device, next.driver, next.peers = t.state.device, t.state.driver, t.state.peers
 	}
-	t.mu.Lock()
-	before := t.state
-	t.state = next
-	t.mu.Unlock()
+	before := t.replace(next)
 	if before.device != next.device || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
 		t.changed()
 	}
@@ -329,9 +364,7 @@ func (t *tunnels) remove(ctx context.Context) error {
 	t.probes.stop()
 	err := t.driver.Down(ctx)
 	t.gone = err == nil
-	t.mu.Lock()
-	t.state = tunnelState{problem: err}
-	t.mu.Unlock()
+	t.replace(tunnelState{problem: err})
 	t.changed()
 	return err
 }

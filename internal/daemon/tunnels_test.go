@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -45,4 +48,31 @@ func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
 	if len(want) != 0 || err == nil || !strings.Contains(err.Error(), "own tunnel key") {
 		t.Errorf("got %v, %v for a node with this node's key", want, err)
 	}
+}
+
+// Who attaches a moment after a start waits for the device that is being made, and
+// no longer than until it is known that it cannot be.
+func TestAnAttachAwaitsTheTunnelDevice(t *testing.T) {
+	for name, next := range map[string]tunnelState{
+		"made":    {device: tunnel.Device{Name: "en0"}},
+		"refused": {problem: errors.New("no such driver")},
+	} {
+		tun := &tunnels{}
+		waited := make(chan struct{})
+		go func() {
+			defer close(waited)
+			tun.awaitReady(t.Context())
+		}()
+		tun.replace(tunnelState{})
+		select {
+		case <-waited:
+			t.Fatalf("%s: does not wait", name)
+		case <-time.After(20 * time.Millisecond):
+		}
+		tun.replace(next)
+		<-waited
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	(&tunnels{}).awaitReady(ctx) // returns
 }
