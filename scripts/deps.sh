@@ -7,10 +7,11 @@ set -euo pipefail
 
 base="ca-certificates git make"
 demo="iproute2 iputils-ping curl"
+ipsec="charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins"
 declare -A groups=(
 	[build]="$base"
-	[demo]="$base $demo"
-	[test]="$base $demo gcc iperf3 libc6-dev jq wireguard-tools"
+	[demo]="$base $demo $ipsec"
+	[test]="$base $demo $ipsec gcc iperf3 libc6-dev jq wireguard-tools"
 	[bench]="$base $demo jq nftables"
 	[vm]="$base cpio kmod qemu-system-common qemu-system-x86 seabios xz-utils"
 	[generate]="$base clang-19 clang-format-19 llvm-19 libbpf-dev protobuf-compiler libprotobuf-dev"
@@ -45,3 +46,9 @@ echo "deps: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+
+# edgenet runs charon itself. Where the package was not there before, the service
+# that came with it is nobody's.
+if [[ -d /run/systemd/system && " ${missing[*]} " == *" charon-systemd "* ]]; then
+	systemctl disable --now --quiet strongswan.service
+fi

@@ -1,0 +1,225 @@
+package ipsec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
+)
+
+const (
+	// startTimeout bounds a start of charon, which takes some 15 ms.
+	startTimeout = 10 * time.Second
+	// endTimeout bounds its end after each signal; it takes some 20 ms.
+	endTimeout = 5 * time.Second
+	// maxLog is the size of charon's log, in bytes, at which it starts over; the
+	// one before is kept.
+	maxLog    = 1 << 20
+	tunDevice = "/dev/net/tun"
+)
+
+// ensureCharon makes a charon run that has the settings, and returns it held.
+func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device) (*proc.Process, error) {
+	text := settings(d.cfg.Kind, d.dir, want.ListenPort)
+	p, err := proc.Listening(ctx, socketPath(d.dir))
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		fits, err := d.fits(p, text)
+		if err == nil && fits {
+			d.adopted(p)
+			return p, d.boundLog(p)
+		}
+		if err == nil {
+			err = d.end(ctx, p)
+		}
+		p.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	if d.pid != 0 {
+		d.log.Warn("charon has ended", "device", want.Name, "pid", d.pid)
+		proc.Reap(d.pid)
+		d.pid = 0
+	}
+	return d.start(ctx, text)
+}
+
+// fits says whether a running charon is of this namespace and has the settings.
+func (d *driver) fits(p *proc.Process, text string) (bool, error) {
+	here, err := p.Here()
+	if errors.Is(err, fs.ErrNotExist) { // it is ending
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !here {
+		return false, fmt.Errorf("adopt charon %d: it serves a device of this name in another network namespace", p.PID)
+	}
+	have, err := os.ReadFile(settingsPath(d.dir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("read settings: %w", err)
+	}
+	if string(have) != text {
+		d.log.Info("charon has to be started anew: its settings have changed", "pid", p.PID)
+		return false, nil
+	}
+	if d.cfg.Kind == KindUserspace {
+		_, err := tunOf(p.PID)
+		if errors.Is(err, errNoTUN) {
+			d.log.Warn("charon has to be started anew: its device was deleted", "pid", p.PID)
+			return false, nil
+		}
+		return err == nil, err
+	}
+	return true, nil
+}
+
+// adopted notes whose the SAs are.
+func (d *driver) adopted(p *proc.Process) {
+	if d.pid == p.PID {
+		return
+	}
+	d.log.Info("charon adopted", "pid", p.PID)
+	d.pid, d.keyed, d.started = p.PID, false, time.Time{}
+}
+
+// start runs charon and waits until its control socket answers.
+func (d *driver) start(ctx context.Context, text string) (*proc.Process, error) {
+	d.seen, d.keyed = nil, false
+	clear(d.moved)
+	clear(d.alone)
+	clear(d.tried)
+	if err := d.spawn(text); err != nil {
+		return nil, fmt.Errorf("start charon: %w", err)
+	}
+	p, err := d.awaitCharon(ctx)
+	if err != nil {
+		_ = unix.Kill(d.pid, unix.SIGKILL) // a child not yet reaped: the pid is its
+		_, _ = unix.Wait4(d.pid, nil, 0, nil)
+		d.pid = 0
+		return nil, fmt.Errorf("start charon (see %s): %w", logPath(d.dir), err)
+	}
+	d.started = d.now()
+	d.log.Info("charon started", "driver", d.Name(), "pid", d.pid)
+	return p, nil
+}
+
+// spawn starts charon in a session of its own, so that it outlives the daemon,
+// with nothing of the daemon's environment.
+func (d *driver) spawn(text string) error {
+	if _, err := os.Stat(d.cfg.Program); err != nil {
+		return fmt.Errorf("%w: %w (Debian: packages charon-systemd, libcharon-extra-plugins, libstrongswan-standard-plugins)",
+			tunnel.ErrUnsupported, err)
+	}
+	if d.cfg.Kind == KindUserspace {
+		if _, err := os.Stat(tunDevice); err != nil {
+			return fmt.Errorf("%w: %w", tunnel.ErrUnsupported, err)
+		}
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return err
+	}
+	if err := writeSettings(settingsPath(d.dir), text); err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	out, err := os.OpenFile(logPath(d.dir), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer func() { _ = out.Close() }()
+	// Not CommandContext: it outlives ctx and this program.
+	cmd := exec.Command(d.cfg.Program)
+	cmd.Dir = "/"
+	cmd.Env = []string{"STRONGSWAN_CONF=" + settingsPath(d.dir), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	d.pid = cmd.Process.Pid
+	// Reaped by pid, since it may be another driver that sees it end.
+	return cmd.Process.Release()
+}
+
+// writeSettings replaces the file as a whole, for it says what a running charon
+// was started with.
+func writeSettings(path, text string) error {
+	aside := path + ".new"
+	if err := os.WriteFile(aside, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(aside, path)
+}
+
+// awaitCharon waits for the control socket; charon makes it when all its
+// plugins are loaded, and answers it once its threads run.
+func (d *driver) awaitCharon(ctx context.Context) (*proc.Process, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		p, err := proc.Listening(ctx, socketPath(d.dir))
+		if err != nil {
+			return nil, err
+		}
+		if p != nil && p.PID == d.pid {
+			if err := request(ctx, d.dir, "version", nil); err != nil {
+				p.Close()
+				return nil, err
+			}
+			return p, nil
+		}
+		if p != nil { // one that died left it, and another came
+			p.Close()
+			return nil, fmt.Errorf("another process, %d, took its control socket", p.PID)
+		}
+		if pid, _ := unix.Wait4(d.pid, nil, unix.WNOHANG, nil); pid == d.pid {
+			return nil, errors.New("it ended at once: " + lastLine(logPath(d.dir)))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// lastLine returns what a log says last.
+func lastLine(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
+}
+
+// boundLog begins a new log when the old one is long.
+func (d *driver) boundLog(p *proc.Process) error {
+	st, err := os.Stat(logPath(d.dir))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() < maxLog {
+		return nil
+	}
+	if err == nil {
+		err = os.Rename(logPath(d.dir), logPath(d.dir)+".1")
+	}
+	if err != nil {
+		return fmt.Errorf("rotate log: %w", err)
+	}
+	return p.Signal(unix.SIGHUP) // it opens its log again
+}

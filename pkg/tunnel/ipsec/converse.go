@@ -1,0 +1,173 @@
+package ipsec
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/strongswan/govici/vici"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+const (
+	// freshAge is how long after the start of its charon a node begins
+	// conversations with all peers: they may still believe in SAs that it has no
+	// more.
+	freshAge = 10 * time.Second
+	// patience is how long the node with the higher prefix waits for the other
+	// one to begin, which may be unable to.
+	patience = 3 * time.Second
+	// retryAfter keeps attempts apart; charon itself tries on for 32 s when
+	// nobody answers.
+	retryAfter = 2 * time.Second
+	// settle is how old a child SA is when it may be relied on: the peer has had
+	// the time to install its half.
+	settle = time.Second
+	// terminateTimeout is how long a peer has to agree to the end of its SAs, in
+	// milliseconds.
+	terminateTimeout = "200"
+	// dontWait lets a request return at once.
+	dontWait = "-1"
+)
+
+// move remembers which IKE SAs are to be replaced, unless one leads to the new
+// endpoint already.
+func (d *driver) move(s *snapshot, want tunnel.Peer) {
+	old := make(map[uint32]bool)
+	for _, sa := range s.sas[want.PublicKey] {
+		if sa.remote != want.Endpoint {
+			old[sa.id] = true
+		}
+	}
+	d.moved[want.PublicKey] = old
+	delete(d.tried, want.PublicKey)
+	delete(d.alone, want.PublicKey)
+}
+
+// converse begins the conversation with a peer if it is this node's turn, and
+// ends what is too much of it.
+func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey) error {
+	c := s.conns[key]
+	d.forgetMoved(s, key)
+	turn := turn{
+		lower:   d.device.Address.Less(c.prefix.Addr()),
+		fresh:   !d.started.IsZero() && d.now().Sub(d.started) < freshAge,
+		moved:   d.moved[key],
+		alone:   d.alone[key],
+		tried:   d.tried[key],
+		can:     c.endpoint.IsValid(),
+		settled: d.now().Add(-settle),
+		now:     d.now(),
+	}
+	next := turn.decide(s.sas[key])
+	if next.reached {
+		delete(d.alone, key)
+	} else if d.alone[key].IsZero() {
+		d.alone[key] = d.now()
+	}
+	for _, id := range next.end {
+		d.log.Debug("superfluous IKE SA is ended", "device", d.device.Name, "prefix", c.prefix)
+		if err := d.terminate(ctx, map[string]string{"ike-id": strconv.FormatUint(uint64(id), 10), "timeout": dontWait}); err != nil {
+			return err
+		}
+		d.seen = nil
+	}
+	if !next.begin {
+		return nil
+	}
+	d.tried[key] = d.now()
+	m, err := vici.MarshalMessage(map[string]string{
+		"ike": connName(key), "child": c.child.String(), "timeout": dontWait,
+	})
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	return request(ctx, d.dir, "initiate", m)
+}
+
+// forgetMoved drops those IKE SAs that are gone from what is to be replaced.
+func (d *driver) forgetMoved(s *snapshot, key tunnel.PublicKey) {
+	there := make(map[uint32]bool)
+	for _, sa := range s.sas[key] {
+		if d.moved[key][sa.id] {
+			there[sa.id] = true
+		}
+	}
+	if len(there) == 0 {
+		delete(d.moved, key)
+		return
+	}
+	d.moved[key] = there
+}
+
+// turn is what is known when it is decided whether to begin a conversation.
+type turn struct {
+	// lower: this node's prefix is lower than the peer's.
+	lower bool
+	// fresh: this node's charon was started lately.
+	fresh bool
+	// moved are the IKE SAs that are to be replaced.
+	moved map[uint32]bool
+	// alone is since when there is no SA, tried when it was attempted last.
+	alone, tried time.Time
+	// can: it is known where the peer is.
+	can bool
+	// settled is when a child has to be installed by to be relied on.
+	settled, now time.Time
+}
+
+// step is what to do next.
+type step struct {
+	// reached: a child SA carries packets.
+	reached bool
+	begin   bool
+	// end are IKE SAs that others have replaced.
+	end []uint32
+}
+
+func (t turn) decide(sas []ikeSA) step {
+	var next step
+	var best uint32 // the newest IKE SA that can be relied on
+	busy := false
+	for _, sa := range sas {
+		if t.moved[sa.id] {
+			continue
+		}
+		busy = busy || sa.connecting()
+		child := sa.newest()
+		if !sa.lasts() || child == nil {
+			continue
+		}
+		next.reached = true
+		if sa.id > best && !child.installed.After(t.settled) {
+			best = sa.id
+		}
+	}
+	for _, sa := range sas {
+		// One end decides which of several is the one too many.
+		if best != 0 && sa.id < best && sa.lasts() && (t.lower || t.moved[sa.id]) {
+			next.end = append(next.end, sa.id)
+		}
+	}
+	ours := t.lower || t.fresh || len(t.moved) > 0 || !t.alone.IsZero() && t.now.Sub(t.alone) >= patience
+	next.begin = t.can && ours && !next.reached && !busy && t.now.Sub(t.tried) >= retryAfter
+	return next
+}
+
+// terminate ends SAs; that there are none is no error.
+func (d *driver) terminate(ctx context.Context, what map[string]string) error {
+	m, err := vici.MarshalMessage(what)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	return talk(ctx, d.dir, func(s *vici.Session) error {
+		// Charon says in words why it did nothing: nothing was there, or the peer
+		// did not answer in time, and then it is ended all the same.
+		if _, err := s.CommandRequest("terminate", m); err != nil {
+			d.log.Debug("charon answers to terminate", "answer", err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,109 @@
+package ipsec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"time"
+
+	"github.com/strongswan/govici/vici"
+	"golang.org/x/sys/unix"
+)
+
+// callTimeout bounds one conversation with charon. A thousand SAs are listed in
+// some tens of milliseconds.
+const callTimeout = 5 * time.Second
+
+// talk runs f with a session that ends with it, so that drivers need no closing,
+// and bounds all of its requests by ctx and callTimeout: a charon that hangs
+// holds nobody up.
+func talk(ctx context.Context, dir string, f func(*vici.Session) error) error {
+	var conns []net.Conn
+	deadline := time.Now().Add(callTimeout)
+	if at, ok := ctx.Deadline(); ok && at.Before(deadline) {
+		deadline = at
+	}
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		c, err := (&net.Dialer{Deadline: deadline}).DialContext(ctx, "unix", socketPath(dir))
+		if err != nil {
+			return nil, err
+		}
+		conns = append(conns, c)
+		return c, c.SetDeadline(deadline)
+	}
+	// govici's own Close stops at the first error.
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	s, err := vici.NewSession(vici.WithDialContext(dial))
+	if err != nil {
+		return fmt.Errorf("connect to charon: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		for _, c := range conns {
+			_ = c.SetDeadline(time.Unix(1, 0))
+		}
+	})
+	defer stop()
+	err = f(s)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// request asks charon for one thing.
+func request(ctx context.Context, dir, command string, message *vici.Message) error {
+	err := talk(ctx, dir, func(s *vici.Session) error {
+		_, err := s.CommandRequest(command, message)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", command, err)
+	}
+	return nil
+}
+
+// stream asks charon for a list.
+func stream(s *vici.Session, command, event string) ([]*vici.Message, error) {
+	list, err := s.StreamedCommandRequest(command, event, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", command, err)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s: no answer", command)
+	}
+	// The last one is the answer itself.
+	last := len(list) - 1
+	if err := list[last].Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", command, err)
+	}
+	return list[:last], nil
+}
+
+// isGone says that an error means that there is no charon.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
+}
+
+// section, text and texts read a message; what is missing is empty.
+func section(m *vici.Message, key string) *vici.Message {
+	if s, ok := m.Get(key).(*vici.Message); ok {
+		return s
+	}
+	return vici.NewMessage()
+}
+
+func text(m *vici.Message, key string) string {
+	s, _ := m.Get(key).(string)
+	return s
+}
+
+func texts(m *vici.Message, key string) []string {
+	s, _ := m.Get(key).([]string)
+	return s
+}

@@ -1,0 +1,53 @@
+package ipsec
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+)
+
+func TestTheKernelIsCompared(t *testing.T) {
+	key, prefix := tunnel.PublicKey{1}, netip.MustParsePrefix("fd12:3400:0:2::/64")
+	own := netip.MustParsePrefix("fd12:3400:0:1::/64")
+	s := &snapshot{
+		conns: map[tunnel.PublicKey]conn{key: {prefix: prefix, child: childName{reqID: 3}}},
+		sas: map[tunnel.PublicKey][]ikeSA{key: {{
+			id: 5, state: "ESTABLISHED",
+			children: []childSA{{state: "INSTALLED", reqID: 3, spiIn: 10, spiOut: 11}},
+		}}},
+	}
+	state := func(spi, reqID int) netlink.XfrmState {
+		return netlink.XfrmState{Spi: spi, Reqid: reqID, Aead: &netlink.XfrmStateAlgo{}}
+	}
+	policies := []netlink.XfrmPolicy{
+		{Dir: netlink.XFRM_DIR_OUT, Src: device.IPNet(own), Dst: device.IPNet(prefix)},
+		{Dir: netlink.XFRM_DIR_IN, Src: device.IPNet(prefix), Dst: device.IPNet(own)},
+		{Dir: netlink.XFRM_DIR_FWD, Src: device.IPNet(prefix), Dst: device.IPNet(own)},
+	}
+	both := []netlink.XfrmState{state(10, 3), state(11, 3)}
+	for _, c := range []struct {
+		name                    string
+		states                  []netlink.XfrmState
+		policies                []netlink.XfrmPolicy
+		lost, orphans, deserted int
+	}{
+		{name: "all is there", states: both, policies: policies},
+		{name: "no states", policies: policies, lost: 1},
+		{name: "half of the states", states: both[:1], policies: policies, lost: 1},
+		{name: "no policies", states: both, lost: 1},
+		{name: "no outbound policy", states: both, policies: policies[1:], lost: 1},
+		{name: "an orphan", states: append(slices.Clone(both), state(12, 3)), policies: policies, orphans: 1},
+		{name: "a deserted one", states: append(slices.Clone(both), state(12, 4)), policies: policies, deserted: 1},
+		{name: "a number alone", states: append(slices.Clone(both), netlink.XfrmState{Spi: 12, Reqid: 3}), policies: policies},
+	} {
+		k := newKernelView(s, c.states, c.policies)
+		if len(k.lost[key]) != c.lost || len(k.orphans) != c.orphans || len(k.deserted) != c.deserted {
+			t.Errorf("%s: got %+v", c.name, k)
+		}
+	}
+}
