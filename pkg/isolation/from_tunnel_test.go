@@ -62,6 +62,33 @@ func TestPeersMayPingTheHost(t *testing.T) {
 	}
 }
 
+// A peer that asks how large a packet gets here is answered in few bytes.
+func TestAnAskedSizeIsAnsweredInFewBytes(t *testing.T) {
+	b := newBench(t)
+	one := netip.MustParseAddr("0.0.0.1")
+	hostA, hostB := overlayAddr(nodeA, 0, 0, one), overlayAddr(nodeB, 0, 0, one)
+	for _, size := range []int{24, 25, 1160, 1400, 3000} {
+		asked := make([]byte, size)
+		copy(asked, []byte{128, 1, 0, 0, 0xab, 0xcd, 0xff, 0xfe, 's', 'e', 'c', 'r', 'e', 't', 0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
+		got := b.redirect(t, b.dp.fromTunnel, overlay(hostB, hostA, 58, seal(hostB, hostA, 58, asked)))
+		answer := bytes.Clone(asked[:24])
+		answer[0] = 129
+		want := overlay(hostA, hostB, 58, seal(hostA, hostB, 58, answer))
+		want[21] = 64 // hops
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes are answered by\n%x, want\n%x", size, got[14:], want[14:])
+		}
+	}
+	// What is too short to be asked for, the host's stack answers.
+	short := overlay(hostB, hostA, 58, []byte{128, 1, 0, 0, 0, 0, 0, 0})
+	if verdict, _ := run(t, b.dp.fromTunnel, short, 0); verdict != pass {
+		t.Errorf("a short one: verdict %d", verdict)
+	}
+	// Nobody but a node asks.
+	tenant := overlay(overlayAddr(nodeB, 1, testVNI, farAddr), hostA, 58, make([]byte, 100))
+	b.drop(t, b.dp.fromTunnel, edit(tenant, func(p []byte) { p[54], p[55] = 128, 1 }), 0, "not-owner")
+}
+
 func TestTranslationFromTheOverlay(t *testing.T) {
 	b := newBench(t)
 	unsummed := udpDatagram(53, 40000, "hello")

@@ -262,7 +262,9 @@ func FuzzFromTunnel(f *testing.F) {
 	f.Add(fromFar(6, tcpSegment(40000, 80, flagSYN, "hi")))
 	f.Add(overlay(overlayAddr(nodeB, 1, otherVNI, farAddr), overlayAddr(nodeA, 1, otherVNI, dbAddr), 6, tcpSegment(1, 80, flagSYN, "")))
 	one := netip.MustParseAddr("0.0.0.1")
-	f.Add(overlay(overlayAddr(nodeB, 0, 0, one), overlayAddr(nodeA, 0, 0, one), 58, make([]byte, 8)))
+	hostA, hostB := overlayAddr(nodeA, 0, 0, one), overlayAddr(nodeB, 0, 0, one)
+	f.Add(overlay(hostB, hostA, 58, make([]byte, 8)))
+	f.Add(overlay(hostB, hostA, 58, append([]byte{128, 1}, make([]byte, 100)...)))
 	for _, key := range []Key{webKey, dbKey} {
 		b.set(key, func(e *Endpoint) { e.Ingress, e.Egress = allowWeb, nothing })
 	}
@@ -275,10 +277,14 @@ func FuzzFromTunnel(f *testing.F) {
 		switch verdict {
 		case shot:
 		case pass:
-			if packet[20] != 58 || !bytes.Equal(packet[38:54], overlayAddr(nodeA, 0, 0, one)) {
+			if packet[20] != 58 || !bytes.Equal(packet[38:54], hostA) {
 				t.Fatalf("passed to the host: %x", packet)
 			}
 		case redirect:
+			if bytes.Equal(packet[38:54], hostA) {
+				checkNodeAnswer(t, packet, out)
+				return
+			}
 			if !bytes.Equal(packet[38:46], nodeA.Addr().AsSlice()[:8]) || !bytes.Equal(packet[22:30], nodeB.Addr().AsSlice()[:8]) {
 				t.Fatalf("delivered from or for another node: %x", packet)
 			}
@@ -297,4 +303,12 @@ func FuzzFromTunnel(f *testing.F) {
 			t.Fatalf("verdict %d", verdict)
 		}
 	})
+}
+
+// checkNodeAnswer wants no more than an answer to the node that asked.
+func checkNodeAnswer(t *testing.T, packet, out []byte) {
+	t.Helper()
+	if !bytes.Equal(out[22:38], packet[38:54]) || !bytes.Equal(out[38:54], packet[22:38]) || len(out) > len(packet) {
+		t.Fatalf("a node is answered %x to %x", out, packet)
+	}
 }

@@ -404,3 +404,32 @@ func TestAddressesAndRoutesInAContainerAreRepaired(t *testing.T) {
 	p.web.reaches("fd00:64::4")
 	p.web.reaches("10.0.0.4")
 }
+
+// An MTU that is only assumed does not replace one that an earlier process found.
+func TestAnAssumedMTUReplacesNone(t *testing.T) {
+	b := newBench(t)
+	mtuOf := func(n Node) uint32 {
+		t.Helper()
+		b.state.Nodes[nodeB] = n
+		b.refill()
+		var found edgenetNode
+		if err := b.dp.maps.Nodes.Lookup(prefixWord(nodeB), &found); err != nil {
+			t.Fatal(err)
+		}
+		return found.Mtu
+	}
+	node := Node{Prefix: nodeB, Device: "lo", MTU: 1200, Assumed: true}
+	third := netip.MustParsePrefix("fd12:340c::/64")
+	b.state.Nodes[third] = Node{Prefix: third, Device: "lo", MTU: 1200, Assumed: true}
+	if got := mtuOf(node); got != 1420 {
+		t.Errorf("MTU %d, want what there was", got)
+	}
+	var fresh edgenetNode
+	if err := b.dp.maps.Nodes.Lookup(prefixWord(third), &fresh); err != nil || fresh.Mtu != 1200 {
+		t.Errorf("MTU %d of a new node, %v, want what is assumed", fresh.Mtu, err)
+	}
+	node.Assumed = false
+	if got := mtuOf(node); got != 1200 {
+		t.Errorf("MTU %d, want what was found", got)
+	}
+}

@@ -82,6 +82,9 @@ type Node struct {
 	Device string
 	// MTU of the tunnel to it in bytes.
 	MTU int
+	// Assumed says that nothing is known of the MTU yet: if the datapath has one
+	// already, of an earlier process, that stays in force.
+	Assumed bool
 }
 
 // State is all that the datapath of this host shall be.
