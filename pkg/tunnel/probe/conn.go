@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 )
 
 // listen opens a raw ICMPv6 socket on the address that sees echo replies only.
@@ -18,6 +20,9 @@ func listen(source netip.Addr) (net.PacketConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ICMPv6 socket: %w", err)
 	}
+	if err := sendWhole(c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	var filter ipv6.ICMPFilter
 	filter.SetAll(true)
 	filter.Accept(ipv6.ICMPTypeEchoReply)
@@ -25,6 +30,30 @@ func listen(source netip.Addr) (net.PacketConn, error) {
 		return nil, errors.Join(fmt.Errorf("filter ICMPv6 socket: %w", err), c.Close())
 	}
 	return c, nil
+}
+
+// sendWhole has the kernel send packets as they are, or not at all: one that is
+// cut into fragments tells nothing about a size.
+func sendWhole(c net.PacketConn) error {
+	conn, ok := c.(syscall.Conn)
+	if !ok {
+		return errors.New("set up ICMPv6 socket: it has no descriptor")
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("set up ICMPv6 socket: %w", err)
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		set = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE),
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1),
+		)
+	})
+	if err := errors.Join(err, set); err != nil {
+		return fmt.Errorf("set up ICMPv6 socket: %w", err)
+	}
+	return nil
 }
 
 // source returns the sender's address, or the zero address.

@@ -1,5 +1,5 @@
-// Package probe measures the tunnels: round-trip time and loss to every peer's
-// own overlay address, by ICMPv6 echo.
+// Package probe measures the tunnels: round-trip time, loss and path MTU to
+// every peer's own overlay address, by ICMPv6 echo.
 //
 // The peer's kernel answers, not its daemon, so a tunnel is measured while the
 // daemon at its other end restarts; and the request goes through the tunnel

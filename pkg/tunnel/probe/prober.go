@@ -38,14 +38,31 @@ type Config struct {
 	// header and addresses are *net.IPAddr; nil is a raw socket of the calling
 	// thread's network namespace.
 	Listen func(source netip.Addr) (net.PacketConn, error)
+	// Changed is called when the MTU to a peer, or its basis, is another. It must
+	// not block. Nil is nobody.
+	Changed func()
+}
+
+// Peer is one that is measured.
+type Peer struct {
+	// Addr is its own overlay address.
+	Addr netip.Addr
+	// Path names the way that the tunnel takes. On a new one the MTU is looked
+	// for anew.
+	Path string
+	// Busy says that the tunnel carries what tenants send: then its MTU is
+	// confirmed every second, so that they lose little when it shrinks.
+	Busy bool
 }
 
 // Prober measures the ways to its peers. It is safe for concurrent use.
 type Prober struct {
 	cfg   Config
-	id    uint16
+	id    uint16 // of requests that measure time; the next one is of sizes
 	nonce nonce
 	ready chan struct{}
+	// news is poked when a size may be asked for before the next tick.
+	news chan struct{}
 
 	mu      sync.Mutex
 	targets map[netip.Addr]*target
@@ -72,7 +89,12 @@ func New(cfg Config) (*Prober, error) {
 	case cfg.Timeout < 0:
 		return nil, fmt.Errorf("configure prober: timeout %s is negative", cfg.Timeout)
 	}
-	p := &Prober{cfg: cfg, ready: make(chan struct{}), targets: make(map[netip.Addr]*target)}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
+	}
+	p := &Prober{
+		cfg: cfg, ready: make(chan struct{}), news: make(chan struct{}, 1), targets: make(map[netip.Addr]*target),
+	}
 	var id [2]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("choose identifier: %w", err)
@@ -90,19 +112,26 @@ func (p *Prober) String() string { return "probe" }
 // Ready is closed when Run has started. It does not wait for any answer.
 func (p *Prober) Ready() <-chan struct{} { return p.ready }
 
-// SetPeers replaces the addresses that are probed. What is known of one that
-// stays is kept.
-func (p *Prober) SetPeers(addrs []netip.Addr) {
-	wanted := make(map[netip.Addr]bool, len(addrs))
+// SetPeers replaces the peers that are probed. What is known of one that stays
+// is kept. No larger packets than limit are asked for, in bytes: the tunnel
+// device takes no larger ones.
+func (p *Prober) SetPeers(limit int, peers []Peer) {
+	wanted := make(map[netip.Addr]bool, len(peers))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, a := range addrs {
-		wanted[a] = true
-		if p.targets[a] == nil {
-			p.targets[a] = &target{}
+	for _, peer := range peers {
+		wanted[peer.Addr] = true
+		t := p.targets[peer.Addr]
+		if t == nil {
+			t = &target{path: peer.Path, sizing: newSizing(limit)}
+			p.targets[peer.Addr] = t
 		}
+		t.setPath(peer.Path)
+		t.sizing.setLimit(limit)
+		t.sizing.setBusy(peer.Busy)
 	}
 	maps.DeleteFunc(p.targets, func(a netip.Addr, _ *target) bool { return !wanted[a] })
+	p.poke()
 }
 
 // Stats returns what is known of each peer.
@@ -124,18 +153,25 @@ func (p *Prober) Run(ctx context.Context) error {
 	close(p.ready)
 	s := socket{prober: p}
 	defer s.close()
+	s.ensure()
 	tick := time.NewTicker(p.cfg.Interval / slots)
 	defer tick.Stop()
-	for slot := uint32(0); ; slot = (slot + 1) % slots {
+	budget := tickBudget
+	for slot := uint32(0); ; {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-p.news:
+			budget = p.sendSizes(s.conn, budget)
+			continue
 		case <-tick.C:
 		}
 		if slot == 0 {
 			s.ensure()
 		}
 		p.send(s.conn, slot)
+		budget = p.sendSizes(s.conn, tickBudget)
+		slot = (slot + 1) % slots
 	}
 }
 
@@ -177,6 +213,10 @@ func (p *Prober) begin(a netip.Addr) (seq uint16, ok bool) {
 // receive takes one packet from the socket.
 func (p *Prober) receive(b []byte, from netip.Addr) {
 	now := time.Now()
+	if seq, err := parseSizeReply(b, p.id+1, p.nonce); err == nil {
+		p.receiveSize(seq, from, now)
+		return
+	}
 	seq, err := parseReply(b, p.id, p.nonce)
 	if err != nil {
 		return // another prober's: a raw socket sees them all

@@ -94,12 +94,23 @@ func addrs(n int) []netip.Addr {
 	return out
 }
 
+// limit is the largest packet that peers of these tests are sent.
+const limit = 1440
+
+func those(addrs []netip.Addr) []Peer {
+	out := make([]Peer, 0, len(addrs))
+	for _, a := range addrs {
+		out = append(out, Peer{Addr: a})
+	}
+	return out
+}
+
 func TestEveryPeerIsMeasured(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire(echo(30 * time.Millisecond))
 		p := start(t, func() (net.PacketConn, error) { return w, nil })
 		peers := addrs(1000)
-		p.SetPeers(peers)
+		p.SetPeers(limit, those(peers))
 		time.Sleep(10*defaultInterval + time.Second) // in the bubble: no time passes
 		got := p.Stats()
 		if len(got) != len(peers) {
@@ -141,7 +152,7 @@ func TestForgedAnswersDoNotCount(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWire(c.forge)
 				p := start(t, func() (net.PacketConn, error) { return w, nil })
-				p.SetPeers(peers[1:])
+				p.SetPeers(limit, those(peers[1:]))
 				time.Sleep(20 * time.Second)
 				if s := p.Stats()[peers[1]]; !s.LastAnswer.IsZero() || s.Loss() != 1 {
 					t.Errorf("stats are %+v, want all lost", s)
@@ -156,14 +167,14 @@ func TestPeersComeAndGo(t *testing.T) {
 		w := newWire(echo(time.Millisecond))
 		p := start(t, func() (net.PacketConn, error) { return w, nil })
 		peers := addrs(2)
-		p.SetPeers(peers[:1])
+		p.SetPeers(limit, those(peers[:1]))
 		time.Sleep(10 * time.Second)
 		before := p.Stats()[peers[0]].Sent
-		p.SetPeers(peers)
+		p.SetPeers(limit, those(peers))
 		if got := p.Stats()[peers[0]].Sent; got != before || before == 0 {
 			t.Errorf("a peer that stays has %d requests, want %d", got, before)
 		}
-		p.SetPeers(peers[1:])
+		p.SetPeers(limit, those(peers[1:]))
 		if _, ok := p.Stats()[peers[0]]; ok {
 			t.Error("a peer that went is still measured")
 		}
@@ -176,21 +187,21 @@ func TestSocketIsOpenedAgain(t *testing.T) {
 		var last *wire
 		p := start(t, func() (net.PacketConn, error) {
 			opened++
-			if opened == 1 {
+			if opened <= 2 { // at the start, and with the first request
 				return nil, errors.New("no such address")
 			}
 			last = newWire(echo(time.Millisecond))
 			return last, nil
 		})
 		peer := addrs(1)[0]
-		p.SetPeers([]netip.Addr{peer})
+		p.SetPeers(limit, those([]netip.Addr{peer}))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		last.in <- datagram{err: errors.New("network is down")}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if opened != 3 {
-			t.Errorf("socket was opened %d times, want 3", opened)
+		if opened != 4 {
+			t.Errorf("socket was opened %d times, want 4", opened)
 		}
 		s := p.Stats()[peer]
 		if s.Lost != 1 || time.Since(s.LastAnswer) > defaultInterval {

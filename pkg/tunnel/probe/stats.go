@@ -16,6 +16,17 @@ type Stats struct {
 	// Sent is how many of the last 100 requests have been answered or are
 	// older than the timeout; Lost is how many of those are not answered.
 	Sent, Lost int
+
+	// Requests is how many were sent, and Bytes how long the packets were in the
+	// tunnel: what others sent is the rest.
+	Requests, Bytes uint64
+
+	// MTU is how large a packet the tunnel takes to that peer, in bytes; 0 if it
+	// is not asked for. MTUBasis says how that is known, and MTUConfirmed when a
+	// packet of that size last got through, zero if none did.
+	MTU          int
+	MTUBasis     Basis
+	MTUConfirmed time.Time
 }
 
 // Loss returns the share of requests that were lost, 0 to 1.
@@ -28,13 +39,20 @@ func (s Stats) Loss() float64 {
 
 // target is one peer's requests.
 type target struct {
-	// count is how many requests were sent; the n-th has sequence number n
+	// count is how many requests for times were sent; the n-th has sequence number n
 	// modulo 2^16 and place n modulo window.
 	count      uint64
-	requests   [window]pending
+	pending    [window]pending
 	rtt        time.Duration
 	variation  time.Duration
 	lastAnswer time.Time
+
+	requests, bytes uint64
+
+	path   string
+	sizing sizing
+	sized  [outstanding]sizedRequest
+	sizes  uint16 // how many of those were sent, modulo 2^16
 }
 
 type pending struct {
@@ -45,7 +63,9 @@ type pending struct {
 // sent notes a request and returns its sequence number.
 func (t *target) sent(now time.Time) uint16 {
 	n := t.count
-	t.requests[n%window] = pending{sentAt: now}
+	t.requests++
+	t.bytes += ipv6HeaderLen + packetLen
+	t.pending[n%window] = pending{sentAt: now}
 	t.count++
 	return uint16(n)
 }
@@ -61,7 +81,7 @@ func (t *target) answered(seq uint16, now time.Time) bool {
 	if age >= window || age > last {
 		return false
 	}
-	p := &t.requests[(last-age)%window]
+	p := &t.pending[(last-age)%window]
 	if p.answered {
 		return false
 	}
@@ -84,8 +104,12 @@ func (t *target) smooth(r time.Duration) {
 // stats counts a request without an answer as lost when it is older than the
 // timeout. An answer that comes later still takes that back.
 func (t *target) stats(now time.Time, timeout time.Duration) Stats {
-	s := Stats{RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer}
-	for _, p := range t.requests[:min(t.count, window)] {
+	s := Stats{
+		RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer,
+		Requests: t.requests, Bytes: t.bytes,
+		MTU: t.sizing.mtu, MTUBasis: t.sizing.basis, MTUConfirmed: t.sizing.confirmed,
+	}
+	for _, p := range t.pending[:min(t.count, window)] {
 		switch {
 		case p.answered:
 			s.Sent++
