@@ -112,7 +112,7 @@ func run(ctx context.Context, o Options, log *slog.Logger, ready func()) error {
 	if err != nil {
 		return err
 	}
-	dev := device.NewDevice(tun, conn.NewDefaultBind(), logger(log))
+	dev := device.NewDevice(tun, wholeBind{conn.NewDefaultBind()}, logger(log))
 	defer dev.Close()
 	// Up for as long as the process runs: see alwaysUp.
 	if err := dev.Up(); err != nil {
