@@ -11,7 +11,7 @@ import (
 // Limits of gossip.
 const (
 	// maxGossip is the biggest message that travels whole: it has to fit into
-	// a packet of 1400 bytes with memberlist's own framing and encryption.
+	// gossipPacket with memberlist's own framing, label and encryption.
 	maxGossip = 1100
 	// maxQueued is how many messages wait at most. What is more is left to a
 	// hint to synchronize, which is quicker for many.

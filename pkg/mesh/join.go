@@ -72,7 +72,7 @@ func (m *Mesh) askAdmission(ctx context.Context, t *token) (*wire.Membership, []
 func (m *Mesh) askAt(ctx context.Context, t *token, seed netip.AddrPort) (*wire.JoinResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	dialer := tls.Dialer{Config: m.joinTLS(t)}
+	dialer := tls.Dialer{NetDialer: newDialer(), Config: m.joinTLS(t)}
 	dialed, err := dialer.DialContext(ctx, "tcp", seed.String())
 	if err != nil {
 		return nil, err

@@ -102,7 +102,7 @@ func (m *Mesh) dialAddr(ctx context.Context, addr netip.AddrPort, want NodeID) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	dialer := tls.Dialer{Config: m.clientTLS(in, want)}
+	dialer := tls.Dialer{NetDialer: newDialer(), Config: m.clientTLS(in, want)}
 	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
 	if err != nil {
 		return nil, fmt.Errorf("dial peer %s: %w", addr, err)

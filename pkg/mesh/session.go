@@ -162,7 +162,7 @@ func (s *session) gossipConfig() *memberlist.Config {
 	cfg.Label = string(s.in.mesh)
 	cfg.BindAddr, cfg.AdvertiseAddr = link, link
 	cfg.BindPort, cfg.AdvertisePort = int(s.m.cfg.GossipPort), int(s.m.cfg.GossipPort)
-	cfg.TCPTimeout = streamTimeout
+	cfg.TCPTimeout, cfg.UDPBufferSize = streamTimeout, gossipPacket
 	cfg.ProbeInterval, cfg.ProbeTimeout = probeInterval, probeTimeout
 	cfg.SuspicionMult = suspicionMult
 	cfg.AwarenessMaxMultiplier = 4
