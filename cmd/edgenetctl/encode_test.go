@@ -45,7 +45,10 @@ func TestJSONOfAList(t *testing.T) {
       "rttMs": 1.234,
       "lastHandshake": "2026-05-04T11:59:48Z",
       "rxBytes": 1536,
-      "txBytes": 1099511627776
+      "txBytes": 1099511627776,
+      "pathMtu": 1216,
+      "pathMtuBasis": "confirmed",
+      "pathMtuConfirmed": "2026-05-04T11:59:57Z"
     },
     "prefix": "fdbe:efbb:0:2::/64",
     "address": "fdbe:efbb:0:2::1",

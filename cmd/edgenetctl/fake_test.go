@@ -297,6 +297,7 @@ func mesh() *fake {
 				Tunnel: &edgenetv1.Tunnel{
 					Driver: "wireguard-userspace", Device: "enaa00000001w", State: "up", Endpoint: "198.18.0.2:51820", Mtu: 1420,
 					RttMs: 1.234, LastHandshake: ago(12 * time.Second), RxBytes: 1536, TxBytes: 1 << 40,
+					PathMtu: 1216, PathMtuBasis: "confirmed", PathMtuConfirmed: ago(3 * time.Second),
 				},
 			}, {
 				Name: "edge-2", Id: "cc00000003", Roles: []string{"edge"}, State: "dead",

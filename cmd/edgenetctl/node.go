@@ -95,6 +95,7 @@ func (s *session) nodeText(n *edgenetv1.Node) string {
 		detail{"Device", t.GetDevice()},
 		detail{"Peer", t.GetEndpoint()},
 		detail{"MTU", fmt.Sprintf("%d B", t.GetMtu())},
+		detail{"Path MTU", s.pathMTU(t)},
 		detail{"RTT", milliseconds(t.GetRttMs())},
 		detail{"Handshake", s.handshake(n)},
 		detail{"Received", received(n)},
@@ -157,6 +158,18 @@ func (s *session) handshake(n *edgenetv1.Node) string {
 		return "never"
 	}
 	return s.when(n.GetTunnel().GetLastHandshake())
+}
+
+// pathMTU is how large packets to a node may be, and how that is known.
+func (s *session) pathMTU(t *edgenetv1.Tunnel) string {
+	if t.GetPathMtu() == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%d B, %s", t.GetPathMtu(), t.GetPathMtuBasis())
+	if t.GetPathMtuConfirmed() != nil {
+		text += " " + s.when(t.GetPathMtuConfirmed())
+	}
+	return text
 }
 
 func (s *session) expiry(n *edgenetv1.Node) string {

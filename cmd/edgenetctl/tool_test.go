@@ -51,6 +51,7 @@ Driver:       wireguard-userspace
 Device:       enaa00000001w
 Peer:         198.18.0.2:51820
 MTU:          1420 B
+Path MTU:     1216 B, confirmed 3s ago
 RTT:          1.23 ms
 Handshake:    12s ago
 Received:     1.5 KiB

@@ -126,13 +126,15 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 	if err != nil {
 		return fmt.Errorf("make tunnel driver: %w", err)
 	}
+	sized := make(chan struct{}, 1)
 	d.tunnels = &tunnels{
 		mesh:        d.mesh,
 		links:       d.cfg.Underlay,
 		port:        d.cfg.WireGuardPort,
 		key:         key.Public(),
 		driver:      driver,
-		probes:      &probing{log: d.log.With("part", "probe")},
+		probes:      &probing{log: d.log.With("part", "probe"), changed: func() { poke(sized) }},
+		sized:       sized,
 		underlayMTU: kernel.UnderlayMTU,
 		log:         log,
 		trouble:     complaint{log: log, of: "tunnels"},

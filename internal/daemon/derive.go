@@ -20,6 +20,8 @@ const tenantOverhead = 20
 type reach struct {
 	device string
 	mtu    int
+	// assumed says that nothing is known of mtu yet.
+	assumed bool
 }
 
 // assemble makes the whole of its parts. A VPC that cannot be compiled is
@@ -34,7 +36,7 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 	}
 	for id, r := range reaches {
 		if n, ok := s.nodes[id]; ok && !n.Local {
-			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu}
+			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu, Assumed: r.assumed}
 		}
 	}
 	problems := map[uint32]error{}

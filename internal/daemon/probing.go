@@ -13,6 +13,8 @@ import (
 // probing runs a prober while the node has an overlay address to probe from.
 type probing struct {
 	log *slog.Logger
+	// changed is called when the MTU to a peer is another. It does not block.
+	changed func()
 
 	mu     sync.Mutex
 	source netip.Addr
@@ -21,13 +23,14 @@ type probing struct {
 	done   chan struct{}
 }
 
-// set probes peers from source, for as long as ctx.
-func (p *probing) set(ctx context.Context, source netip.Addr, peers []netip.Addr) error {
+// set probes peers from source, for as long as ctx, by packets of up to limit
+// bytes.
+func (p *probing) set(ctx context.Context, source netip.Addr, limit int, peers []probe.Peer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.prober == nil || p.source != source {
 		p.stopLocked()
-		prober, err := probe.New(probe.Config{Logger: p.log, Source: source})
+		prober, err := probe.New(probe.Config{Logger: p.log, Source: source, Changed: p.changed})
 		if err != nil {
 			return fmt.Errorf("measure tunnels: %w", err)
 		}
@@ -41,7 +44,7 @@ func (p *probing) set(ctx context.Context, source netip.Addr, peers []netip.Addr
 		}()
 		p.source, p.prober, p.cancel, p.done = source, prober, cancel, done
 	}
-	p.prober.SetPeers(peers)
+	p.prober.SetPeers(limit, peers)
 	return nil
 }
 

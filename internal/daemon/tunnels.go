@@ -18,6 +18,7 @@ import (
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
 
 const (
@@ -41,6 +42,8 @@ type tunnels struct {
 	log         *slog.Logger
 	trouble     complaint
 	dirty       chan struct{}
+	// sized is poked when the MTU to a peer is another.
+	sized chan struct{}
 	// changed is poked when what others derive from the tunnels has changed.
 	changed func()
 
@@ -64,8 +67,16 @@ type tunnels struct {
 type tunnelState struct {
 	device  tunnel.Device
 	driver  string
-	peers   map[mesh.NodeID]tunnel.PeerStatus
+	peers   map[mesh.NodeID]peerState
 	problem error
+}
+
+// peerState is one tunnel as the last round found it.
+type peerState struct {
+	tunnel.PeerStatus
+	// size is how large packets to it may be.
+	size pathSize
+	use  usage
 }
 
 // ready is true when the device is up.
@@ -82,8 +93,8 @@ func (s tunnelState) why() error {
 // reaches are the nodes that a tunnel leads to.
 func (s tunnelState) reaches() map[mesh.NodeID]reach {
 	out := make(map[mesh.NodeID]reach, len(s.peers))
-	for id := range s.peers {
-		out[id] = reach{device: s.device.Name, mtu: s.device.MTU}
+	for id, p := range s.peers {
+		out[id] = reach{device: s.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed}
 	}
 	return out
 }
@@ -153,6 +164,8 @@ func (t *tunnels) awaitNews(ctx context.Context, tick <-chan time.Time) bool {
 			return false
 		case <-tick:
 			return true
+		case <-t.sized:
+			return pause(ctx, gather)
 		case <-t.dirty:
 			if !slices.EqualFunc(t.nodes, t.mesh.Nodes(), sameNode) || t.current().problem != nil || !t.current().ready() {
 				return true
@@ -192,8 +205,8 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 }
 
 // samePeer compares what others derive from a peer.
-func samePeer(a, b tunnel.PeerStatus) bool {
-	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live
+func samePeer(a, b peerState) bool {
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size
 }
 
 func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
@@ -208,7 +221,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err := t.announce(device); err != nil {
 		return tunnelState{}, err
 	}
-	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]tunnel.PeerStatus{}}
+	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]peerState{}}
 	have, err := t.driver.Peers(ctx)
 	if err != nil {
 		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
@@ -217,14 +230,13 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	want, problem := t.wantPeers(t.nodes, have)
 	problems := []error{problem}
 	keys := map[tunnel.PublicKey]bool{}
-	var probed []netip.Addr
 	for id, peer := range want {
 		keys[peer.PublicKey] = true
 		status, known := have[peer.PublicKey]
 		if err := t.driver.Put(ctx, peer); err != nil {
 			problems = append(problems, fmt.Errorf("set tunnel peer %s: %w", id, err))
 			if known {
-				state.peers[id] = status
+				state.peers[id] = peerState{PeerStatus: status}
 			}
 			continue
 		}
@@ -232,8 +244,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 			status = tunnel.PeerStatus{Peer: peer}
 			t.log.Info("tunnel peer added", "node", id, "endpoint", peer.Endpoint)
 		}
-		state.peers[id] = status
-		probed = append(probed, nodeAddr(peer.Prefix))
+		state.peers[id] = peerState{PeerStatus: status}
 	}
 	for key := range have {
 		if keys[key] {
@@ -245,7 +256,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 		}
 		t.log.Info("tunnel peer removed", "prefix", have[key].Prefix)
 	}
-	problems = append(problems, t.probes.set(t.life, device.Address, probed))
+	problems = append(problems, t.measure(state, time.Now()))
 	return state, errors.Join(problems...)
 }
 

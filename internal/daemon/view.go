@@ -236,8 +236,12 @@ func apiTunnel(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api
 	if peer.Live {
 		out.State = tunnelUp
 	}
+	out.PathMtu, out.PathMtuBasis = uint32(peer.size.mtu), peer.size.basis.String()
 	if st, ok := rtts[n.Addr]; ok {
 		out.RttMs = float64(st.RTT) / float64(time.Millisecond)
+		if !st.MTUConfirmed.IsZero() {
+			out.PathMtuConfirmed = timestamppb.New(st.MTUConfirmed)
+		}
 	}
 	return out
 }

@@ -237,17 +237,26 @@ type Tunnel struct {
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// The peer's underlay address and port in use.
 	Endpoint string `protobuf:"bytes,4,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
-	// Bytes that a packet in the tunnel can have.
+	// Bytes that a packet can have to enter the tunnel device.
 	Mtu uint32 `protobuf:"varint,5,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	// Round-trip time in milliseconds inside the tunnel; 0 while not measured.
 	RttMs float64 `protobuf:"fixed64,6,opt,name=rtt_ms,json=rttMs,proto3" json:"rtt_ms,omitempty"`
 	// Absent before the first handshake.
 	LastHandshake *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_handshake,json=lastHandshake,proto3" json:"last_handshake,omitempty"`
 	// Bytes received and sent through it.
-	RxBytes       uint64 `protobuf:"varint,8,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
-	TxBytes       uint64 `protobuf:"varint,9,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RxBytes uint64 `protobuf:"varint,8,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
+	TxBytes uint64 `protobuf:"varint,9,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
+	// Bytes that a packet in the tunnel to this node can have: as many as get
+	// through, at most mtu.
+	PathMtu uint32 `protobuf:"varint,10,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
+	// How path_mtu is known: assumed (nothing was heard from there yet), searching
+	// (less gets through than before), confirmed (packets of that size get through)
+	// or "too narrow" (they do not, but small ones do).
+	PathMtuBasis string `protobuf:"bytes,11,opt,name=path_mtu_basis,json=pathMtuBasis,proto3" json:"path_mtu_basis,omitempty"`
+	// When a packet of that size last got through; absent if none did.
+	PathMtuConfirmed *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=path_mtu_confirmed,json=pathMtuConfirmed,proto3" json:"path_mtu_confirmed,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Tunnel) Reset() {
@@ -341,6 +350,27 @@ func (x *Tunnel) GetTxBytes() uint64 {
 		return x.TxBytes
 	}
 	return 0
+}
+
+func (x *Tunnel) GetPathMtu() uint32 {
+	if x != nil {
+		return x.PathMtu
+	}
+	return 0
+}
+
+func (x *Tunnel) GetPathMtuBasis() string {
+	if x != nil {
+		return x.PathMtuBasis
+	}
+	return ""
+}
+
+func (x *Tunnel) GetPathMtuConfirmed() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PathMtuConfirmed
+	}
+	return nil
 }
 
 // VPC is a tenant's private network.
@@ -3712,7 +3742,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x13certificate_expires\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\":\n" +
 	"\x04Link\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
-	"\acarrier\x18\x02 \x01(\tR\acarrier\"\x8c\x02\n" +
+	"\acarrier\x18\x02 \x01(\tR\acarrier\"\x97\x03\n" +
 	"\x06Tunnel\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
@@ -3722,7 +3752,11 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x06rtt_ms\x18\x06 \x01(\x01R\x05rttMs\x12A\n" +
 	"\x0elast_handshake\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rlastHandshake\x12\x19\n" +
 	"\brx_bytes\x18\b \x01(\x04R\arxBytes\x12\x19\n" +
-	"\btx_bytes\x18\t \x01(\x04R\atxBytes\"\xb1\x01\n" +
+	"\btx_bytes\x18\t \x01(\x04R\atxBytes\x12\x19\n" +
+	"\bpath_mtu\x18\n" +
+	" \x01(\rR\apathMtu\x12$\n" +
+	"\x0epath_mtu_basis\x18\v \x01(\tR\fpathMtuBasis\x12H\n" +
+	"\x12path_mtu_confirmed\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x10pathMtuConfirmed\"\xb1\x01\n" +
 	"\x03VPC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vni\x18\x02 \x01(\rR\x03vni\x12\x14\n" +
@@ -4067,97 +4101,98 @@ var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	2,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
 	63, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
 	63, // 3: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
-	63, // 4: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
-	5,  // 5: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
-	63, // 6: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
-	63, // 7: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
-	7,  // 8: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
-	60, // 9: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
-	0,  // 10: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
-	63, // 11: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	0,  // 12: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
-	63, // 13: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	61, // 14: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
-	62, // 15: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
-	0,  // 16: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
-	0,  // 17: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
-	3,  // 18: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	3,  // 19: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
-	3,  // 20: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	4,  // 21: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
-	4,  // 22: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
-	4,  // 23: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
-	5,  // 24: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
-	4,  // 25: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
-	5,  // 26: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
-	4,  // 27: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
-	4,  // 28: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
-	5,  // 29: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
-	44, // 30: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
-	4,  // 31: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
-	48, // 32: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
-	49, // 33: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
-	50, // 34: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
-	6,  // 35: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	6,  // 36: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
-	6,  // 37: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	0,  // 38: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	3,  // 39: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	4,  // 40: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	6,  // 41: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	8,  // 42: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	10, // 43: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	12, // 44: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	14, // 45: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	16, // 46: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	18, // 47: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	20, // 48: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	22, // 49: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	24, // 50: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	26, // 51: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	28, // 52: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	30, // 53: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	32, // 54: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	34, // 55: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	36, // 56: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	38, // 57: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	40, // 58: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	42, // 59: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
-	45, // 60: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
-	47, // 61: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	52, // 62: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	54, // 63: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	56, // 64: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	58, // 65: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	9,  // 66: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	11, // 67: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	13, // 68: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	15, // 69: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	17, // 70: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	19, // 71: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	21, // 72: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	23, // 73: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	25, // 74: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	27, // 75: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	29, // 76: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	31, // 77: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	33, // 78: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	35, // 79: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	37, // 80: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	39, // 81: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	41, // 82: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	43, // 83: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
-	46, // 84: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
-	51, // 85: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	53, // 86: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	55, // 87: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	57, // 88: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	59, // 89: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	66, // [66:90] is the sub-list for method output_type
-	42, // [42:66] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	63, // 4: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
+	63, // 5: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
+	5,  // 6: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
+	63, // 7: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
+	63, // 8: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
+	7,  // 9: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
+	60, // 10: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
+	0,  // 11: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
+	63, // 12: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	0,  // 13: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
+	63, // 14: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	61, // 15: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
+	62, // 16: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
+	0,  // 17: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
+	0,  // 18: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
+	3,  // 19: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	3,  // 20: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
+	3,  // 21: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	4,  // 22: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
+	4,  // 23: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
+	4,  // 24: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
+	5,  // 25: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
+	4,  // 26: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
+	5,  // 27: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
+	4,  // 28: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
+	4,  // 29: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
+	5,  // 30: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
+	44, // 31: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
+	4,  // 32: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
+	48, // 33: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
+	49, // 34: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
+	50, // 35: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
+	6,  // 36: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	6,  // 37: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
+	6,  // 38: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	0,  // 39: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	3,  // 40: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	4,  // 41: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	6,  // 42: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	8,  // 43: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	10, // 44: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	12, // 45: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	14, // 46: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	16, // 47: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	18, // 48: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	20, // 49: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	22, // 50: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	24, // 51: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	26, // 52: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	28, // 53: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	30, // 54: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	32, // 55: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	34, // 56: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	36, // 57: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	38, // 58: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	40, // 59: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	42, // 60: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
+	45, // 61: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
+	47, // 62: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	52, // 63: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	54, // 64: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	56, // 65: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	58, // 66: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	9,  // 67: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	11, // 68: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	13, // 69: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	15, // 70: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	17, // 71: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	19, // 72: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	21, // 73: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	23, // 74: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	25, // 75: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	27, // 76: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	29, // 77: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	31, // 78: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	33, // 79: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	35, // 80: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	37, // 81: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	39, // 82: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	41, // 83: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	43, // 84: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
+	46, // 85: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
+	51, // 86: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	53, // 87: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	55, // 88: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	57, // 89: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	59, // 90: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	67, // [67:91] is the sub-list for method output_type
+	43, // [43:67] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }

@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"time"
+
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
+)
+
+const (
+	// useInterval is how long a tunnel is watched before it is called busy or not.
+	useInterval = time.Second
+	// useLeast is how many bytes have to be sent in that time: more than the
+	// answers to what the peer asks, less than a packet that could be too large.
+	useLeast = 1000
+	// useLasts is how long a tunnel counts as busy after that.
+	useLasts = 10 * time.Second
+	// tunnelPadding is what a tunnel may add to a packet in its counters, in
+	// bytes: WireGuard's 32, and up to 15 to fill a block.
+	tunnelPadding = 47
+)
+
+// pathSize is how large packets to a peer may be, in bytes inside the tunnel.
+type pathSize struct {
+	mtu   int
+	basis probe.Basis
+}
+
+// usage tells whether tenants use a tunnel.
+type usage struct {
+	since        time.Time // when the rest was counted
+	sent, probed uint64    // bytes through the tunnel, and those of probes
+	lastBusy     time.Time
+}
+
+// next counts what was sent since u, if that is long enough ago.
+func (u usage) next(now time.Time, sent, probed uint64) usage {
+	switch {
+	case u.since.IsZero() || sent < u.sent || probed < u.probed: // new, or begun anew
+		return usage{since: now, sent: sent, probed: probed, lastBusy: u.lastBusy}
+	case now.Sub(u.since) < useInterval:
+		return u
+	}
+	if sent-u.sent >= probed-u.probed+useLeast {
+		u.lastBusy = now
+	}
+	u.since, u.sent, u.probed = now, sent, probed
+	return u
+}
+
+func (u usage) busy(now time.Time) bool {
+	return !u.lastBusy.IsZero() && now.Sub(u.lastBusy) < useLasts
+}
+
+// measure has the peers of the state probed, and fills in what is known of how
+// large their packets may be.
+func (t *tunnels) measure(state tunnelState, now time.Time) error {
+	known := t.probes.stats()
+	peers := make([]probe.Peer, 0, len(state.peers))
+	for id, p := range state.peers {
+		addr := nodeAddr(p.Prefix)
+		s := known[addr]
+		p.use = t.state.peers[id].use.next(now, p.TxBytes, s.Bytes+s.Requests*tunnelPadding)
+		state.peers[id] = p
+		peers = append(peers, probe.Peer{Addr: addr, Path: p.Endpoint.String(), Busy: p.use.busy(now)})
+	}
+	err := t.probes.set(t.life, state.device.Address, state.device.MTU, peers)
+	known = t.probes.stats()
+	for id, p := range state.peers {
+		before := t.state.peers[id].size
+		p.size = sizeOf(known[nodeAddr(p.Prefix)], before, state.device.MTU)
+		if before != p.size && p.size.basis != probe.Searching {
+			t.log.Info("path MTU", "node", id, "bytes", p.size.mtu, "is", p.size.basis, "was", before.mtu)
+		}
+		state.peers[id] = p
+	}
+	return err
+}
+
+// sizeOf is what is known of a peer. Of one that is not measured it is what was
+// known before, or what every way carries.
+func sizeOf(s probe.Stats, before pathSize, device int) pathSize {
+	switch {
+	case s.MTU > 0:
+		return pathSize{mtu: s.MTU, basis: s.MTUBasis}
+	case before.mtu > 0:
+		return before
+	}
+	return pathSize{mtu: min(probe.Floor, device), basis: probe.Assumed}
+}
