@@ -71,12 +71,18 @@ type Flow struct {
 // and keeps it busy.
 func (c *Container) Streams(to *Container, service string) *Flow {
 	c.t().Helper()
+	return c.StreamsBy(to, service, 0)
+}
+
+// StreamsBy is Streams with so many bytes every 10 ms.
+func (c *Container) StreamsBy(to *Container, service string, size int) *Flow {
+	c.t().Helper()
 	network, port, err := parseService(service)
 	if err != nil || network != "tcp" {
 		c.t().Fatalf("stream to %q: want tcp/PORT", service)
 	}
 	f := &Flow{from: c, to: to, port: port}
-	c.call("StartFlow", agent.FlowArgs{Target: to.IP, Port: port, Interval: steady}, &f.id)
+	c.call("StartFlow", agent.FlowArgs{Target: to.IP, Port: port, Interval: steady, Size: size}, &f.id)
 	if peer := f.Status().Peer; peer != to.answer() {
 		c.t().Fatalf("%s streams to %s: answered by %s", c, to, peer)
 	}

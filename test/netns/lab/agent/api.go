@@ -93,6 +93,8 @@ type FlowArgs struct {
 	Target   netip.Addr
 	Port     uint16
 	Interval time.Duration
+	// Size in bytes of what is sent each time; the least is a line.
+	Size int
 }
 
 // FlowStatus says how a flow is doing.
@@ -101,8 +103,9 @@ type FlowStatus struct {
 	Peer string
 	// Echoes is how many messages came back.
 	Echoes int
-	// Quiet is how long ago the last one did.
-	Quiet time.Duration
+	// Quiet is how long ago the last one did, Longest the longest time between
+	// two of them.
+	Quiet, Longest time.Duration
 	// Ended is empty while the connection is open, else why it is not.
 	Ended string
 }

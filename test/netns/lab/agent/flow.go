@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -22,7 +23,9 @@ type flow struct {
 	peer  string
 	count int
 	last  time.Time
-	ended string
+	// longest is the longest time between two echoes.
+	longest time.Duration
+	ended   string
 }
 
 // startFlow connects and starts to talk.
@@ -46,16 +49,17 @@ func startFlow(args FlowArgs) (*flow, error) {
 	f := &flow{conn: conn, peer: strings.TrimSpace(peer), last: time.Now()}
 	var ctx context.Context
 	ctx, f.cancel = context.WithCancel(context.Background())
-	f.tasks.Go(func() { f.talk(ctx, args.Interval) })
+	f.tasks.Go(func() { f.talk(ctx, args.Interval, args.Size) })
 	f.tasks.Go(func() { f.listen(reader) })
 	return f, nil
 }
 
-func (f *flow) talk(ctx context.Context, interval time.Duration) {
+func (f *flow) talk(ctx context.Context, interval time.Duration, size int) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for number := 0; ; number++ {
-		if _, err := fmt.Fprintf(f.conn, "%d\n", number); err != nil {
+		line := fmt.Sprintf("%0*d\n", max(0, size-1), number)
+		if _, err := io.WriteString(f.conn, line); err != nil {
 			f.end(err)
 			return
 		}
@@ -75,6 +79,7 @@ func (f *flow) listen(reader *bufio.Reader) {
 		}
 		f.mu.Lock()
 		f.count++
+		f.longest = max(f.longest, time.Since(f.last))
 		f.last = time.Now()
 		f.mu.Unlock()
 	}
@@ -92,7 +97,7 @@ func (f *flow) end(err error) {
 func (f *flow) status() FlowStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return FlowStatus{Peer: f.peer, Echoes: f.count, Quiet: time.Since(f.last), Ended: f.ended}
+	return FlowStatus{Peer: f.peer, Echoes: f.count, Quiet: time.Since(f.last), Longest: f.longest, Ended: f.ended}
 }
 
 func (f *flow) close() error {
