@@ -61,9 +61,11 @@ func (t *tunnels) measure(state tunnelState, now time.Time) error {
 		s := known[addr]
 		p.use = t.state.peers[id].use.next(now, p.TxBytes, s.Bytes+s.Requests*tunnelPadding)
 		state.peers[id] = p
-		peers = append(peers, probe.Peer{Addr: addr, Path: p.Endpoint.String(), Busy: p.use.busy(now)})
+		peers = append(peers, probe.Peer{
+			Addr: addr, Path: p.Endpoint.String(), Limit: state.device.MTU, Busy: p.use.busy(now),
+		})
 	}
-	err := t.probes.set(t.life, state.device.Address, state.device.MTU, peers)
+	err := t.probes.set(t.life, state.device.Address, peers)
 	known = t.probes.stats()
 	for id, p := range state.peers {
 		before := t.state.peers[id].size

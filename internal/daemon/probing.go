@@ -23,9 +23,8 @@ type probing struct {
 	done   chan struct{}
 }
 
-// set probes peers from source, for as long as ctx, by packets of up to limit
-// bytes.
-func (p *probing) set(ctx context.Context, source netip.Addr, limit int, peers []probe.Peer) error {
+// set probes peers from source, for as long as ctx.
+func (p *probing) set(ctx context.Context, source netip.Addr, peers []probe.Peer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.prober == nil || p.source != source {
@@ -44,7 +43,7 @@ func (p *probing) set(ctx context.Context, source netip.Addr, limit int, peers [
 		}()
 		p.source, p.prober, p.cancel, p.done = source, prober, cancel, done
 	}
-	p.prober.SetPeers(limit, peers)
+	p.prober.SetPeers(peers)
 	return nil
 }
 

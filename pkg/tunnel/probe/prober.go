@@ -50,6 +50,9 @@ type Peer struct {
 	// Path names the way that the tunnel takes. On a new one the MTU is looked
 	// for anew.
 	Path string
+	// Limit is the MTU of the tunnel device that leads there, in bytes: no larger
+	// packets are asked for.
+	Limit int
 	// Busy says that the tunnel carries what tenants send: then its MTU is
 	// confirmed every second, so that they lose little when it shrinks.
 	Busy bool
@@ -113,9 +116,8 @@ func (p *Prober) String() string { return "probe" }
 func (p *Prober) Ready() <-chan struct{} { return p.ready }
 
 // SetPeers replaces the peers that are probed. What is known of one that stays
-// is kept. No larger packets than limit are asked for, in bytes: the tunnel
-// device takes no larger ones.
-func (p *Prober) SetPeers(limit int, peers []Peer) {
+// is kept.
+func (p *Prober) SetPeers(peers []Peer) {
 	wanted := make(map[netip.Addr]bool, len(peers))
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,11 +125,11 @@ func (p *Prober) SetPeers(limit int, peers []Peer) {
 		wanted[peer.Addr] = true
 		t := p.targets[peer.Addr]
 		if t == nil {
-			t = &target{path: peer.Path, sizing: newSizing(limit)}
+			t = &target{path: peer.Path, sizing: newSizing(peer.Limit)}
 			p.targets[peer.Addr] = t
 		}
 		t.setPath(peer.Path)
-		t.sizing.setLimit(limit)
+		t.sizing.setLimit(peer.Limit)
 		t.sizing.setBusy(peer.Busy)
 	}
 	maps.DeleteFunc(p.targets, func(a netip.Addr, _ *target) bool { return !wanted[a] })

@@ -100,7 +100,7 @@ const limit = 1440
 func those(addrs []netip.Addr) []Peer {
 	out := make([]Peer, 0, len(addrs))
 	for _, a := range addrs {
-		out = append(out, Peer{Addr: a})
+		out = append(out, Peer{Addr: a, Limit: limit})
 	}
 	return out
 }
@@ -110,7 +110,7 @@ func TestEveryPeerIsMeasured(t *testing.T) {
 		w := newWire(echo(30 * time.Millisecond))
 		p := start(t, func() (net.PacketConn, error) { return w, nil })
 		peers := addrs(1000)
-		p.SetPeers(limit, those(peers))
+		p.SetPeers(those(peers))
 		time.Sleep(10*defaultInterval + time.Second) // in the bubble: no time passes
 		got := p.Stats()
 		if len(got) != len(peers) {
@@ -152,7 +152,7 @@ func TestForgedAnswersDoNotCount(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWire(c.forge)
 				p := start(t, func() (net.PacketConn, error) { return w, nil })
-				p.SetPeers(limit, those(peers[1:]))
+				p.SetPeers(those(peers[1:]))
 				time.Sleep(20 * time.Second)
 				if s := p.Stats()[peers[1]]; !s.LastAnswer.IsZero() || s.Loss() != 1 {
 					t.Errorf("stats are %+v, want all lost", s)
@@ -167,14 +167,14 @@ func TestPeersComeAndGo(t *testing.T) {
 		w := newWire(echo(time.Millisecond))
 		p := start(t, func() (net.PacketConn, error) { return w, nil })
 		peers := addrs(2)
-		p.SetPeers(limit, those(peers[:1]))
+		p.SetPeers(those(peers[:1]))
 		time.Sleep(10 * time.Second)
 		before := p.Stats()[peers[0]].Sent
-		p.SetPeers(limit, those(peers))
+		p.SetPeers(those(peers))
 		if got := p.Stats()[peers[0]].Sent; got != before || before == 0 {
 			t.Errorf("a peer that stays has %d requests, want %d", got, before)
 		}
-		p.SetPeers(limit, those(peers[1:]))
+		p.SetPeers(those(peers[1:]))
 		if _, ok := p.Stats()[peers[0]]; ok {
 			t.Error("a peer that went is still measured")
 		}
@@ -194,7 +194,7 @@ func TestSocketIsOpenedAgain(t *testing.T) {
 			return last, nil
 		})
 		peer := addrs(1)[0]
-		p.SetPeers(limit, those([]netip.Addr{peer}))
+		p.SetPeers(those([]netip.Addr{peer}))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		last.in <- datagram{err: errors.New("network is down")}

@@ -61,8 +61,8 @@ func probed(t *testing.T, n *narrow, limit int) (p *Prober, peer Peer) {
 	t.Helper()
 	w := newWire(n.answer)
 	p = start(t, func() (net.PacketConn, error) { return w, nil })
-	peer = Peer{Addr: addrs(1)[0], Path: "a", Busy: true}
-	p.SetPeers(limit, []Peer{peer})
+	peer = Peer{Addr: addrs(1)[0], Path: "a", Limit: limit, Busy: true}
+	p.SetPeers([]Peer{peer})
 	return p, peer
 }
 
@@ -135,7 +135,7 @@ func TestAWayThatShrinksIsNoticed(t *testing.T) {
 				p, peer := probed(t, n, 1440)
 				becomes(t, p, peer.Addr, 1440, 2*time.Second)
 				peer.Busy = c.busy
-				p.SetPeers(1440, []Peer{peer})
+				p.SetPeers([]Peer{peer})
 				time.Sleep(5 * time.Second)
 				n.set(1220, 0)
 				begun := time.Now()
@@ -152,7 +152,7 @@ func TestAWayThatShrinksIsNoticed(t *testing.T) {
 				becomes(t, p, peer.Addr, 1216, confirmIdle+8*time.Second)
 				n.set(1440, 0)
 				peer.Path = "b"
-				p.SetPeers(1440, []Peer{peer})
+				p.SetPeers([]Peer{peer})
 				t.Logf("on a new way after %s", becomes(t, p, peer.Addr, 1440, 3*time.Second))
 			})
 		})
@@ -223,11 +223,13 @@ func TestTheDevicesMTUIsTheLimit(t *testing.T) {
 		n := newNarrow(9000)
 		p, peer := probed(t, n, 1440)
 		becomes(t, p, peer.Addr, 1440, time.Second)
-		p.SetPeers(1400, []Peer{peer})
+		peer.Limit = 1400
+		p.SetPeers([]Peer{peer})
 		if s := p.Stats()[peer.Addr]; s.MTU != 1400 {
 			t.Errorf("over a device of 1400: %+v", s)
 		}
-		p.SetPeers(8940, []Peer{peer})
+		peer.Limit = 8940
+		p.SetPeers([]Peer{peer})
 		becomes(t, p, peer.Addr, 8940, 3*time.Second)
 	})
 }
@@ -240,7 +242,7 @@ func TestSizesCostLittle(t *testing.T) {
 		w := newWire(n.answer)
 		p := start(t, func() (net.PacketConn, error) { return w, nil })
 		peers := those(addrs(1000))
-		p.SetPeers(1440, peers)
+		p.SetPeers(peers)
 		most := 0
 		for range 60 {
 			time.Sleep(time.Second)
@@ -258,7 +260,7 @@ func TestSizesCostLittle(t *testing.T) {
 		for i := range peers {
 			peers[i].Busy = true
 		}
-		p.SetPeers(1440, peers)
+		p.SetPeers(peers)
 		time.Sleep(10 * time.Second)
 		n.take()
 		time.Sleep(time.Minute)

@@ -34,7 +34,7 @@ func TestTunnelIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.SetPeers(n.want.MTU, []probe.Peer{{Addr: peer.Address}})
+	p.SetPeers([]probe.Peer{{Addr: peer.Address, Limit: n.want.MTU}})
 	ended := make(chan error, 1)
 	go func() { ended <- n.space.Do(func() error { return p.Run(t.Context()) }) }()
 	t.Cleanup(func() { // t.Context is done by now
