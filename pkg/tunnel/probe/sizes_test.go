@@ -231,6 +231,13 @@ func TestTheDevicesMTUIsTheLimit(t *testing.T) {
 		peer.Limit = 8940
 		p.SetPeers([]Peer{peer})
 		becomes(t, p, peer.Addr, 8940, 3*time.Second)
+		n.set(1408, 0)
+		becomes(t, p, peer.Addr, 1408, 8*time.Second)
+		peer.Limit = 1412 // The path takes as much a moment later.
+		p.SetPeers([]Peer{peer})
+		time.Sleep(minPatience)
+		n.set(1412, 0)
+		becomes(t, p, peer.Addr, 1412, 3*time.Second)
 	})
 }
 

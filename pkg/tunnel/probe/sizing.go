@@ -106,6 +106,7 @@ type sizing struct {
 
 	next  time.Time // of the next round
 	raise time.Time // of the next try to find more
+	eager bool      // one lost packet is not enough to give that up
 	retry time.Duration
 }
 
@@ -296,7 +297,7 @@ func (z *sizing) search(now time.Time) {
 // searched follows from the answers of a round of a search.
 func (z *sizing) searched(now time.Time) {
 	z.noteLost()
-	if z.phase == phaseRaise && z.passed == z.mtu {
+	if z.phase == phaseRaise && z.passed == z.mtu && !z.eager {
 		// It is tried again before long: no need to be sure.
 		z.settle(now)
 		z.next = now
@@ -314,7 +315,7 @@ func (z *sizing) settle(now time.Time) {
 	if z.mtu != z.passed {
 		z.mtu, z.confirmed = z.passed, now
 	}
-	z.basis, z.phase, z.lost = Confirmed, phaseConfirm, nil
+	z.basis, z.phase, z.lost, z.eager = Confirmed, phaseConfirm, nil, false
 	z.next, z.raise = now.Add(z.interval()), now.Add(raiseEvery)
 	if z.confirmed.IsZero() { // What every way carries is left, and was not tried.
 		z.basis, z.next = Searching, now
@@ -359,7 +360,9 @@ func (z *sizing) setLimit(limit int) bool {
 }
 
 // wake has the way looked at without delay, and for more than it took so far.
-func (z *sizing) wake() { z.next, z.raise, z.retry = time.Time{}, time.Time{}, minRetry }
+func (z *sizing) wake() {
+	z.next, z.raise, z.retry, z.eager = time.Time{}, time.Time{}, minRetry, true
+}
 
 // setBusy says whether tenants use the way now.
 func (z *sizing) setBusy(busy bool) {
