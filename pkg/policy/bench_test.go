@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -148,6 +149,63 @@ func BenchmarkChangeInALargeGroup(b *testing.B) {
 		port := uint16(20_000 + i%20_000)
 		rules[i%len(rules)].Ports = []PortRange{{port, port}}
 		v.Groups = []Group{{Name: "all", Rules: rules}}
+		if _, err := c.Compile(v); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// All of 10,000 rules, in 30 groups that each of two endpoints carries, and one
+// that comes and goes. It names an address that no other does.
+func BenchmarkChangeOfWhatAllCarry(b *testing.B) {
+	const hosts, groups = 1_000, 30
+	random := rand.New(rand.NewPCG(1, 1))
+	own := netip.MustParseAddr("10.0.0.2")
+	remote := []netip.Addr{own.Next()}
+	for len(remote) < hosts {
+		remote = append(remote, remote[len(remote)-1].Next())
+	}
+	v := VPC{VNI: 1, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/14")}, Groups: make([]Group, groups), Sets: make([][]string, 1)}
+	for i := range groups {
+		v.Groups[i].Name = fmt.Sprint("g", i)
+		v.Sets[0] = append(v.Sets[0], v.Groups[i].Name)
+	}
+	v.Hosts = []Host{{Addr: own, Groups: v.Sets[0]}}
+	for i, addr := range remote {
+		v.Hosts = append(v.Hosts, Host{Addr: addr, Groups: []string{fmt.Sprint("g", i%20)}})
+	}
+	seen := map[string]bool{}
+	for i := 0; len(seen) < MaxRules-1; i++ {
+		port := uint16(1 + random.IntN(29_000))
+		r := Rule{
+			Direction: directions[i%2], Protocol: ProtocolTCP, Ports: []PortRange{{port, port}},
+			Peer: Peer{Kind: PeerCIDR, CIDR: netip.PrefixFrom(remote[random.IntN(hosts)], 27+random.IntN(6)).Masked()},
+		}
+		if i%20 == 0 {
+			r.Peer = Peer{Kind: PeerGroup, Group: fmt.Sprint("g", random.IntN(20))}
+		}
+		if seen[r.String()] {
+			continue
+		}
+		seen[r.String()] = true
+		v.Groups[i/2%groups].Rules = append(v.Groups[i/2%groups].Rules, r)
+	}
+	var c Compiler
+	if _, err := c.Compile(v); err != nil {
+		b.Fatal(err)
+	}
+	extra := Rule{
+		Direction: Ingress, Protocol: ProtocolTCP, Ports: []PortRange{{40_000, 40_000}},
+		Peer: Peer{Kind: PeerCIDR, CIDR: netip.PrefixFrom(remote[hosts/2], 32)},
+	}
+	without := v.Groups[groups-1].Rules
+	processorTime(b)
+	for i := 0; b.Loop(); i++ {
+		v.Groups = slices.Clone(v.Groups)
+		v.Groups[groups-1].Rules = without
+		if i%2 == 0 {
+			v.Groups[groups-1].Rules = append(slices.Clone(without), extra)
+		}
 		if _, err := c.Compile(v); err != nil {
 			b.Fatal(err)
 		}

@@ -18,10 +18,11 @@ type tableBuilder struct {
 	rules  []placedRule
 	// open is true if what no rule matches is allowed.
 	open bool
-	// named has the places in rules of the rules of each peer, as parts of places;
-	// what is only an exception, or a group that does not exist, has none.
-	named  map[*selector]placeList
-	places []int32
+	// named has the places in rules of the rules of each peer; what is only an
+	// exception, or a group that does not exist, has none.
+	named map[*selector][]int32
+	// excepted are the exceptions.
+	excepted map[*selector]bool
 	// anyPeer are the places of the rules whose peer is any.
 	anyPeer []int32
 	// apart are the selectors whose identities the table may tell from the rest.
@@ -36,9 +37,6 @@ type tableBuilder struct {
 	key     []byte
 	buf     []*selector
 }
-
-// placeList is a part of tableBuilder.places.
-type placeList struct{ first, count int32 }
 
 // placedRule is a rule, and its index in Table.Rules.
 type placedRule struct {
@@ -80,13 +78,9 @@ func (b *tableBuilder) update(hosts *hostIndex, round uint64) bool {
 	if first {
 		b.table = &Table{Rules: []RuleRef{{}}}
 	}
-	refs := b.table.Rules
+	refs, arranged := b.table.Rules, false
 	if first || !listed {
-		b.lists = b.lists[:0]
-		for _, g := range b.groups {
-			b.lists = append(b.lists, g.lists[b.dir])
-		}
-		refs = b.replaceRules(mergeLists(b.lists), s)
+		refs, arranged = b.takeRules(s, round)
 	}
 	if b.set.turned == round {
 		for sel := range b.named {
@@ -96,13 +90,36 @@ func (b *tableBuilder) update(hosts *hostIndex, round uint64) bool {
 		}
 	}
 	if s.rules {
-		b.arrange()
+		if !arranged {
+			b.arrange()
+		}
 		b.forget(s)
 	}
 	if s.rules || hosts.moved == round && b.isMoved(hosts, round) {
 		b.fill(refs, hosts)
 	}
 	return b.table != before
+}
+
+// takeRules takes over the rules of the groups, and returns the table's list of
+// them. It tells whether all else is arranged already: most changes are of few
+// rules.
+func (b *tableBuilder) takeRules(s *staleness, round uint64) (refs []RuleRef, arranged bool) {
+	e, small := editOf(b.lists, b.groups, b.dir)
+	b.lists = b.lists[:0]
+	for _, g := range b.groups {
+		b.lists = append(b.lists, g.lists[b.dir])
+	}
+	crowded := len(b.table.Rules) > 2*len(b.rules)+few
+	if small && !s.all && b.set.turned != round && !crowded && e.isPlain(b) {
+		refs, arranged = b.edit(&e, s), true
+	} else {
+		refs = b.replaceRules(mergeLists(b.lists), s)
+	}
+	open := b.dir == Egress && !slices.ContainsFunc(b.lists, func(l *ruleList) bool { return l.allows })
+	s.all = s.all || open != b.open
+	b.open = open
+	return refs, arranged
 }
 
 // isListed tells whether the rules are those of the groups.
@@ -149,34 +166,31 @@ func (b *tableBuilder) replaceRules(rules []*compiledRule, s *staleness) []RuleR
 	for _, r := range old {
 		s.note(r.compiledRule)
 	}
-	open := b.dir == Egress && !slices.ContainsFunc(b.lists, func(l *ruleList) bool { return l.allows })
-	s.all = s.all || open != b.open
-	b.open = open
 	return refs
 }
 
 // arrange sorts the rules by what they name.
 func (b *tableBuilder) arrange() {
-	b.named = make(map[*selector]placeList, len(b.rules))
+	counts := make(map[*selector]int, len(b.rules))
+	b.named, b.excepted = make(map[*selector][]int32, len(b.rules)), make(map[*selector]bool)
 	b.anyPeer, b.apart, b.around = nil, nil, [2]bool{}
 	for i, r := range b.rules {
 		if r.peer == nil {
 			b.anyPeer = append(b.anyPeer, int32(i))
 			continue
 		}
-		list, seen := b.named[r.peer]
-		if list.count++; !b.set.has(r.peer) {
-			list.count = 0
+		count, seen := counts[r.peer]
+		if count++; !b.set.has(r.peer) {
+			count = 0
 		}
-		b.named[r.peer] = list
+		counts[r.peer] = count
 		b.noteApart(&r, seen)
 		for _, sel := range r.except {
-			if _, seen := b.named[sel]; !seen {
-				b.named[sel] = placeList{}
-			}
+			b.excepted[sel] = true
+			counts[sel] += 0
 		}
 	}
-	b.place()
+	b.place(counts)
 }
 
 // noteApart notes whose identities a rule may tell from the rest.
@@ -193,30 +207,18 @@ func (b *tableBuilder) noteApart(r *placedRule, seen bool) {
 }
 
 // place makes the lists of places that were counted, all in one piece of memory.
-func (b *tableBuilder) place() {
-	next := int32(0)
-	for sel, list := range b.named {
-		list.first = next
-		next += list.count
-		list.count = 0
-		b.named[sel] = list
+func (b *tableBuilder) place(counts map[*selector]int) {
+	memory := make([]int32, 0, len(b.rules))
+	for sel, count := range counts {
+		end := len(memory) + count
+		b.named[sel] = memory[len(memory):len(memory):end]
+		memory = memory[:end]
 	}
-	b.places = make([]int32, next)
 	for i, r := range b.rules {
-		if r.peer == nil || !b.set.has(r.peer) {
-			continue
+		if r.peer != nil && b.set.has(r.peer) {
+			b.named[r.peer] = append(b.named[r.peer], int32(i))
 		}
-		list := b.named[r.peer]
-		b.places[list.first+list.count] = int32(i)
-		list.count++
-		b.named[r.peer] = list
 	}
-}
-
-// placesOf are the places of the rules whose peer is a selector.
-func (b *tableBuilder) placesOf(sel *selector) []int32 {
-	list := b.named[sel]
-	return b.places[list.first : list.first+list.count]
 }
 
 // has tells whether rules that name the selector can mean anybody.

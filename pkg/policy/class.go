@@ -38,7 +38,7 @@ func (b *tableBuilder) classOf(of *identity) *class {
 	made := &class{selectors: slices.Clone(b.buf)}
 	places := slices.Clone(b.anyPeer)
 	for _, sel := range made.selectors {
-		for _, place := range b.placesOf(sel) {
+		for _, place := range b.named[sel] {
 			if !isExcepted(b.rules[place].except, made.selectors) {
 				places = append(places, place)
 			}
@@ -57,9 +57,9 @@ func isExcepted(except, selectors []*selector) bool {
 // apart: it has the CIDRs around all of the VPC's own.
 func (b *tableBuilder) restOf(family Identity) *class {
 	places := slices.Clone(b.anyPeer)
-	for sel := range b.named {
+	for sel, named := range b.named {
 		if sel.universal && familyOf(sel.cidr.Addr()) == family {
-			places = append(places, b.placesOf(sel)...)
+			places = append(places, named...)
 		}
 	}
 	return &class{rows: b.decide(places)}

@@ -51,7 +51,7 @@ type filling struct {
 
 // put adds a row: the very one that was there before, if it is the same.
 func (f *filling) put(m Match, row []Interval) {
-	if was := f.old[m]; slices.Equal(was, row) {
+	if was := f.old[m]; len(was) > 0 && (sameMemory(was, row) || slices.Equal(was, row)) {
 		row = was
 	} else {
 		f.changed = true

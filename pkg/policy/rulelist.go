@@ -33,6 +33,14 @@ func (l *ruleList) update(dir Direction, gone, born []*compiledRule) *ruleList {
 	return next
 }
 
+// all are the rules.
+func (l *ruleList) all() []*compiledRule {
+	if l == nil {
+		return nil
+	}
+	return l.rules
+}
+
 // has tells whether there are any rules.
 func (l *ruleList) has() bool { return l != nil && len(l.rules) > 0 }
 
