@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"edgenet.dev/edgenet/bench/progrun"
 	"edgenet.dev/edgenet/pkg/policy"
 )
@@ -54,6 +56,9 @@ func measureRuleTime(w *world) (results []result, err error) {
 		}
 		for range changesPerRound {
 			for _, permitted := range []bool{true, false} {
+				if err := afterPackets(); err != nil {
+					return nil, err
+				}
 				took, err := s.changeOne(w.ctx, many, permitted)
 				if err != nil {
 					return nil, fmt.Errorf("change one of %d rules: %w", many.rules, err)
@@ -69,6 +74,19 @@ func measureRuleTime(w *world) (results []result, err error) {
 		medianOf("policy/change-1-in-10000", "ms", change).atMost(mostChange),
 		medianOf("policy/change-1-in-10000-compile", "ms", changeCompile),
 	}, nil
+}
+
+// membarrierGlobal is MEMBARRIER_CMD_GLOBAL of linux/membarrier.h.
+const membarrierGlobal = 1
+
+// afterPackets returns when no packet is under way that was so before: a change
+// that comes sooner after another waits for that, which is the other's share. The
+// kernel answers after an RCU grace period.
+func afterPackets() error {
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
+		return fmt.Errorf("wait for packets under way: %w", errno)
+	}
+	return nil
 }
 
 // enforced is how long rules took to be in force, in milliseconds.
