@@ -29,11 +29,16 @@ const (
 	drain = 2 * time.Second
 )
 
+// leastCompressed is the length in bytes from which answers are compressed. What
+// fits a packet gains nothing by it.
+const leastCompressed = 1024
+
 // Handler serves the whole API.
 func Handler(d *daemon.Daemon, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(maxRequest),
+		connect.WithCompressMinBytes(leastCompressed),
 		connect.WithInterceptors(errorInterceptor{log}),
 	}
 	changes := &localChanges{daemon: d}
