@@ -139,3 +139,8 @@ func BenchmarkChangeInAFullVPC(b *testing.B) {
 		})
 	}
 }
+
+// drop takes a record away, if it is there, in a new list.
+func (a *archive) drop(kind mesh.Kind, key string) {
+	a.lists[kind] = slices.DeleteFunc(slices.Clone(a.lists[kind]), func(r mesh.Record) bool { return r.Key == key })
+}

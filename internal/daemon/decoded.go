@@ -43,7 +43,7 @@ func (d *decoded[T]) update(recs []mesh.Record, decode func(mesh.Record) (T, err
 		if len(old) > 0 && old[0].key == rec.Key {
 			// A node that signs two payloads under one version fools nobody for long:
 			// the mesh then agrees on one of them.
-			if old[0].version == rec.Version && bytes.Equal(old[0].payload, rec.Payload) {
+			if old[0].version == rec.Version && samePayload(old[0].payload, rec.Payload) {
 				next, old = append(next, old[0]), old[1:]
 				continue
 			}
@@ -61,4 +61,10 @@ func (d *decoded[T]) update(recs []mesh.Record, decode func(mesh.Record) (T, err
 	}
 	d.records, d.list = recs, next
 	return before, now
+}
+
+// samePayload compares payloads. The mesh gives the same memory for as long as a
+// record stays.
+func samePayload(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"edgenet.dev/edgenet/internal/records"
@@ -84,6 +85,8 @@ func (w *world) settle() {
 				members = append(members, *e)
 			}
 		}
+		// As the mesh lists records.
+		slices.SortFunc(members, func(a, b endpoint) int { return strings.Compare(a.key(), b.key()) })
 		v.settle(w.self.ID, members)
 		for _, e := range w.claims {
 			if i := slices.IndexFunc(v.all, e.same); i >= 0 {

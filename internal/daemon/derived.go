@@ -51,6 +51,6 @@ func (in inputs) same(other inputs) bool {
 
 func (v *vpc) sameEndpoints(other *vpc) bool {
 	return v.holdings == other.holdings || slices.EqualFunc(v.all, other.all, func(a, b *endpoint) bool {
-		return a.holds() == b.holds() && a.same(b) && (a.record == b.record || proto.Equal(a.record, b.record))
+		return a == b || a.holds() == b.holds() && a.same(b) && (a.record == b.record || proto.Equal(a.record, b.record))
 	})
 }

@@ -44,7 +44,7 @@ func (p *part) use(s *snapshot, before *part) {
 	resettled := before.from.vpc.holdings != p.from.vpc.holdings
 	p.made.Addresses = before.made.Addresses
 	if resettled || !sameMap(before.compiled.Identities, p.compiled.Identities) {
-		p.made.Addresses, p.made.Changed = p.addresses(s, before.made.Addresses)
+		p.made.Addresses, p.made.Changed = p.addressesAfter(s, before)
 	}
 	p.made.Routes = before.made.Routes
 	if resettled || !sameMap(before.compiled.Prefixes, p.compiled.Prefixes) {
@@ -120,6 +120,33 @@ func (p *part) addresses(s *snapshot, in map[netip.Addr]isolation.Location) (map
 			}
 			return gone
 		})
+	}
+	return in, changed
+}
+
+// addressesAfter changes the addresses of before into those of now, and returns
+// them with those that were otherwise.
+func (p *part) addressesAfter(s *snapshot, before *part) (map[netip.Addr]isolation.Location, []netip.Addr) {
+	in, v := before.made.Addresses, p.from.vpc
+	moved, known := p.compiled.Moved(before.compiled)
+	if !known || p.from.self != before.from.self {
+		return p.addresses(s, in)
+	}
+	var changed []netip.Addr
+	for _, addr := range slices.Concat(moved, v.touched(before.from.vpc.holdings)) {
+		old, was := in[addr]
+		e := v.hosts[addr]
+		if e == nil {
+			if was {
+				delete(in, addr)
+				changed = append(changed, addr)
+			}
+			continue
+		}
+		if want := s.locate(e, p.compiled.Identities[addr]); !was || old != want {
+			in[addr] = want
+			changed = append(changed, addr)
+		}
 	}
 	return in, changed
 }

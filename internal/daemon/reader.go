@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"maps"
+	"slices"
 	"time"
 
 	"edgenet.dev/edgenet/internal/records"
@@ -69,17 +70,18 @@ func (r *reader) complete(s *snapshot) {
 			v.groups = nil
 			groups[vni] = true
 		}
-		if v.holdings == nil || everywhere || endpoints[vni] {
+		if v.holdings == nil || everywhere {
 			v.holdings = nil
-			endpoints[vni] = true
+			endpoints[vni] = turnover{}
 		}
 	}
 	s.placeGroups(&r.groups, r.batches, groups)
 	s.placeShadows(&r.shadows)
 	s.strays = before.strays
+	anew := s.settleChanged(before, endpoints)
 	// With another VPC, strays may have got a home, and others lost theirs.
-	if len(endpoints)+len(vpcsBefore)+len(vpcsNow) > 0 {
-		s.placeEndpoints(&r.endpoints, endpoints)
+	if len(anew)+len(vpcsBefore)+len(vpcsNow) > 0 {
+		s.placeEndpoints(&r.endpoints, anew)
 	}
 }
 
@@ -178,17 +180,38 @@ func (s *snapshot) placeShadows(from *decoded[*shadow]) {
 	}
 }
 
-// readEndpoints returns the VPCs whose endpoints have changed.
-func (r *reader) readEndpoints() vnis {
-	changed := vnis{}
+// readEndpoints returns what has changed about the endpoints, by VPC.
+func (r *reader) readEndpoints() map[uint32]turnover {
+	changed := map[uint32]turnover{}
 	before, now := r.endpoints.update(r.mesh.List(mesh.KindEndpoint), decodeEndpoint)
 	for _, e := range before {
-		changed[e.vni] = true
+		t := changed[e.vni]
+		t.gone = append(t.gone, e)
+		changed[e.vni] = t
 	}
 	for _, e := range now {
-		changed[e.vni] = true
+		t := changed[e.vni]
+		t.born = append(t.born, e)
+		changed[e.vni] = t
 	}
 	return changed
+}
+
+// settleChanged settles the VPCs of which little has changed, and returns the
+// others.
+func (s *snapshot) settleChanged(before *snapshot, changed map[uint32]turnover) vnis {
+	anew := vnis{}
+	for vni, t := range changed {
+		t.born = slices.DeleteFunc(t.born, func(e *endpoint) bool {
+			_, known := s.nodes[e.node]
+			return !known
+		})
+		v, old := s.byVNI[vni], before.byVNI[vni]
+		if v == nil || v.holdings == nil || old == nil || !v.resettle(old.holdings, s.self.ID, t) {
+			anew[vni] = true
+		}
+	}
+	return anew
 }
 
 func decodeEndpoint(rec mesh.Record) (*endpoint, error) {

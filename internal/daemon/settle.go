@@ -25,6 +25,8 @@ type holdings struct {
 	// were announced, and by whom last.
 	carriers  map[netip.Prefix][]*endpoint
 	announced map[netip.Addr]*endpoint
+	// contested is true if somebody wanted what another has.
+	contested bool
 }
 
 // settle decides who holds which address and name: the latest claim, and of
@@ -37,7 +39,6 @@ func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 		hosts: make(map[netip.Addr]*endpoint, len(members)),
 		names: make(map[string]*endpoint, len(members)),
 	}
-	contested := false
 	for i := range members {
 		e := &members[i]
 		v.all = append(v.all, e)
@@ -46,11 +47,11 @@ func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 		}
 		e.misplaced, e.lost = v.misplaced(e), e.record.GetSuperseded()
 		if e.holds() && !v.take(e) {
-			contested = true
+			v.contested = true
 		}
 	}
 	// Hardly ever is there a conflict, and sorting is what would cost most.
-	if contested {
+	if v.contested {
 		v.contest()
 	}
 	v.share()
@@ -174,19 +175,26 @@ func (s *snapshot) with(e *endpoint) (*snapshot, *endpoint) {
 	if !ok {
 		return s, e
 	}
-	members := make([]endpoint, 0, len(old.all)+1)
-	for _, other := range old.all {
+	v := &vpc{vpcRecord: old.vpcRecord, groups: old.groups, shadow: old.shadow}
+	if !v.resettle(old.holdings, s.self.ID, turnover{gone: []*endpoint{e}, born: []*endpoint{e}}) {
+		v.settle(s.self.ID, old.membersWith(e))
+	}
+	next := *s
+	next.vpcs, next.byVNI = maps.Clone(s.vpcs), maps.Clone(s.byVNI)
+	next.vpcs[v.name], next.byVNI[e.vni] = v, v
+	at, _ := place(v.all, e)
+	return &next, v.all[at]
+}
+
+// membersWith are the endpoints with one added, in the place that its record will
+// have, or exchanged.
+func (v *vpc) membersWith(e *endpoint) []endpoint {
+	members := make([]endpoint, 0, len(v.all)+1)
+	for _, other := range v.all {
 		if !other.same(e) {
 			members = append(members, *other)
 		}
 	}
-	// In the place that its record will have.
 	at, _ := slices.BinarySearchFunc(members, e.key(), func(a endpoint, key string) int { return strings.Compare(a.key(), key) })
-	members = slices.Insert(members, at, *e)
-	v := &vpc{vpcRecord: old.vpcRecord, groups: old.groups, shadow: old.shadow}
-	v.settle(s.self.ID, members)
-	next := *s
-	next.vpcs, next.byVNI = maps.Clone(s.vpcs), maps.Clone(s.byVNI)
-	next.vpcs[v.name], next.byVNI[e.vni] = v, v
-	return &next, v.all[at]
+	return slices.Insert(members, at, *e)
 }

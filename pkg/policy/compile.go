@@ -21,6 +21,19 @@ type Compiled struct {
 	Tables map[ID]*Table
 
 	sets map[string]policies
+
+	// of is what it was made from, number counts what was; moved are the addresses
+	// whose identity is not as in the one before.
+	of     *state
+	number uint64
+	moved  []netip.Addr
+}
+
+// Moved has the addresses whose identity is another than in before, or that one
+// of the two does not have. It is not known unless before is what the same
+// [Compiler] made last before c.
+func (c *Compiled) Moved(before *Compiled) (moved []netip.Addr, known bool) {
+	return c.moved, c.of == before.of && c.number == before.number+1
 }
 
 // policies are the tables of a set of groups, by side and direction.
@@ -124,7 +137,7 @@ func (s *state) update(in *VPC, round uint64) error {
 	if err := s.hosts.update(in.Hosts, s.sels, changed, round); err != nil {
 		return err
 	}
-	out := &Compiled{Identities: s.hosts.addresses, Prefixes: s.hosts.prefixes, Tables: s.out.Tables, sets: s.out.sets}
+	out := &Compiled{of: s, number: s.out.number + 1, moved: s.hosts.movedAddresses, Identities: s.hosts.addresses, Prefixes: s.hosts.prefixes, Tables: s.out.Tables, sets: s.out.sets}
 	if s.plan.isStale(in, &s.ruleSets) {
 		if err := s.plan.replace(in, s.vni, &s.ruleSets); err != nil {
 			return err

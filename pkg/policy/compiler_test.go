@@ -93,12 +93,35 @@ func TestACompilerForgetsNothingAndKeepsNothing(t *testing.T) {
 			if before != nil {
 				sameCompiled(t, before, copied)
 				sharesWhatIsEqual(t, before, got, sameCIDRs)
+				knowsWhatMoved(t, before, got, sameCIDRs)
 			}
 			before, copied = got, deepCopy(got)
 			next := w.edit(v)
 			sameCIDRs = slices.Equal(v.CIDRs, next.CIDRs)
 			v = next
 		}
+	}
+}
+
+// knowsWhatMoved compares what a compiler says of the addresses that changed with
+// those that did. It knows unless it had to begin anew.
+func knowsWhatMoved(t *testing.T, before, got *Compiled, sameCIDRs bool) {
+	t.Helper()
+	said, known := got.Moved(before)
+	if known != sameCIDRs {
+		t.Fatalf("what moved is known: %v, want %v", known, sameCIDRs)
+	}
+	for _, addrs := range [][]netip.Addr{slices.Collect(maps.Keys(before.Identities)), slices.Collect(maps.Keys(got.Identities))} {
+		for _, addr := range addrs {
+			old, was := before.Identities[addr]
+			now, is := got.Identities[addr]
+			if known && (old != now || was != is) && !slices.Contains(said, addr) {
+				t.Fatalf("%s moved from %x to %x, and it is said that %v did", addr, old, now, said)
+			}
+		}
+	}
+	if _, known := before.Moved(got); known {
+		t.Fatal("the one before is said to follow")
 	}
 }
 

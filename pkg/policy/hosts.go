@@ -19,6 +19,8 @@ type hostIndex struct {
 	// outsideMoved the round in which one came or went.
 	outsiders    [2][]*identity
 	outsideMoved [2]uint64
+	// movedAddresses are those whose identity the last update changed.
+	movedAddresses []netip.Addr
 	// moved is the last round in which any identity came or went.
 	moved uint64
 
@@ -44,6 +46,7 @@ func newHostIndex(vni uint32) *hostIndex {
 
 // update gives identities to the hosts, after the selectors changed.
 func (x *hostIndex) update(hosts []Host, sels *selectors, changed changes, round uint64) error {
+	x.movedAddresses = nil
 	same := sameMemory(x.hosts, hosts)
 	if same && len(changed.cidrs) == 0 && len(changed.names) == 0 {
 		return nil
@@ -60,6 +63,7 @@ func (x *hostIndex) update(hosts []Host, sels *selectors, changed changes, round
 		if x.addresses, err = next.apply(x.addresses); err != nil {
 			return err
 		}
+		x.movedAddresses = next.movedAddresses()
 	}
 	prefixes, err := x.splitPrefixes(hosts, sels, round)
 	if err != nil {
@@ -90,6 +94,14 @@ type assignment struct {
 }
 
 func (a *assignment) moved() bool { return len(a.gone)+len(a.born)+len(a.turned) > 0 }
+
+func (a *assignment) movedAddresses() []netip.Addr {
+	moved := slices.Clone(a.gone)
+	for _, i := range slices.Concat(a.born, a.turned) {
+		moved = append(moved, a.hosts[i].Addr)
+	}
+	return moved
+}
 
 // apply is the addresses after the changes.
 func (a *assignment) apply(before map[netip.Addr]Identity) (map[netip.Addr]Identity, error) {
