@@ -78,7 +78,7 @@ static __always_inline int read_fragment_header(struct packet *pkt, const struct
 	pkt->fragmentable = after;
 	pkt->identification = bpf_ntohl(e->identification);
 	pkt->offset = fragment & EXTENSION_OFFSET;
-	pkt->more = fragment & EXTENSION_MORE;
+	pkt->more = !!(fragment & EXTENSION_MORE);
 	if (pkt->offset)
 		pkt->part = PART_LATER;
 	else if (pkt->more)

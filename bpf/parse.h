@@ -70,8 +70,9 @@ struct packet {
 	__u8 icmp_code;
 	__u8 transport_header; /* bytes; 0 of what has no header that matters, and of later fragments */
 	__u8 part; /* enum part */
-	__u8 more; /* fragments follow */
-	__u8 dont_fragment;
+	__u8 more : 1; /* fragments follow */
+	__u8 dont_fragment : 1;
+	__u8 finished : 1; /* its own checksum is whole, and one inside of it is yet to be written */
 	__u8 options; /* IPv4's, in words */
 	__u8 hop_limit;
 	__u8 class; /* type of service, traffic class */

@@ -2,6 +2,7 @@
 /* What an endpoint sends, taken apart: is it whole, and is it the endpoint's? */
 #pragma once
 
+#include "checksum.h"
 #include "fragments.h"
 #include "locate.h"
 #include "mac.h"
@@ -108,12 +109,15 @@ static __always_inline int read_transport(struct __sk_buff *skb, const struct en
 					  struct packet *pkt)
 {
 	__u32 end = ETH_HLEN + pkt->length;
-	int reason = trim(skb, end);
+	int reason = check_fragment(pkt, end);
 
-	if (!reason)
-		reason = check_fragment(pkt, end);
 	if (!reason && pkt->part != PART_LATER)
 		reason = parse_transport(skb, pkt, end);
+	if (!reason)
+		reason = check_unfinished(skb, pkt, end);
+	/* Kernels may write the checksum, or drop it, before they cut off where it belongs. */
+	if (!reason)
+		reason = trim(skb, end);
 	if (!reason && pkt->part)
 		reason = join_fragment(pkt, ep->id);
 	return reason;

@@ -33,6 +33,9 @@ static __always_inline int mend(struct __sk_buff *skb, const struct packet *pkt,
 	/* A UDP checksum of zero means none, and stays so. */
 	if (pkt->protocol == IPPROTO_UDP)
 		flags |= BPF_F_MARK_MANGLED_0;
+	/* The kernel takes it for an unfinished one, which is kept as the complement of a whole one. */
+	if (pkt->finished)
+		difference = (__u32)~difference;
 	return bpf_l4_csum_replace(skb, transport + offset, 0, difference, flags);
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +42,9 @@ type Config struct {
 	// tunnelHeader is the length of the link header on tunnel devices. Only
 	// tests set it: BPF_PROG_TEST_RUN knows Ethernet only.
 	tunnelHeader uint32
+	// kernelTypes are the kernel's types. Only tests set them: nil means those
+	// of the kernel that runs.
+	kernelTypes *btf.Spec
 }
 
 // maxEndpoints is what fits beside a reason in what a program says of a drop.

@@ -453,6 +453,7 @@ const (
 	edgenetProgFromEndpoint = "from_endpoint"
 	edgenetProgFromTunnel   = "from_tunnel"
 	edgenetVarNodePrefix    = "node_prefix"
+	edgenetVarSeesChecksums = "sees_checksums"
 	edgenetVarTunnelHeader  = "tunnel_header"
 )
 
@@ -533,8 +534,9 @@ type edgenetMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type edgenetVariableSpecs struct {
-	NodePrefix   *ebpf.VariableSpec `ebpf:"node_prefix"`
-	TunnelHeader *ebpf.VariableSpec `ebpf:"tunnel_header"`
+	NodePrefix    *ebpf.VariableSpec `ebpf:"node_prefix"`
+	SeesChecksums *ebpf.VariableSpec `ebpf:"sees_checksums"`
+	TunnelHeader  *ebpf.VariableSpec `ebpf:"tunnel_header"`
 }
 
 // edgenetObjects contains all objects after they have been loaded into the kernel.
@@ -610,8 +612,9 @@ func (m *edgenetMaps) Close() error {
 //
 // It can be passed to loadEdgenetObjects or ebpf.CollectionSpec.LoadAndAssign.
 type edgenetVariables struct {
-	NodePrefix   *ebpf.Variable `ebpf:"node_prefix"`
-	TunnelHeader *ebpf.Variable `ebpf:"tunnel_header"`
+	NodePrefix    *ebpf.Variable `ebpf:"node_prefix"`
+	SeesChecksums *ebpf.Variable `ebpf:"sees_checksums"`
+	TunnelHeader  *ebpf.Variable `ebpf:"tunnel_header"`
 }
 
 // edgenetPrograms contains all programs after they have been loaded into the kernel.

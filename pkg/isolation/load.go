@@ -34,13 +34,9 @@ func (d *Datapath) load() error {
 	for _, ifindex := range running.devices {
 		d.attached[ifindex] = true
 	}
-	spec, err := d.spec(running.maps)
+	objs, err := d.loadObjects(running.maps)
 	if err != nil {
 		return err
-	}
-	var objs edgenetObjects
-	if err := spec.LoadAndAssign(&objs, &ebpf.CollectionOptions{MapReplacements: running.maps}); err != nil {
-		return fmt.Errorf("load datapath: %w", err)
 	}
 	d.maps = &objs.edgenetMaps
 	d.fromEndpoint, d.fromTunnel = objs.FromEndpoint, objs.FromTunnel
