@@ -81,6 +81,15 @@ static __always_inline int is_alive(const struct flow *flow)
 	return state && since(flow->seen) < (__s64)state->timeouts[flow->state & 31];
 }
 
+/*
+ * What stands for the remote port of an echo. The same identifier may be in use both ways, so it says
+ * who asks, and rules may speak of the code.
+ */
+static __always_inline __u16 echo_key(int asks, __u8 code)
+{
+	return code << 8 | !asks;
+}
+
 /* The key of the flow that pkt belongs to, as ep sees it. */
 static __always_inline void flow_key_of(struct flow_key *key, const struct packet *pkt,
 					const struct endpoint *ep, __u32 direction)
@@ -93,9 +102,9 @@ static __always_inline void flow_key_of(struct flow_key *key, const struct packe
 	key->local_port = out ? pkt->source_port : pkt->destination_port;
 	key->remote_port = out ? pkt->destination_port : pkt->source_port;
 	key->protocol = pkt->protocol;
-	/* The same identifier may be in use both ways: who asks goes into the key. */
 	if (is_icmp(pkt->protocol))
-		key->remote_port = out == is_request(pkt->protocol, pkt->icmp_type) ? 0 : 1;
+		key->remote_port =
+			echo_key(out == is_request(pkt->protocol, pkt->icmp_type), pkt->icmp_code);
 }
 
 /* Does it call the other side? */
@@ -109,7 +118,7 @@ static __always_inline int opens(const struct packet *pkt)
 static __always_inline __u16 rule_port(const struct flow_key *key, __u32 origin)
 {
 	if (is_icmp(key->protocol))
-		return echo_request(key->protocol) << 8;
+		return echo_request(key->protocol) << 8 | key->remote_port >> 8;
 	return origin == EGRESS ? key->remote_port : key->local_port;
 }
 

@@ -68,7 +68,7 @@ static __always_inline int read_quoted_ports(struct __sk_buff *skb, __u32 at, st
 		if (!is_echo(key->protocol, ports[0]))
 			return -1;
 		key->local_port = ports[4] << 8 | ports[5];
-		key->remote_port = sent == is_request(key->protocol, ports[0]) ? 0 : 1;
+		key->remote_port = echo_key(sent == is_request(key->protocol, ports[0]), ports[1]);
 		return 0;
 	}
 	from = ports[0] << 8 | ports[1];

@@ -182,7 +182,7 @@ func (v *vpc) decide(p *firstPacket) (egress, ingress *api.Decision) {
 // unowned is what becomes of a packet to an address that no endpoint has.
 func unowned(v *vpc, p *firstPacket) *api.Decision {
 	if prefix, ok := v.gatewayOf(p.Destination); ok {
-		echo := isICMP(p.Protocol) && p.Port == policy.ICMPPort(echoRequests[p.Protocol], 0)
+		echo := isICMP(p.Protocol) && uint8(p.Port>>8) == echoRequests[p.Protocol]
 		return &api.Decision{Passes: echo, Why: fmt.Sprintf("%s is the gateway of %s, which answers pings and nothing else", p.Destination, prefix)}
 	}
 	return &api.Decision{Why: fmt.Sprintf("no endpoint of vpc %s has %s", v.name, p.Destination)}

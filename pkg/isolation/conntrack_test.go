@@ -75,6 +75,28 @@ func TestAnswersPassWithoutARule(t *testing.T) {
 	b.drop(t, b.dp.fromTunnel, fromFar(1, icmpMessage(8, 0, 77, nil)), 0, "no-ingress-rule")
 }
 
+// A rule may speak of a ping's code, and whoever may ping with one has not asked
+// about another.
+func TestTheCodeOfAPingIsJudged(t *testing.T) {
+	b := newBench(t)
+	const usual policy.ID = 0xc0de
+	b.state.Policies[usual] = &policy.Table{Verdicts: map[policy.Match][]policy.Interval{
+		{Identity: someone, Protocol: 1}: {{First: 8 << 8, Last: 8 << 8}},
+	}}
+	b.rules(usual, nothing)
+	ping := func(kind, code byte) []byte { return icmpMessage(kind, code, 77, []byte("hello")) }
+	b.redirect(t, b.dp.fromTunnel, fromFar(1, ping(8, 0)))
+	b.drop(t, b.dp.fromTunnel, fromFar(1, ping(8, 5)), 0, "no-ingress-rule")
+	b.drop(t, b.dp.fromEndpoint, frame4(ipv4Packet(webAddr, farAddr, 1, ping(0, 5))), 0, "no-flow")
+	b.redirect(t, b.dp.fromEndpoint, frame4(ipv4Packet(webAddr, farAddr, 1, ping(0, 0))))
+	// An error about it, too.
+	about := func(code byte) []byte {
+		return frame4(ipv4Packet(webAddr, farAddr, 1, icmpMessage(3, 1, 0, ipv4Packet(farAddr, webAddr, 1, ping(8, code)))))
+	}
+	b.redirect(t, b.dp.fromEndpoint, about(0))
+	b.drop(t, b.dp.fromEndpoint, about(5), 0, "no-egress-rule")
+}
+
 func TestARunningFlowIsCutWhenItsRuleGoes(t *testing.T) {
 	b := newBench(t)
 	b.rules(allowWeb, allowAll)

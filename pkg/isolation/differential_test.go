@@ -128,7 +128,7 @@ func (a *arena) rule() policy.RuleText {
 	case "tcp", "udp", "sctp":
 		text.Ports = oneOf(r, nil, []string{"80"}, []string{"1-79"}, []string{"81-65535"}, []string{"80", "443-8080"})
 	case "icmp", "icmpv6":
-		text.ICMP = oneOf(r, "", "8", "128", "8/0", "3/1", "13")
+		text.ICMP = oneOf(r, "", "8", "128", "8/0", "8/1", "128/1", "3/1", "13")
 	}
 	switch text.Peer {
 	case "0.0.0.0/0":
@@ -183,10 +183,6 @@ func flowOf(p *Probe) policy.Flow {
 	case unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_SCTP:
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		f.Port = policy.ICMPPort(p.Type, p.Code)
-		// Echo is a flow, and code does not tell flows apart.
-		if (p.Protocol == unix.IPPROTO_ICMP && p.Type == 8) || (p.Protocol == unix.IPPROTO_ICMPV6 && p.Type == 128) {
-			f.Port = policy.ICMPPort(p.Type, 0)
-		}
 	default:
 		f.Port = 0
 	}
