@@ -35,11 +35,13 @@ func startHolder() error {
 	}
 	cmd := exec.Command(self, "-holder")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Stderr = os.Stderr
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("start demo: %w", err)
 	}
+	// What stays in the background keeps nothing of ours open: whoever reads what
+	// we say would wait for its end, too.
+	cmd.Stderr = cmd.Stdout
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start demo: %w", err)
 	}
@@ -51,6 +53,22 @@ func startHolder() error {
 		fmt.Println(lines.Text())
 	}
 	return errors.Join(lines.Err(), cmd.Wait(), errors.New("the demo ended early"))
+}
+
+// fallSilent has what the holder says from now on go nowhere: nobody reads it any
+// more, and it is not to die of that.
+func fallSilent() error {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("fall silent: %w", err)
+	}
+	defer null.Close() //nolint:errcheck // nothing was written to it
+	for _, file := range []*os.File{os.Stdout, os.Stderr} {
+		if err := unix.Dup3(int(null.Fd()), int(file.Fd()), 0); err != nil {
+			return fmt.Errorf("fall silent: %w", err)
+		}
+	}
+	return nil
 }
 
 func writeHolder() error {

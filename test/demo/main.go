@@ -74,9 +74,13 @@ func hold() error {
 			fmt.Println(err)
 			return
 		}
+		defer removeHolder()
 		explain(os.Stdout, hosts, containers)
 		fmt.Println(endOfShow)
+		if err := fallSilent(); err != nil {
+			fmt.Println(err)
+			return
+		}
 		<-ended
-		removeHolder()
 	})
 }

@@ -40,7 +40,7 @@ type Lab struct {
 // New makes an empty lab that is taken down and checked when the test ends.
 func New(t TB) *Lab {
 	t.Helper()
-	require(t)
+	Require(t)
 	prefix := fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), labs.Add(1))
 	dir, err := os.MkdirTemp("", prefix)
 	if err != nil {

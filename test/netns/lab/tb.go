@@ -93,9 +93,9 @@ func (r *run) cleanUp() {
 	}
 }
 
-// require stops the test when a privilege is missing: by name on a person's
+// Require stops the test when a privilege is missing: by name on a person's
 // machine, as a failure where EDGENET_E2E says must.
-func require(t TB) {
+func Require(t TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
 		return
