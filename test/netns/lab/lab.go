@@ -162,11 +162,23 @@ func (l *Lab) Await(what string, check func() error) {
 	Await(l.t, what, check)
 }
 
+// AwaitWithin is Await for what has to be true that soon, on a machine that is not
+// slow.
+func (l *Lab) AwaitWithin(limit time.Duration, what string, check func() error) {
+	l.t.Helper()
+	awaitWithin(l.t, limit*slowness, what, check)
+}
+
 // Await is a lab's, for any test.
 func Await(t TB, what string, check func() error) {
 	t.Helper()
-	if err := await(patience, check); err != nil {
-		t.Fatalf("%s: not within %s: %v", what, patience, err)
+	awaitWithin(t, patience, what, check)
+}
+
+func awaitWithin(t TB, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	if err := await(limit, check); err != nil {
+		t.Fatalf("%s: not within %s: %v", what, limit, err)
 	}
 }
 
