@@ -124,21 +124,30 @@ func TestAFlowIsCutWhenItsPeerLeavesTheGroup(t *testing.T) {
 // age makes every flow older than it is.
 func (b *bench) age(by time.Duration) {
 	b.t.Helper()
+	b.changeFlows(func(_ edgenetFlowKey, flow *edgenetFlow) { flow.Seen -= uint64(by) })
+}
+
+// changeFlows changes every flow in the kernel, and returns how many there are.
+func (b *bench) changeFlows(change func(key edgenetFlowKey, flow *edgenetFlow)) int {
+	b.t.Helper()
 	var (
 		key  edgenetFlowKey
 		flow edgenetFlow
-		old  = map[edgenetFlowKey]edgenetFlow{}
+		all  = map[edgenetFlowKey]edgenetFlow{}
 	)
 	entries := b.dp.maps.Flows.Iterate()
 	for entries.Next(&key, &flow) {
-		flow.Seen -= uint64(by)
-		old[key] = flow
+		all[key] = flow
 	}
-	for key, flow := range old {
-		if err := b.dp.maps.Flows.Put(&key, &flow); err != nil {
-			b.t.Fatal(err)
-		}
+	err := entries.Err()
+	for key, flow := range all {
+		change(key, &flow)
+		err = errors.Join(err, b.dp.maps.Flows.Update(key, flow, ebpf.UpdateExist))
 	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return len(all)
 }
 
 func TestFlowsRunOut(t *testing.T) {
@@ -235,28 +244,18 @@ func TestAPacketSeesAllOldOrAllNew(t *testing.T) {
 		b.refill()
 	}
 	state(1, 2)
-	stop, done := make(chan struct{}), make(chan struct{})
 	sent, lost := 0, 0
-	go func() {
-		defer close(done)
-		for port := uint16(1); ; port++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			verdict, _ := run(t, b.dp.fromTunnel, farTCP(port, flagSYN), 0)
-			sent++
-			if verdict != redirect {
-				lost++
-			}
+	stop := meanwhile(func(port uint16) {
+		verdict, _ := run(t, b.dp.fromTunnel, farTCP(port, flagSYN), 0)
+		sent++
+		if verdict != redirect {
+			lost++
 		}
-	}()
+	})
 	for i := range 300 {
 		state(policy.ID(i%5+1), policy.Identity(i%3+2))
 	}
-	close(stop)
-	<-done
+	stop()
 	if n := b.status(Key{testVNI, "web"}).Counters.Drops["no-ingress-rule"]; n != 0 {
 		t.Errorf("%d packets of %d were judged by half of one state and half of the other", n, sent)
 	}

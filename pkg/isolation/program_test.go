@@ -125,6 +125,27 @@ func run(t testing.TB, p *ebpf.Program, packet []byte, gsoSize uint32) (uint32, 
 	return verdict, options.DataOut
 }
 
+// meanwhile calls send with 1, 2 and so on, until the function that it returns is
+// called, which waits for the last.
+func meanwhile(send func(n uint16)) (stop func()) {
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := uint16(1); ; n++ {
+			select {
+			case <-ended:
+				return
+			default:
+				send(n)
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
+	}
+}
+
 // dropsOf sums up one reason over all accounts.
 func (b *bench) drops(reason string) uint64 {
 	b.t.Helper()

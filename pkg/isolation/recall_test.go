@@ -1,11 +1,6 @@
 package isolation
 
-import (
-	"errors"
-	"testing"
-
-	"github.com/cilium/ebpf"
-)
+import "testing"
 
 // hide deletes from the kernel alone what is known of an address: in this
 // generation nobody tells packets so.
@@ -20,25 +15,13 @@ func (b *bench) hide(addr [16]byte) {
 // be something.
 func (b *bench) mangle(change func(place uint64) uint64) {
 	b.t.Helper()
-	var (
-		key  edgenetFlowKey
-		flow edgenetFlow
-		all  = map[edgenetFlowKey]edgenetFlow{}
-	)
-	entries := b.dp.maps.Flows.Iterate()
-	for entries.Next(&key, &flow) {
-		all[key] = flow
-	}
-	err := entries.Err()
-	for key, flow := range all {
+	if n := b.changeFlows(func(key edgenetFlowKey, flow *edgenetFlow) {
 		if flow.Place == 0 {
 			b.t.Errorf("flow %v remembers no place", key)
 		}
 		flow.Place = change(flow.Place)
-		err = errors.Join(err, b.dp.maps.Flows.Update(key, flow, ebpf.UpdateExist))
-	}
-	if err != nil || len(all) == 0 {
-		b.t.Fatalf("%d flows: %v", len(all), err)
+	}); n == 0 {
+		b.t.Fatal("there is no flow")
 	}
 }
 

@@ -306,25 +306,16 @@ func TestFullTablesClose(t *testing.T) {
 func TestOthersMayComeAndGo(t *testing.T) {
 	b := newBench(t)
 	b.rules(allowWeb, allowAll)
-	stop, done := make(chan struct{}), make(chan struct{})
 	sent, lost := 0, 0
-	go func() {
-		defer close(done)
-		for port := uint16(1); ; port++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			sent += 2
-			if verdict, _ := run(t, b.dp.fromTunnel, farTCP(port, flagSYN), 0); verdict != redirect {
-				lost++
-			}
-			if verdict, _ := run(t, b.dp.fromEndpoint, tcp4(dbAddr, port, 80, flagSYN), 0); verdict != redirect {
-				lost++
-			}
+	stop := meanwhile(func(port uint16) {
+		sent += 2
+		if verdict, _ := run(t, b.dp.fromTunnel, farTCP(port, flagSYN), 0); verdict != redirect {
+			lost++
 		}
-	}()
+		if verdict, _ := run(t, b.dp.fromEndpoint, tcp4(dbAddr, port, 80, flagSYN), 0); verdict != redirect {
+			lost++
+		}
+	})
 	other := func(i int) (Key, Address) {
 		return Key{testVNI, fmt.Sprint("other", i%3)}, Address{testVNI, netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + i%5)})}
 	}
@@ -353,8 +344,7 @@ func TestOthersMayComeAndGo(t *testing.T) {
 		}
 		b.refill()
 	}
-	close(stop)
-	<-done
+	stop()
 	if lost != 0 {
 		t.Errorf("%d packets of %d were lost in %d changes", lost, sent, i)
 	}
