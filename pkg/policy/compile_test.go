@@ -67,7 +67,7 @@ func lookup(v VPC, c *Compiled, side int, f Flow) (egress, ingress Verdict) {
 		}
 		rule, action := c.Tables[id].Lookup(Match{
 			Identity: c.Identity(other.addr),
-			Protocol: MatchProtocol(f.Protocol),
+			Protocol: matchProtocol(f.Protocol),
 		}, f.Port)
 		return Verdict{Allowed: action == Allow, Rule: rule}
 	}
@@ -252,3 +252,13 @@ func TestCompileRefuses(t *testing.T) {
 }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// matchProtocol is the value of Match.Protocol for an IP protocol number.
+func matchProtocol(number uint8) uint8 {
+	switch number {
+	case protoICMP, protoTCP, protoUDP, protoICMPv6, protoSCTP:
+		return number
+	default:
+		return protoOther
+	}
+}

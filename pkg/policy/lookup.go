@@ -5,16 +5,6 @@ import (
 	"sort"
 )
 
-// MatchProtocol is the value of Match.Protocol for an IP protocol number.
-func MatchProtocol(number uint8) uint8 {
-	switch number {
-	case protoICMP, protoTCP, protoUDP, protoICMPv6, protoSCTP:
-		return number
-	default:
-		return protoOther
-	}
-}
-
 // ICMPPort is what stands for a port in ICMP and ICMPv6: type and code in one
 // number.
 func ICMPPort(icmpType, code uint8) uint16 { return uint16(icmpType)<<8 | uint16(code) }
