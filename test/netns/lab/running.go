@@ -11,27 +11,38 @@ import (
 // steady is the interval of pings and flows that run while something happens.
 const steady = 10 * time.Millisecond
 
+// running is what a container does until it is stopped, and then has a Report of.
+type running[Report any] struct {
+	from *Container
+	what string // of which the agent has a Start and a Stop
+	id   int
+}
+
+func start[Report any](c *Container, what string, args any) *running[Report] {
+	c.t().Helper()
+	r := &running[Report]{from: c, what: what}
+	c.call("Start"+what, args, &r.id)
+	return r
+}
+
+// Stop ends it and returns its report.
+func (r *running[Report]) Stop() Report {
+	r.from.t().Helper()
+	var report Report
+	r.from.call("Stop"+r.what, r.id, &report)
+	return report
+}
+
 // Ping is a steady ping.
 type Ping struct {
-	from *Container
-	to   netip.Addr
-	id   int
+	*running[agent.PingReport]
+	to netip.Addr
 }
 
 // Pings starts to ping every 10 ms, until Stop or Loses.
 func (c *Container) Pings(to netip.Addr) *Ping {
 	c.t().Helper()
-	p := &Ping{from: c, to: to}
-	c.call("StartPing", agent.PingArgs{Target: to, Interval: steady}, &p.id)
-	return p
-}
-
-// Stop ends the ping and returns its count.
-func (p *Ping) Stop() agent.PingReport {
-	p.from.t().Helper()
-	var report agent.PingReport
-	p.from.call("StopPing", p.id, &report)
-	return report
+	return &Ping{running: start[agent.PingReport](c, "Ping", agent.PingArgs{Target: to, Interval: steady}), to: to}
 }
 
 // Loses ends the ping and expects at most that many unanswered requests, and at
@@ -62,9 +73,9 @@ func gaps(report agent.PingReport) string {
 
 // Flow is a TCP connection that talks all the time.
 type Flow struct {
-	from, to *Container
-	port     uint16
-	id       int
+	*running[agent.FlowStatus]
+	to   *Container
+	port uint16
 }
 
 // Streams opens a connection to a tcp service that the other container serves,
@@ -81,8 +92,8 @@ func (c *Container) StreamsBy(to *Container, service string, size int) *Flow {
 	if err != nil || network != "tcp" {
 		c.t().Fatalf("stream to %q: want tcp/PORT", service)
 	}
-	f := &Flow{from: c, to: to, port: port}
-	c.call("StartFlow", agent.FlowArgs{Target: to.IP, Port: port, Interval: steady, Size: size}, &f.id)
+	args := agent.FlowArgs{Target: to.IP, Port: port, Interval: steady, Size: size}
+	f := &Flow{running: start[agent.FlowStatus](c, "Flow", args), to: to, port: port}
 	if peer := f.Status().Peer; peer != to.answer() {
 		c.t().Fatalf("%s streams to %s: answered by %s", c, to, peer)
 	}
@@ -120,14 +131,6 @@ func (f *Flow) Stalls() {
 		}
 		return nil
 	})
-}
-
-// Stop closes the connection and returns its last status.
-func (f *Flow) Stop() agent.FlowStatus {
-	f.from.t().Helper()
-	var status agent.FlowStatus
-	f.from.call("StopFlow", f.id, &status)
-	return status
 }
 
 // String names both ends.

@@ -59,6 +59,21 @@ const question = "who"
 
 // serveUDP answers the question, and echoes every other datagram.
 func serveUDP(address, answer string) error {
+	return serveDatagrams(address, func(datagram []byte) []byte {
+		if string(datagram) == question {
+			return []byte(answer)
+		}
+		return datagram
+	})
+}
+
+// serveSink reads datagrams and says nothing.
+func serveSink(address string) error {
+	return serveDatagrams(address, func([]byte) []byte { return nil })
+}
+
+// serveDatagrams sends what answer gives for each, but nothing for nil.
+func serveDatagrams(address string, answer func(datagram []byte) []byte) error {
 	conn, err := net.ListenPacket("udp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -70,28 +85,9 @@ func serveUDP(address, answer string) error {
 			if err != nil {
 				return
 			}
-			reply := buffer[:n]
-			if string(reply) == question {
-				reply = []byte(answer)
-			}
-			// A lost answer looks to the asker as it should: like silence.
-			_, _ = conn.WriteTo(reply, from)
-		}
-	}()
-	return nil
-}
-
-// serveSink reads datagrams and says nothing.
-func serveSink(address string) error {
-	conn, err := net.ListenPacket("udp", address)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	go func() {
-		buffer := make([]byte, 65535)
-		for {
-			if _, _, err := conn.ReadFrom(buffer); err != nil {
-				return
+			if reply := answer(buffer[:n]); reply != nil {
+				// A lost answer looks to the asker as it should: like silence.
+				_, _ = conn.WriteTo(reply, from)
 			}
 		}
 	}()

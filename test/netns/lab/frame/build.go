@@ -111,17 +111,6 @@ func TCPSyn(src, dst netip.AddrPort) []byte {
 	return TCP{Src: src, Dst: dst, Flags: FlagSYN, Sequence: 0x65646765}.Segment(nil)
 }
 
-// Echo is an ICMP echo request.
-func Echo(id, sequence uint16, payload []byte) []byte {
-	bytes := make([]byte, 8, 8+len(payload))
-	bytes[0] = 8
-	binary.BigEndian.PutUint16(bytes[4:], id)
-	binary.BigEndian.PutUint16(bytes[6:], sequence)
-	bytes = append(bytes, payload...)
-	binary.BigEndian.PutUint16(bytes[2:], fold(sum(0, bytes)))
-	return bytes
-}
-
 // VXLAN puts a VXLAN header before a frame.
 func VXLAN(vni uint32, inner []byte) []byte {
 	bytes := make([]byte, 8, 8+len(inner))

@@ -53,16 +53,6 @@ func Fragment6(next uint8, offset uint16, more bool, id uint32, piece []byte) []
 	return append(binary.BigEndian.AppendUint32(bytes, id), piece...)
 }
 
-// Echo6 is an ICMPv6 echo request.
-func Echo6(src, dst netip.Addr, id, sequence uint16) []byte {
-	bytes := make([]byte, 8)
-	bytes[0] = 128
-	binary.BigEndian.PutUint16(bytes[4:], id)
-	binary.BigEndian.PutUint16(bytes[6:], sequence)
-	binary.BigEndian.PutUint16(bytes[2:], transportSum(src, dst, ProtoICMPv6, bytes))
-	return bytes
-}
-
 // Advertisement is a whole packet in which src says to dst that target is at the
 // MAC, whatever was known before (RFC 4861, section 4.4).
 func Advertisement(src, dst, target netip.Addr, mac net.HardwareAddr) []byte {
