@@ -13,7 +13,7 @@ declare -A groups=(
 	[demo]="$base $demo $ipsec"
 	[test]="$base $demo $ipsec gcc iperf3 libc6-dev jq wireguard-tools"
 	[bench]="$base $demo jq nftables"
-	[vm]="$base cpio kmod qemu-system-common qemu-system-x86 seabios xz-utils"
+	[vm]="$base $ipsec cpio kmod qemu-system-common qemu-system-x86 seabios xz-utils"
 	[generate]="$base clang-19 clang-format-19 llvm-19 libbpf-dev protobuf-compiler libprotobuf-dev"
 )
 

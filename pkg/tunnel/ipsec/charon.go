@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// startTimeout bounds a start of charon, which takes some 15 ms.
-	startTimeout = 10 * time.Second
+	// startTimeout bounds a start of charon, which takes some 15 ms, and some
+	// seconds on an emulated processor.
+	startTimeout = 20 * time.Second
 	// endTimeout bounds its end after each signal; it takes some 20 ms.
 	endTimeout = 5 * time.Second
 	// maxLog is the size of charon's log, in bytes, at which it starts over; the
@@ -174,26 +175,22 @@ func (d *driver) awaitCharon(ctx context.Context) (*proc.Process, error) {
 	defer tick.Stop()
 	for {
 		p, err := proc.Listening(ctx, socketPath(d.dir))
-		if err != nil {
-			return nil, err
-		}
-		if p != nil && p.PID == d.pid {
-			if err := request(ctx, d.dir, "version", nil); err != nil {
+		if err == nil && p != nil {
+			if p.PID != d.pid { // one that died left it, and another came
 				p.Close()
-				return nil, err
+				return nil, fmt.Errorf("another process, %d, took its control socket", p.PID)
 			}
-			return p, nil
-		}
-		if p != nil { // one that died left it, and another came
+			if err = request(ctx, d.dir, "version", nil); err == nil {
+				return p, nil
+			}
 			p.Close()
-			return nil, fmt.Errorf("another process, %d, took its control socket", p.PID)
 		}
 		if pid, _ := unix.Wait4(d.pid, nil, unix.WNOHANG, nil); pid == d.pid {
 			return nil, errors.New("it ended at once: " + lastLine(logPath(d.dir)))
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, errors.Join(ctx.Err(), err)
 		case <-tick.C:
 		}
 	}

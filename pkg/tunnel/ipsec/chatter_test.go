@@ -11,7 +11,7 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 )
 
-// chatter sends the secret every 2 ms from one node's own address to another's,
+// chatter sends the secret every 5 ms from one node's own address to another's,
 // whether there is a way or not, and counts what arrives.
 type chatter struct {
 	in, out *net.UDPConn
@@ -55,7 +55,7 @@ func (c *chatter) end() {
 
 func (c *chatter) send(ctx context.Context) {
 	to := c.in.LocalAddr().(*net.UDPAddr).AddrPort()
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {

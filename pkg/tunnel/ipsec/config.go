@@ -46,8 +46,8 @@ type Config struct {
 	Program string
 	// Lifetimes of keys; zero is the default.
 	Lifetimes Lifetimes
-	// Rate bounds what is sent into the TUN of KindUserspace, in bits per
-	// second; zero is DefaultRate. charon's own queue behind it has no bound.
+	// Rate is the most that is sent into the TUN of KindUserspace, in bits per
+	// second; zero is DefaultRate. What charon can encrypt of it is found out.
 	Rate uint64
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -66,12 +66,13 @@ type Lifetimes struct {
 // DefaultLifetimes are strongSwan's own.
 var DefaultLifetimes = Lifetimes{IKE: 4 * time.Hour, Child: time.Hour}
 
-// DefaultRate is some two thirds of what one processor of a small server
-// encrypts in charon (400 to 500 Mbit/s), so that the queue is the TUN's.
-const DefaultRate = 300_000_000
+// DefaultRate is twice what charon encrypts on a processor of a small server (400
+// to 500 Mbit/s).
+const DefaultRate = 1_000_000_000
 
-// minLifetime is the least that leaves a rekeying time to be retried.
-const minLifetime = time.Second
+// minLifetime is the least that chance cannot make 0 of, which to charon is never:
+// it counts in seconds, and takes up to two of them off.
+const minLifetime = 3 * time.Second
 
 func (c Config) withDefaults() Config {
 	if c.Program == "" {

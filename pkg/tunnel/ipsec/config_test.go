@@ -29,7 +29,7 @@ func TestConfigurationsAreChecked(t *testing.T) {
 		"no device":           func(c *Config) { c.Device = "" },
 		"a path for a device": func(c *Config) { c.Device = "../x" },
 		"a long path":         func(c *Config) { c.RunDir = "/" + strings.Repeat("x", 90) },
-		"short lives":         func(c *Config) { c.Lifetimes = Lifetimes{IKE: time.Second, Child: time.Millisecond} },
+		"short lives":         func(c *Config) { c.Lifetimes = Lifetimes{IKE: time.Hour, Child: 2 * time.Second} },
 	} {
 		c := goodConfig(t)
 		alter(&c)

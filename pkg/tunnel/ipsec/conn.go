@@ -112,7 +112,9 @@ func (l local) config(want tunnel.Peer, reqID uint32) (ikeConfig, error) {
 		RemoteAddrs: anywhere,
 		Proposals:   ikeProposals,
 		Encap:       true,
-		Unique:      "no",
+		// Else a node whose charon was started anew would have its peers end the
+		// old SAs before the new ones are there; see converse.
+		Unique:      "never",
 		KeyingTries: 1,
 		DPDDelay:    seconds(want.Keepalive),
 		ReauthTime:  "0",

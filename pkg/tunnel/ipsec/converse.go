@@ -25,6 +25,9 @@ const (
 	// settle is how old a child SA is when it may be relied on: the peer has had
 	// the time to install its half.
 	settle = time.Second
+	// linger is how old it is when the node with the higher prefix too ends what
+	// it replaced: the other one may not know of it any more.
+	linger = 5 * time.Second
 	// terminateTimeout is how long a peer has to agree to the end of its SAs, in
 	// milliseconds.
 	terminateTimeout = "200"
@@ -52,14 +55,13 @@ func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey
 	c := s.conns[key]
 	d.forgetMoved(s, key)
 	turn := turn{
-		lower:   d.device.Address.Less(c.prefix.Addr()),
-		fresh:   !d.started.IsZero() && d.now().Sub(d.started) < freshAge,
-		moved:   d.moved[key],
-		alone:   d.alone[key],
-		tried:   d.tried[key],
-		can:     c.endpoint.IsValid(),
-		settled: d.now().Add(-settle),
-		now:     d.now(),
+		lower: d.device.Address.Less(c.prefix.Addr()),
+		fresh: !d.started.IsZero() && d.now().Sub(d.started) < freshAge,
+		moved: d.moved[key],
+		alone: d.alone[key],
+		tried: d.tried[key],
+		can:   c.endpoint.IsValid(),
+		now:   d.now(),
 	}
 	next := turn.decide(s.sas[key])
 	if next.reached {
@@ -114,8 +116,7 @@ type turn struct {
 	alone, tried time.Time
 	// can: it is known where the peer is.
 	can bool
-	// settled is when a child has to be installed by to be relied on.
-	settled, now time.Time
+	now time.Time
 }
 
 // step is what to do next.
@@ -129,7 +130,8 @@ type step struct {
 
 func (t turn) decide(sas []ikeSA) step {
 	var next step
-	var best uint32 // the newest IKE SA that can be relied on
+	var best uint32         // the newest IKE SA that can be relied on
+	var installed time.Time // its child
 	busy := false
 	for _, sa := range sas {
 		if t.moved[sa.id] {
@@ -141,13 +143,14 @@ func (t turn) decide(sas []ikeSA) step {
 			continue
 		}
 		next.reached = true
-		if sa.id > best && !child.installed.After(t.settled) {
-			best = sa.id
+		if sa.id > best && t.now.Sub(child.installed) >= settle {
+			best, installed = sa.id, child.installed
 		}
 	}
 	for _, sa := range sas {
-		// One end decides which of several is the one too many.
-		if best != 0 && sa.id < best && sa.lasts() && (t.lower || t.moved[sa.id]) {
+		// One end decides which of several is the one too many, if it can.
+		decides := t.lower || t.moved[sa.id] || t.now.Sub(installed) >= linger
+		if best != 0 && sa.id < best && sa.lasts() && decides {
 			next.end = append(next.end, sa.id)
 		}
 	}

@@ -35,7 +35,14 @@ func TestWhoseTurnItIs(t *testing.T) {
 			sas: []ikeSA{{id: 1, state: "DELETING", children: []childSA{{state: "INSTALLED"}}}},
 		},
 		{name: "both began", turn: turn{lower: true, can: true}, sas: []ikeSA{up(1, old), up(2, old)}, end: []uint32{1}},
-		{name: "both began, and the other one decides", turn: turn{can: true}, sas: []ikeSA{up(1, old), up(2, old)}},
+		{
+			name: "both began, and the other one decides", turn: turn{can: true},
+			sas: []ikeSA{up(1, old), up(2, now.Add(-linger+1))},
+		},
+		{
+			name: "the other one does not know of the older one", turn: turn{can: true},
+			sas: []ikeSA{up(1, old), up(2, now.Add(-linger))}, end: []uint32{1},
+		},
 		{name: "the newer one is not sure yet", turn: turn{lower: true, can: true}, sas: []ikeSA{up(1, old), up(2, now)}},
 		{
 			name: "the endpoint has changed", turn: turn{can: true, moved: map[uint32]bool{1: true}},
@@ -51,7 +58,7 @@ func TestWhoseTurnItIs(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.turn.now, c.turn.settled = now, now.Add(-settle)
+			c.turn.now = now
 			got := c.turn.decide(c.sas)
 			if got.begin != c.begin || !slices.Equal(got.end, c.end) {
 				t.Errorf("got %+v, want to begin %v and end %v", got, c.begin, c.end)

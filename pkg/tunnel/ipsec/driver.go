@@ -39,7 +39,9 @@ type driver struct {
 	started   time.Time
 	seen      *snapshot
 	lastReqID uint32
-	traffic   traffic
+	// waited is how often the TUN's token bucket had stopped packets.
+	waited  uint32
+	traffic traffic
 	// moved are IKE SAs that lead to an endpoint that is wanted no more.
 	moved map[tunnel.PublicKey]map[uint32]bool
 	// alone is since when a peer has no SA, tried when the last attempt began.
@@ -123,7 +125,7 @@ func (d *driver) up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 		return want, err
 	}
 	if d.cfg.Kind == KindUserspace {
-		if err := ensureBound(link, d.cfg.Rate); err != nil {
+		if err := d.ensureBound(ctx, link); err != nil {
 			return want, err
 		}
 	}

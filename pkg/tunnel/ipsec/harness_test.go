@@ -28,6 +28,7 @@ var mesh = netip.MustParsePrefix("fd12:3400::/24")
 // harness is nodes of a lab, of which the first two are the suite's sides.
 type harness struct {
 	kind      Kind
+	kinds     map[int]Kind // of nodes that are of another kind
 	lab       *tunneltest.Lab
 	keys      []PrivateKey
 	names     []string
@@ -104,7 +105,7 @@ func (h *harness) driver(t *testing.T, node int) tunnel.Driver {
 	t.Helper()
 	d, err := New(Config{
 		Logger:    slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Kind:      h.kind,
+		Kind:      h.kindOf(node),
 		Key:       h.keys[node],
 		RunDir:    h.runDirs[node],
 		Device:    h.names[node],
@@ -114,6 +115,13 @@ func (h *harness) driver(t *testing.T, node int) tunnel.Driver {
 		t.Fatal(err)
 	}
 	return tunneltest.Spaced{Driver: d, Space: h.lab.Spaces[node]}
+}
+
+func (h *harness) kindOf(node int) Kind {
+	if k, ok := h.kinds[node]; ok {
+		return k
+	}
+	return h.kind
 }
 
 func (h *harness) Device(side tunneltest.Side) tunnel.Device { return h.device(int(side)) }
@@ -198,7 +206,7 @@ func (h *harness) kill(t *testing.T, node int) {
 // userspace.
 func (h *harness) deviceName(t *testing.T, node int) string {
 	t.Helper()
-	if h.kind == KindKernel {
+	if h.kindOf(node) == KindKernel {
 		return h.names[node]
 	}
 	name, err := tunOf(h.charon(t, node).PID)

@@ -21,7 +21,7 @@ import (
 func TestAHostsStrongSwanIsLeftAlone(t *testing.T) {
 	h := newHarness(t, KindUserspace, 2)
 	dir := shortTempDir(t)
-	theirs := startStranger(t, h, dir)
+	theirs := startStranger(t, h, 0, dir)
 	add := map[string]any{"theirs": map[string]any{
 		"remote_addrs": []string{"192.0.2.77"},
 		"local":        map[string]string{"auth": "psk", "id": "host"},
@@ -58,9 +58,9 @@ func TestAHostsStrongSwanIsLeftAlone(t *testing.T) {
 	})
 }
 
-// startStranger runs a charon in node 0 as a host's own would be, and returns
-// the name of its device.
-func startStranger(t *testing.T, h *harness, dir string) string {
+// startStranger runs a charon in a node as a host's own would be, and returns the
+// name of its device.
+func startStranger(t *testing.T, h *harness, node int, dir string) string {
 	t.Helper()
 	text := fmt.Sprintf(`charon {
   load = random nonce openssl kdf pem pkcs1 pkcs8 pubkey socket-default kernel-libipsec kernel-netlink vici
@@ -83,7 +83,7 @@ charon-systemd {
 	cmd := exec.Command(DefaultProgram)
 	cmd.Env = []string{"STRONGSWAN_CONF=" + path}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	h.lab.Spaces[0].Must(t, cmd.Start)
+	h.lab.Spaces[node].Must(t, cmd.Start)
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(unix.SIGTERM)
 		_ = cmd.Wait()

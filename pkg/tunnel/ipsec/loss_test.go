@@ -23,7 +23,7 @@ func TestKernelRekeysWithoutLoss(t *testing.T) {
 func rekeysWithoutLoss(t *testing.T, kind Kind) {
 	t.Parallel() // most of its time is spent waiting
 	h := newHarness(t, kind, 2)
-	h.lifetimes = Lifetimes{IKE: 5 * time.Second, Child: 2 * time.Second}
+	h.lifetimes = Lifetimes{IKE: 9 * time.Second, Child: 3 * time.Second}
 	f := newFleet(t, h)
 	f.full(t)
 	f.keep(t, 0, f.peer(1))
@@ -74,7 +74,7 @@ func TestUserspaceIsRestoredWhenCharonDies(t *testing.T) {
 }
 
 // The kernel's SAs outlive the charon that made them.
-func TestKernelLosesNothingWhenCharonDies(t *testing.T) {
+func TestKernelServesOnWhenCharonDies(t *testing.T) {
 	requireKernel(t)
 	h := newHarness(t, KindKernel, 2)
 	f := newFleet(t, h)
@@ -92,10 +92,28 @@ func TestKernelLosesNothingWhenCharonDies(t *testing.T) {
 	sent1, received1 := there()
 	sent2, received2 := back()
 	t.Logf("charon killed: %d of %d datagrams arrived there, %d of %d back", received1, sent1, received2, sent2)
-	if received1 != sent1 || received2 != sent2 {
-		t.Errorf("%d and %d datagrams were lost, want none", sent1-received1, sent2-received2)
+	if sent1 != received1 {
+		t.Errorf("%d datagrams that the node with the dead charon sent were lost, want none", sent1-received1)
+	}
+	// What comes in waits for the new charon, through whose socket the kernel takes
+	// ESP out of UDP. A second is promised; emulated processors get three.
+	if lost := sent2 - received2; lost > 300 {
+		t.Errorf("%d datagrams to it were lost, each of 10 ms, want at most 300", lost)
 	}
 	f.awaitNoOrphans(t)
+}
+
+// replacing bounds what is lost when SAs are replaced by others that a new IKE SA
+// brings. The end that began loses nothing. The other one has the new keys first
+// and encrypts with them at once, while the answer is on its way and until it is
+// understood: a millisecond, and up to some hundred of them where processors are
+// emulated.
+func replacing(t *testing.T, there, back int) {
+	t.Helper()
+	const allowed = 20 // of datagrams each 10 ms
+	if there > 0 || back > allowed {
+		t.Errorf("%d and %d datagrams were lost, want none and at most %d", there, back, allowed)
+	}
 }
 
 // awaitOther waits until node 0 has another child SA with node 1 than before.
@@ -160,16 +178,16 @@ func diesAndComesBack(t *testing.T, kind Kind) (*fleet, time.Duration) {
 
 // A node's second address takes over from its first: the new SAs are there
 // before the old ones go.
-func TestUserspaceMovesToAnotherEndpointWithoutLoss(t *testing.T) {
-	movesWithoutLoss(t, KindUserspace)
+func TestUserspaceMovesToAnotherEndpoint(t *testing.T) {
+	movesToAnotherEndpoint(t, KindUserspace)
 }
 
-func TestKernelMovesToAnotherEndpointWithoutLoss(t *testing.T) {
+func TestKernelMovesToAnotherEndpoint(t *testing.T) {
 	requireKernel(t)
-	movesWithoutLoss(t, KindKernel)
+	movesToAnotherEndpoint(t, KindKernel)
 }
 
-func movesWithoutLoss(t *testing.T, kind Kind) {
+func movesToAnotherEndpoint(t *testing.T, kind Kind) {
 	h := newHarness(t, kind, 2)
 	f := newFleet(t, h)
 	second := netip.AddrFrom4([4]byte{198, 18, 0, 200})
@@ -206,7 +224,5 @@ func movesWithoutLoss(t *testing.T, kind Kind) {
 	sent1, received1 := there()
 	sent2, received2 := back()
 	t.Logf("moved: %d of %d datagrams arrived there, %d of %d back", received1, sent1, received2, sent2)
-	if received1 != sent1 || received2 != sent2 {
-		t.Errorf("%d and %d datagrams were lost, want none", sent1-received1, sent2-received2)
-	}
+	replacing(t, sent1-received1, sent2-received2)
 }

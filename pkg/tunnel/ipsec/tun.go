@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
@@ -83,66 +80,6 @@ func tunIn(path string) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-const (
-	// boundLatency is how long a packet waits in the TUN's queue at most, in
-	// milliseconds.
-	boundLatency = 20
-	// boundBurst is what passes at once, in bytes.
-	boundBurst = 64 << 10
-	// minUnit is what a packet counts as at least, in bytes: charon's work is by
-	// the packet.
-	minUnit = 512
-	// ticksPerMicrosecond is the unit of a burst: of 64 ns, as the kernel says in
-	// /proc/net/psched since 2.6.31.
-	ticksPerMicrosecond = 15.625
-)
-
-// ensureBound puts a token bucket in front of charon, whose own queue has no
-// bound: a flood would make it grow until the host has no memory.
-func ensureBound(link netlink.Link, rate uint64) error {
-	bytes := rate / 8
-	limit := uint32(bytes*boundLatency/1000 + boundBurst)
-	have, err := netlink.QdiscList(link)
-	if err != nil {
-		return fmt.Errorf("list queues: %w", err)
-	}
-	for _, q := range have {
-		tbf, ok := q.(*netlink.Tbf)
-		if ok && tbf.Parent == netlink.HANDLE_ROOT && tbf.Rate == bytes && tbf.Limit == limit {
-			return nil
-		}
-	}
-	if err := replaceTBF(link, bytes, limit); err != nil {
-		return fmt.Errorf("bound the device's queue: %w", err)
-	}
-	return nil
-}
-
-// replaceTBF is netlink.QdiscReplace for a tbf with a least unit, which that
-// does not know.
-func replaceTBF(link netlink.Link, bytes uint64, limit uint32) error {
-	if bytes == 0 || bytes > math.MaxUint32 {
-		return fmt.Errorf("%w: a rate of %d bytes per second", tunnel.ErrUnsupported, bytes)
-	}
-	opt := nl.TcTbfQopt{
-		Rate:   nl.TcRateSpec{Linklayer: nl.LINKLAYER_ETHERNET, Mpu: minUnit, Rate: uint32(bytes)},
-		Limit:  limit,
-		Buffer: uint32(float64(boundBurst) / float64(bytes) * 1e6 * ticksPerMicrosecond),
-	}
-	req := nl.NewNetlinkRequest(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_REPLACE|unix.NLM_F_ACK)
-	req.AddData(&nl.TcMsg{
-		Family: nl.FAMILY_ALL, Ifindex: int32(link.Attrs().Index),
-		Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT,
-	})
-	req.AddData(nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("tbf")))
-	options := nl.NewRtAttr(nl.TCA_OPTIONS, nil)
-	options.AddRtAttr(nl.TCA_TBF_PARMS, opt.Serialize())
-	options.AddRtAttr(nl.TCA_TBF_BURST, nl.Uint32Attr(boundBurst))
-	req.AddData(options)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
 }
 
 // removeRules removes what a charon that was killed left: the rules that lead to

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/strongswan/govici/vici"
+
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
 // rewatch is how often a charon that is gone is looked for.
@@ -32,7 +34,7 @@ func (d *driver) Watch(ctx context.Context, changed func()) error {
 func (d *driver) follow(ctx context.Context, changed func()) bool {
 	var conns []net.Conn
 	dial := func(context.Context, string, string) (net.Conn, error) {
-		c, err := (&net.Dialer{Timeout: callTimeout}).DialContext(ctx, "unix", socketPath(d.dir))
+		c, err := proc.Dial(ctx, socketPath(d.dir), time.Now().Add(callTimeout))
 		if err == nil {
 			conns = append(conns, c)
 		}

@@ -100,16 +100,10 @@ func (d *driver) compareKernel(ctx context.Context, s *snapshot) error {
 		return err
 	}
 	k := newKernelView(s, states, policies)
-	for key, ids := range k.lost {
-		d.log.Warn("SAs have vanished from the kernel", "device", d.device.Name, "prefix", s.conns[key].prefix)
-		for _, id := range ids {
-			what := map[string]string{"ike-id": fmt.Sprint(id), "force": "yes", "timeout": terminateTimeout}
-			if err := d.terminate(ctx, what); err != nil {
-				return err
-			}
+	if len(k.lost) > 0 {
+		if err := d.endLost(ctx, s, k, states, policies); err != nil {
+			return err
 		}
-		delete(s.sas, key)
-		delete(d.tried, key)
 	}
 	if d.started.IsZero() || d.now().Sub(d.started) >= freshAge {
 		k.orphans = append(k.orphans, k.deserted...)
@@ -123,17 +117,47 @@ func (d *driver) compareKernel(ctx context.Context, s *snapshot) error {
 	return nil
 }
 
+// endLost ends those SAs that charon still believes in after the kernel was
+// listed: others were replaced between the one list and the other.
+func (d *driver) endLost(ctx context.Context, s *snapshot, k kernelView, states []netlink.XfrmState, policies []netlink.XfrmPolicy) error {
+	now, err := d.read(ctx)
+	if err != nil {
+		return err
+	}
+	still := newKernelView(now, states, policies).lost
+	*s, d.seen = *now, s
+	for spi, sa := range k.lost {
+		if still[spi] != sa {
+			continue
+		}
+		d.log.Warn("SAs have vanished from the kernel", "device", d.device.Name, "prefix", s.conns[sa.peer].prefix)
+		what := map[string]string{"ike-id": fmt.Sprint(sa.ike), "force": "yes", "timeout": terminateTimeout}
+		if err := d.terminate(ctx, what); err != nil {
+			return err
+		}
+		delete(s.sas, sa.peer)
+		delete(d.tried, sa.peer)
+	}
+	return nil
+}
+
 // kernelView is how charon's SAs and the kernel's differ.
 type kernelView struct {
-	// lost are IKE SAs with a child whose states or policies are missing.
-	lost map[tunnel.PublicKey][]uint32
+	// lost are children whose states or policies are missing, by their inbound SPI.
+	lost map[uint32]lostSA
 	// orphans are states that newer ones have replaced; deserted are those of no
 	// SA at all, which serve until their peer has one.
 	orphans, deserted []netlink.XfrmState
 }
 
+// lostSA is whose a lost child was.
+type lostSA struct {
+	peer tunnel.PublicKey
+	ike  uint32
+}
+
 func newKernelView(s *snapshot, states []netlink.XfrmState, policies []netlink.XfrmPolicy) kernelView {
-	k := kernelView{lost: make(map[tunnel.PublicKey][]uint32)}
+	k := kernelView{lost: make(map[uint32]lostSA)}
 	there := make(map[uint32]bool)
 	for _, st := range states {
 		there[uint32(st.Spi)] = true
@@ -160,7 +184,7 @@ func newKernelView(s *snapshot, states []netlink.XfrmState, policies []netlink.X
 			ways := directions[s.conns[key].prefix]
 			whole := there[c.spiIn] && there[c.spiOut] && ways[netlink.XFRM_DIR_IN] && ways[netlink.XFRM_DIR_OUT]
 			if c.state == "INSTALLED" && sa.lasts() && !whole {
-				k.lost[key] = append(k.lost[key], sa.id)
+				k.lost[c.spiIn] = lostSA{peer: key, ike: sa.id}
 			}
 		}
 	}

@@ -47,6 +47,10 @@ var chosen = []suite{
 		skipOn: map[string]string{"6.12": "/clsact"},
 	},
 	{name: "wireguard", dir: "pkg/tunnel/wireguard", run: oneOf("TestKernelConforms")},
+	{
+		name: "ipsec", dir: "pkg/tunnel/ipsec",
+		run: oneOf("TestKernelConforms", "TestKernelRekeysWithoutLoss", "TestAPeerSpeaksForItselfAlone"),
+	},
 	// Two hosts: each more is a daemon that opens a datapath while others speak.
 	{name: "netns", dir: "test/netns", run: oneOf("TestRulesSurviveADaemonCrash")},
 }

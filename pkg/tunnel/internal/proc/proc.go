@@ -16,8 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialTimeout bounds a connect to a process's socket, which the kernel answers
-// unless the process's backlog is full.
+// dialTimeout bounds a connect to a process's socket, which the kernel answers.
 const dialTimeout = time.Second
 
 // Process is held by a pidfd, so that no other can be mistaken for it.
@@ -30,8 +29,7 @@ type Process struct {
 // Listening returns the process that listens on the unix socket, or nil when
 // there is none: no socket, or one that a dead process left.
 func Listening(ctx context.Context, socket string) (*Process, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	c, err := dialer.DialContext(ctx, "unix", socket)
+	c, err := Dial(ctx, socket, time.Now().Add(dialTimeout))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, nil
 	}
@@ -52,6 +50,24 @@ func Listening(ctx context.Context, socket string) (*Process, error) {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	return &Process{PID: pid, FD: fd}, nil
+}
+
+// Dial connects to a unix socket. When more connections wait there than the
+// process allows, which the kernel refuses at once, it tries until the deadline.
+func Dial(ctx context.Context, socket string, deadline time.Time) (net.Conn, error) {
+	const pause = 2 * time.Millisecond
+	dialer := net.Dialer{Deadline: deadline}
+	for {
+		c, err := dialer.DialContext(ctx, "unix", socket)
+		if !errors.Is(err, unix.EAGAIN) || time.Until(deadline) < pause {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 // peerPID returns the process that called listen on the other end.

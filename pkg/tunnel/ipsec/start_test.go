@@ -1,0 +1,99 @@
+package ipsec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
+)
+
+// A charon that is not there, or is none, is an error in words, and nothing of it
+// is left running.
+func TestWhatIsNoCharonIsReported(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "pid")
+	script := func(text string) string {
+		path := filepath.Join(t.TempDir(), "program")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\necho $$ >"+mark+"\n"+text+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	h := newHarness(t, KindUserspace, 1)
+	for _, c := range []struct {
+		name, program, says string
+		is                  error
+	}{
+		{"no program", "/nowhere/charon", "charon-systemd", tunnel.ErrUnsupported},
+		{"a program that ends", script("echo it is too cold here; exit 1"), "it is too cold here", nil},
+		{"a program that says nothing", script("exec sleep 1000"), "", context.DeadlineExceeded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := h.driver(t, 0).(tunneltest.Spaced)
+			own := d.Driver.(*driver)
+			own.cfg.Program = c.program
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			_, err := d.Up(ctx, h.device(0))
+			if err == nil || !strings.Contains(err.Error(), c.says) || c.is != nil && !errors.Is(err, c.is) {
+				t.Errorf("error is %v, want one about %q that is %v", err, c.says, c.is)
+			}
+			if own.pid != 0 {
+				t.Errorf("process %d is still remembered", own.pid)
+			}
+			if text, err := os.ReadFile(mark); err == nil {
+				var pid int
+				if _, err := fmt.Sscan(string(text), &pid); err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+					t.Errorf("process %s is left: %v", text, err)
+				}
+			}
+			if err := d.Down(t.Context()); err != nil {
+				t.Errorf("down: %v", err)
+			}
+			if left := h.leftovers(t, 0); len(left) > 0 {
+				t.Errorf("down left %q", left)
+			}
+		})
+	}
+}
+
+// A charon's log does not grow for ever, and goes on.
+func TestTheLogIsBounded(t *testing.T) {
+	f := newFleet(t, newHarness(t, KindUserspace, 1))
+	text, err := os.ReadFile(logPath(f.dir(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat(string(text), maxLog/len(text)+1)
+	out, err := os.OpenFile(logPath(f.dir(0)), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = out.WriteString(long)
+		err = errors.Join(err, out.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.up(t, 0)
+	deadline := time.Now().Add(tunneltest.DeliverTimeout)
+	for { // it says that it has read its settings anew
+		st, err := os.Stat(logPath(f.dir(0)))
+		if err == nil && st.Size() > 0 && st.Size() < maxLog {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the log is %v, %v", st, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if st, err := os.Stat(logPath(f.dir(0)) + ".1"); err != nil || st.Size() < maxLog {
+		t.Errorf("the log before is %v, %v", st, err)
+	}
+}
