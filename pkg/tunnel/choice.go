@@ -1,0 +1,164 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Technology is what encrypts a tunnel. Both ends of one have the same; where
+// each runs it, in the kernel or in userspace, is its own affair.
+type Technology string
+
+// The technologies.
+const (
+	WireGuard Technology = "wireguard"
+	IPsec     Technology = "ipsec"
+)
+
+// ParseTechnology is the inverse of the conversion to string.
+func ParseTechnology(text string) (Technology, error) {
+	switch t := Technology(text); t {
+	case WireGuard, IPsec:
+		return t, nil
+	}
+	return "", fmt.Errorf("parse technology %q: write %s or %s", text, WireGuard, IPsec)
+}
+
+// Drivers' names, as Driver.Name has them.
+const (
+	WireGuardKernel    = "wireguard-kernel"
+	WireGuardUserspace = "wireguard-userspace"
+	IPsecKernel        = "ipsec-kernel"
+	IPsecUserspace     = "ipsec-userspace"
+)
+
+// End is what the choice of a tunnel follows from at one of its nodes. Both
+// nodes have to know the same of both ends.
+type End struct {
+	// Node is the node's name.
+	Node string
+	// Roles are those of its certificate.
+	Roles []string
+	// Drivers are the names of what it has announced to run; others than those
+	// above are ignored.
+	Drivers []string
+}
+
+// runs returns the driver by which the end runs a technology, the kernel's
+// before the other; empty if it does not.
+func (e End) runs(t Technology) string {
+	kernel, userspace := driversOf(t)
+	for _, name := range []string{kernel, userspace} {
+		if slices.Contains(e.Drivers, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+func driversOf(t Technology) (kernel, userspace string) {
+	if t == IPsec {
+		return IPsecKernel, IPsecUserspace
+	}
+	return WireGuardKernel, WireGuardUserspace
+}
+
+// Choice says how two nodes reach each other.
+type Choice struct {
+	Technology Technology
+	// Local and Remote are the drivers of the two ends.
+	Local, Remote string
+	// Why is the reason, in words.
+	Why string
+}
+
+// preferences are the ways to run a tunnel without a policy, the fastest first:
+// docs/tunnels.md has the figures. A tunnel is as fast as its slower end.
+var preferences = []struct {
+	technology Technology
+	// kernels is true for both ends in the kernel.
+	kernels bool
+	words   string
+}{
+	{WireGuard, true, "the fastest that both have: WireGuard in both kernels"},
+	{IPsec, true, "the fastest that both have: IPsec in both kernels"},
+	{WireGuard, false, "the fastest that both have: WireGuard, in userspace on "},
+	{IPsec, false, "the fastest that both have: IPsec, in userspace on "},
+}
+
+// Choose says how two nodes reach each other: by the technology that the policy
+// has for them, else by the fastest that both have. Called with the two ends
+// exchanged it says the same of the same ends, so that both nodes choose alike
+// without asking each other.
+//
+// An error means that there must be no tunnel, and says why: a policy that the
+// nodes cannot fulfil is never replaced by something else.
+func Choose(local, remote End, p Policy) (Choice, error) {
+	if rule, ok := p.Find(local, remote); ok {
+		return fulfil(rule, local, remote)
+	}
+	for _, want := range preferences {
+		l, r := local.runs(want.technology), remote.runs(want.technology)
+		kernel, _ := driversOf(want.technology)
+		if l == "" || r == "" || want.kernels && (l != kernel || r != kernel) {
+			continue
+		}
+		c := Choice{Technology: want.technology, Local: l, Remote: r, Why: want.words}
+		if !want.kernels {
+			c.Why += strings.Join(inUserspace(kernel, local, remote, l, r), " and ")
+		}
+		return c, nil
+	}
+	return Choice{}, nothingInCommon(local, remote)
+}
+
+// fulfil is the choice of a rule.
+func fulfil(rule Rule, local, remote End) (Choice, error) {
+	l, r := local.runs(rule.Technology), remote.runs(rule.Technology)
+	var lack []string
+	if l == "" {
+		lack = append(lack, local.Node)
+	}
+	if r == "" {
+		lack = append(lack, remote.Node)
+	}
+	if len(lack) > 0 {
+		slices.Sort(lack)
+		return Choice{}, fmt.Errorf("tunnel policy %s: not possible on %s", rule, strings.Join(lack, " and "))
+	}
+	return Choice{Technology: rule.Technology, Local: l, Remote: r, Why: "tunnel policy " + rule.String()}, nil
+}
+
+// inUserspace names the ends that do not run the kernel's driver, sorted.
+func inUserspace(kernel string, local, remote End, l, r string) []string {
+	var names []string
+	if l != kernel {
+		names = append(names, local.Node)
+	}
+	if r != kernel {
+		names = append(names, remote.Node)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func nothingInCommon(local, remote End) error {
+	ends := []End{local, remote}
+	slices.SortFunc(ends, func(a, b End) int { return strings.Compare(a.Node, b.Node) })
+	words := make([]string, 0, len(ends))
+	for _, e := range ends {
+		var has []string
+		for _, t := range []Technology{WireGuard, IPsec} {
+			if e.runs(t) != "" {
+				has = append(has, string(t))
+			}
+		}
+		if len(has) == 0 {
+			return errors.New("node " + e.Node + " has no way to encrypt")
+		}
+		words = append(words, "node "+e.Node+" has "+strings.Join(has, " and "))
+	}
+	return errors.New("nothing in common: " + strings.Join(words, ", "))
+}
