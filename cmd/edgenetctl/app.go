@@ -28,6 +28,7 @@ func newApp(e *env) *cli.App {
 			e.leaveCommand(),
 			e.statusCommand(),
 			e.nodeCommand(),
+			e.tunnelCommand(),
 			e.vpcCommand(),
 			e.groupCommand(),
 			e.endpointCommand(),

@@ -12,11 +12,11 @@ import (
 func (e *env) auditCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "audit",
-		Usage:       "see what was forced, and which policy tests were removed",
+		Usage:       "see what was forced, which policy tests were removed, and who changed the tunnel policy",
 		Description: "edgenetctl audit list",
 		Subcommands: []*cli.Command{{
 			Name:        "list",
-			Usage:       "list what was forced or removed on this node, an authority, the oldest first",
+			Usage:       "list what was forced or removed on this node, an authority, and its changes of the tunnel policy, the oldest first",
 			Description: "edgenetctl audit list",
 			Action:      e.action(listAudit),
 		}},

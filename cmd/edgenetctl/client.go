@@ -43,6 +43,7 @@ func (s *session) connect(socket string) (disconnect func()) {
 	s.endpoints = edgenetv1connect.NewEndpointServiceClient(client, baseURL)
 	s.policies = edgenetv1connect.NewPolicyServiceClient(client, baseURL)
 	s.flows = edgenetv1connect.NewFlowServiceClient(client, baseURL)
+	s.tunnels = edgenetv1connect.NewTunnelServiceClient(client, baseURL)
 	s.watcher = edgenetv1connect.NewWatchServiceClient(client, baseURL)
 	return transport.CloseIdleConnections
 }

@@ -86,6 +86,10 @@ func (c *completer) firstArgument(ctx context.Context) []string {
 	switch strings.Join(c.line.words()[1:], " ") {
 	case "node show":
 		return c.nodeNames(ctx)
+	case "tunnel policy set":
+		return []string{"any", "cloud-edge", "edge-edge", "node:"}
+	case "tunnel policy remove":
+		return c.tunnelRules(ctx)
 	case "vpc show", "vpc delete":
 		return c.vpcNames(ctx)
 	case "group show", "group delete", "group replace", "group diff", "group shadow apply",
@@ -148,6 +152,18 @@ func (c *completer) vpcNames(ctx context.Context) []string {
 		return nil
 	}
 	return namesOf(answer.GetVpcs())
+}
+
+func (c *completer) tunnelRules(ctx context.Context) []string {
+	answer, err := call(ctx, c.tunnels.GetTunnelPolicy, &edgenetv1.GetTunnelPolicyRequest{})
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, r := range answer.GetRules() {
+		list = append(list, r.GetBetween())
+	}
+	return list
 }
 
 // groupNames are those of the VPC typed already, or of all.

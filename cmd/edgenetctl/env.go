@@ -46,6 +46,7 @@ type session struct {
 	endpoints edgenetv1connect.EndpointServiceClient
 	policies  edgenetv1connect.PolicyServiceClient
 	flows     edgenetv1connect.FlowServiceClient
+	tunnels   edgenetv1connect.TunnelServiceClient
 	watcher   edgenetv1connect.WatchServiceClient
 }
 

@@ -58,7 +58,12 @@ func TestWrongUsage(t *testing.T) {
 		{"endpoint attach web-1 --vpc blue --ip ten --tap a", `edgenetctl endpoint attach: --ip "ten" is no address: write one as 10.0.0.7`},
 		{"watch --kind nodes", `edgenetctl watch: unknown kind "nodes": write node, vpc, group, endpoint`},
 		{"completion ksh", `edgenetctl completion: unknown shell "ksh": write bash, fish, zsh`},
-		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, version, completion`},
+		{"tunnel policy set cloud-edge", "edgenetctl tunnel policy set: wireguard or ipsec is missing"},
+		{"tunnel policy set cloud ipsec", `edgenetctl tunnel policy set: parse nodes "cloud": write any, two roles as cloud-edge, or node:NAME,node:NAME`},
+		{"tunnel policy set node:a,b ipsec", `edgenetctl tunnel policy set: parse nodes "node:a,b": write node:NAME,node:NAME`},
+		{"tunnel policy set any none", `edgenetctl tunnel policy set: parse technology "none": write wireguard or ipsec`},
+		{"tunnel policy remove", "edgenetctl tunnel policy remove: which nodes is missing"},
+		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, version, completion`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {

@@ -223,6 +223,7 @@ func (f *fake) serve(t *testing.T) string {
 	mux.Handle(edgenetv1connect.NewEndpointServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewPolicyServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewFlowServiceHandler(f))
+	mux.Handle(edgenetv1connect.NewTunnelServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewWatchServiceHandler(f))
 	return serve(t, mux)
 }

@@ -32,6 +32,7 @@ type Entry struct {
 	Time time.Time `json:"time"`
 	// Who asked for it, in words.
 	Who string `json:"who"`
+	// VPC is empty for what is about all.
 	VPC string `json:"vpc"`
 	// What was asked for, in words.
 	What string `json:"what"`

@@ -167,6 +167,7 @@ func PeerHandler(d *daemon.Daemon, handler http.Handler, log *slog.Logger) http.
 		edgenetv1connect.PolicyServiceAddTestProcedure, edgenetv1connect.PolicyServiceRemoveTestProcedure,
 		edgenetv1connect.PolicyServiceApplyShadowProcedure, edgenetv1connect.PolicyServicePromoteShadowProcedure,
 		edgenetv1connect.PolicyServiceDropShadowProcedure,
+		edgenetv1connect.TunnelServiceSetTunnelRuleProcedure, edgenetv1connect.TunnelServiceRemoveTunnelRuleProcedure,
 	} {
 		serve.Handle(procedure, admit)
 	}

@@ -21,12 +21,21 @@ func carry[Req, Res any](ctx context.Context, d *daemon.Daemon, req *Req,
 	there func(policyClient) func(context.Context, *Req) (*Res, error),
 	await func(*Res),
 ) (*Res, error) {
+	return carryTo(ctx, d, req, here, func(c *http.Client, url string) func(context.Context, *Req) (*Res, error) {
+		return there(edgenetv1connect.NewPolicyServiceClient(c, url))
+	}, await)
+}
+
+// carryTo is carry for a service of any kind.
+func carryTo[Req, Res any](ctx context.Context, d *daemon.Daemon, req *Req,
+	here func(context.Context, *Req) (*Res, error),
+	there func(*http.Client, string) func(context.Context, *Req) (*Res, error),
+	await func(*Res),
+) (*Res, error) {
 	if d.IsAuthority() {
 		return here(ctx, req)
 	}
-	res, err := forward(ctx, d, req, func(c *http.Client, url string) func(context.Context, *Req) (*Res, error) {
-		return there(edgenetv1connect.NewPolicyServiceClient(c, url))
-	})
+	res, err := forward(ctx, d, req, there)
 	if err == nil {
 		await(res)
 	}

@@ -49,11 +49,12 @@ func Handler(d *daemon.Daemon, log *slog.Logger) http.Handler {
 	mux.Handle(edgenetv1connect.NewEndpointServiceHandler(endpointService{d}, options...))
 	mux.Handle(edgenetv1connect.NewPolicyServiceHandler(policyService{d}, options...))
 	mux.Handle(edgenetv1connect.NewFlowServiceHandler(flowService{d}, options...))
+	mux.Handle(edgenetv1connect.NewTunnelServiceHandler(tunnelService{d}, options...))
 	mux.Handle(edgenetv1connect.NewWatchServiceHandler(watchService{d}, options...))
 	reflector := grpcreflect.NewStaticReflector(
 		edgenetv1connect.MeshServiceName, edgenetv1connect.NodeServiceName, edgenetv1connect.VPCServiceName,
 		edgenetv1connect.GroupServiceName, edgenetv1connect.EndpointServiceName, edgenetv1connect.PolicyServiceName,
-		edgenetv1connect.FlowServiceName, edgenetv1connect.WatchServiceName,
+		edgenetv1connect.FlowServiceName, edgenetv1connect.TunnelServiceName, edgenetv1connect.WatchServiceName,
 	)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))

@@ -14,8 +14,9 @@ import (
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
-// change is something that somebody asks to change about a VPC.
+// change is something that somebody asks to change.
 type change struct {
+	// vpc is nil for what is about all.
 	vpc *vpc
 	// words say what it is.
 	words string
@@ -60,7 +61,10 @@ func (d *Daemon) guard(ctx context.Context, c change, broken []*api.PolicyTest, 
 
 // noted makes a change of which note is kept before it is made.
 func (d *Daemon) noted(ctx context.Context, c change, broken []*api.PolicyTest, put func() error) error {
-	entry := audit.Entry{Time: time.Now().UTC(), Who: Caller(ctx), VPC: c.vpc.name, What: c.words}
+	entry := audit.Entry{Time: time.Now().UTC(), Who: Caller(ctx), What: c.words}
+	if c.vpc != nil {
+		entry.VPC = c.vpc.name
+	}
 	for _, t := range broken {
 		entry.Broken = append(entry.Broken, audit.Broken{Test: t.GetAssertion(), Why: t.GetWhy()})
 	}
@@ -101,8 +105,8 @@ func withRules(v policy.VPC, next map[string][]policy.Rule) policy.VPC {
 	return v
 }
 
-// ListAudit returns what was forced on this node, and which policy tests were
-// removed, the oldest first.
+// ListAudit returns what was forced on this node, which policy tests were
+// removed, and what it changed of the tunnel policy, the oldest first.
 func (d *Daemon) ListAudit() ([]*api.AuditEntry, error) {
 	entries, err := d.audit.List()
 	if err != nil {

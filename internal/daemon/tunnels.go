@@ -52,8 +52,10 @@ type tunnels struct {
 	round sync.Mutex
 	// gone is true when it is known that nothing of a mesh is left in the kernel.
 	gone bool
-	// nodes are those that the last round was for.
-	nodes []mesh.Node
+	// nodes are those that the last round was for, policy the version of the
+	// policy that it followed.
+	nodes  []mesh.Node
+	policy mesh.Version
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -65,9 +67,11 @@ type tunnels struct {
 
 // tunnelState is what the last round found. It is replaced, never changed.
 type tunnelState struct {
-	device  tunnel.Device
-	driver  string
-	peers   map[mesh.NodeID]peerState
+	device tunnel.Device
+	driver string
+	peers  map[mesh.NodeID]peerState
+	// choices say how each node is reached, or why it must not be.
+	choices map[mesh.NodeID]choice
 	problem error
 }
 
@@ -167,7 +171,7 @@ func (t *tunnels) awaitNews(ctx context.Context, tick <-chan time.Time) bool {
 		case <-t.sized:
 			return pause(ctx, gather)
 		case <-t.dirty:
-			if !slices.EqualFunc(t.nodes, t.mesh.Nodes(), sameNode) || t.current().problem != nil || !t.current().ready() {
+			if !slices.EqualFunc(t.nodes, t.mesh.Nodes(), sameNode) || t.policy != t.policyVersion() || t.current().problem != nil || !t.current().ready() {
 				return true
 			}
 		}
@@ -195,7 +199,7 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 	next.problem = err
 	if !next.ready() {
 		// What was there is still in force as far as anyone knows.
-		next.device, next.driver, next.peers = t.state.device, t.state.driver, t.state.peers
+		next.device, next.driver, next.peers, next.choices = t.state.device, t.state.driver, t.state.peers, t.state.choices
 	}
 	before := t.replace(next)
 	if before.device != next.device || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
@@ -226,8 +230,11 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err != nil {
 		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
 	}
-	t.nodes = t.mesh.Nodes()
-	want, problem := t.wantPeers(t.nodes, have)
+	t.nodes, t.policy = t.mesh.Nodes(), t.policyVersion()
+	if state.choices, err = t.choose(t.nodes); err != nil {
+		return tunnelState{}, err
+	}
+	want, problem := t.wantPeers(t.nodes, state.choices, have)
 	problems := []error{problem}
 	keys := map[tunnel.PublicKey]bool{}
 	for id, peer := range want {
@@ -300,15 +307,16 @@ func (t *tunnels) announce(d tunnel.Device) error {
 
 // wantPeers has a peer for each node that can be reached. A node that cannot is
 // reported and stops no other.
-func (t *tunnels) wantPeers(nodes []mesh.Node, have map[tunnel.PublicKey]tunnel.PeerStatus) (map[mesh.NodeID]tunnel.Peer, error) {
+func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice, have map[tunnel.PublicKey]tunnel.PeerStatus) (map[mesh.NodeID]tunnel.Peer, error) {
 	want := map[mesh.NodeID]tunnel.Peer{}
 	holders := map[tunnel.PublicKey]mesh.Node{}
 	var problems []error
 	for _, n := range nodes {
-		if n.Local || n.State == mesh.StateLeft || len(n.Announcement) == 0 {
+		c, there := choices[n.ID]
+		if !there || errors.Is(c.err, errSilent) {
 			continue
 		}
-		peer, err := t.wantPeer(n)
+		peer, err := t.wantPeer(n, c)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("node %s: %w", n.Name, err))
 			continue
@@ -328,10 +336,9 @@ func (t *tunnels) wantPeers(nodes []mesh.Node, have map[tunnel.PublicKey]tunnel.
 	return want, errors.Join(problems...)
 }
 
-func (t *tunnels) wantPeer(n mesh.Node) (tunnel.Peer, error) {
-	a, err := records.DecodeAnnouncement(n.Announcement)
-	if err != nil {
-		return tunnel.Peer{}, err
+func (t *tunnels) wantPeer(n mesh.Node, c choice) (tunnel.Peer, error) {
+	if c.err != nil {
+		return tunnel.Peer{}, c.err
 	}
 	local := make([]tunnel.Link, 0, len(t.links))
 	for _, l := range t.links {
@@ -341,7 +348,7 @@ func (t *tunnels) wantPeer(n mesh.Node) (tunnel.Peer, error) {
 	for _, l := range n.Links {
 		remote = append(remote, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
 	}
-	key := tunnel.PublicKey(a.GetWireguard().GetPublicKey())
+	key := tunnel.PublicKey(c.announced.GetWireguard().GetPublicKey())
 	if key == t.key {
 		return tunnel.Peer{}, errors.New("announces this node's own tunnel key")
 	}
@@ -351,7 +358,7 @@ func (t *tunnels) wantPeer(n mesh.Node) (tunnel.Peer, error) {
 	}
 	return tunnel.Peer{
 		PublicKey: key,
-		Endpoint:  netip.AddrPortFrom(addr, uint16(a.GetWireguard().GetPort())),
+		Endpoint:  netip.AddrPortFrom(addr, uint16(c.announced.GetWireguard().GetPort())),
 		Prefix:    n.Prefix,
 		Keepalive: keepalive,
 	}, nil

@@ -28,6 +28,13 @@ func announcing(t *testing.T, id mesh.NodeID, prefix string, key tunnel.PublicKe
 	}
 }
 
+// choose is what a node that runs WireGuard chooses without a policy.
+func choose(t *testing.T, nodes []mesh.Node) map[mesh.NodeID]choice {
+	t.Helper()
+	self := tunnel.End{Node: "self", Drivers: []string{tunnel.WireGuardUserspace}}
+	return chooseAll(self, nodes, tunnel.Policy{})
+}
+
 // A node can say any key is its own; the tunnel stays with who has it.
 func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
 	own, theirs := tunnel.PublicKey{1}, tunnel.PublicKey{2}
@@ -36,7 +43,7 @@ func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
 	tun := &tunnels{key: own, links: []config.Underlay{{Addr: netip.MustParseAddr("198.18.0.2")}}}
 	have := map[tunnel.PublicKey]tunnel.PeerStatus{theirs: {Peer: tunnel.Peer{Prefix: honest.Prefix}}}
 	for _, nodes := range [][]mesh.Node{{honest, thief}, {thief, honest}} {
-		want, err := tun.wantPeers(nodes, have)
+		want, err := tun.wantPeers(nodes, choose(t, nodes), have)
 		if len(want) != 1 || want[honest.ID].Prefix != honest.Prefix {
 			t.Errorf("got peers %v, want the honest one alone", want)
 		}
@@ -44,7 +51,8 @@ func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
 			t.Errorf("got %v, want that it is said", err)
 		}
 	}
-	want, err := tun.wantPeers([]mesh.Node{announcing(t, there, "fd00:1:2222::/64", own)}, nil)
+	copycat := []mesh.Node{announcing(t, there, "fd00:1:2222::/64", own)}
+	want, err := tun.wantPeers(copycat, choose(t, copycat), nil)
 	if len(want) != 0 || err == nil || !strings.Contains(err.Error(), "own tunnel key") {
 		t.Errorf("got %v, %v for a node with this node's key", want, err)
 	}

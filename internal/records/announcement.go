@@ -1,20 +1,55 @@
 package records
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+// keyBytes is the length of an X25519 public key.
+const keyBytes = 32
 
 // DecodeAnnouncement decodes what a node announced; peers are not trusted to
-// announce well, so an error means no tunnel to that node.
+// announce well, so an error means no tunnel to that node. What the announcement
+// has besides is a newer version's: it takes nothing from what is known here.
 func DecodeAnnouncement(b []byte) (*Announcement, error) {
-	a, err := decode(b, &Announcement{})
-	if err != nil {
+	a := &Announcement{}
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, a); err != nil {
 		return nil, fmt.Errorf("announcement: %w", err)
 	}
-	w := a.GetWireguard()
-	if w == nil {
-		return nil, fmt.Errorf("announcement: names no tunnel")
+	if a.Wireguard == nil && a.Ipsec == nil {
+		return nil, errors.New("announcement: names no tunnel")
 	}
-	if len(w.GetPublicKey()) != 32 || w.GetPort() == 0 || w.GetPort() > 65535 {
-		return nil, fmt.Errorf("announcement: WireGuard key of %d bytes, port %d: want 32 and 1 to 65535", len(w.GetPublicKey()), w.GetPort())
+	if w := a.GetWireguard(); w != nil && (len(w.GetPublicKey()) != keyBytes || !isPort(w.GetPort())) {
+		return nil, fmt.Errorf("announcement: WireGuard key of %d bytes, port %d: want %d and 1 to 65535", len(w.GetPublicKey()), w.GetPort(), keyBytes)
+	}
+	if i := a.GetIpsec(); i != nil && !isPort(i.GetPort()) {
+		return nil, fmt.Errorf("announcement: IPsec port %d: want 1 to 65535", i.GetPort())
 	}
 	return a, nil
+}
+
+func isPort(n uint32) bool { return n > 0 && n <= 65535 }
+
+// Drivers are the names of the drivers that the node runs. One that is not known
+// here counts as one of userspace: what it speaks is known by its key and port.
+func (a *Announcement) Drivers() []string {
+	var names []string
+	if w := a.GetWireguard(); w != nil {
+		names = append(names, known(w.GetDriver(), tunnel.WireGuardKernel, tunnel.WireGuardUserspace))
+	}
+	if i := a.GetIpsec(); i != nil {
+		names = append(names, known(i.GetDriver(), tunnel.IPsecKernel, tunnel.IPsecUserspace))
+	}
+	return names
+}
+
+func known(name, kernel, userspace string) string {
+	if name == kernel {
+		return kernel
+	}
+	return userspace
 }

@@ -539,10 +539,13 @@ func (x *Announced) GetVersion() uint64 {
 	return 0
 }
 
-// Announcement is what a node tells others about its end of the tunnels.
+// Announcement is what a node tells others about its end of the tunnels: what
+// it can run. Fields that a reader does not know are of another technology, and
+// not for it.
 type Announcement struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Wireguard     *WireGuard             `protobuf:"bytes,1,opt,name=wireguard,proto3" json:"wireguard,omitempty"`
+	Ipsec         *IPsec                 `protobuf:"bytes,2,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -580,6 +583,13 @@ func (*Announcement) Descriptor() ([]byte, []int) {
 func (x *Announcement) GetWireguard() *WireGuard {
 	if x != nil {
 		return x.Wireguard
+	}
+	return nil
+}
+
+func (x *Announcement) GetIpsec() *IPsec {
+	if x != nil {
+		return x.Ipsec
 	}
 	return nil
 }
@@ -646,6 +656,162 @@ func (x *WireGuard) GetDriver() string {
 	return ""
 }
 
+// IPsec is a node's IPsec end. Its key is the node's own, that of its
+// certificate.
+type IPsec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UDP, for IKE and ESP alike.
+	Port uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// ipsec-kernel or ipsec-userspace.
+	Driver        string `protobuf:"bytes,2,opt,name=driver,proto3" json:"driver,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IPsec) Reset() {
+	*x = IPsec{}
+	mi := &file_internal_records_records_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IPsec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IPsec) ProtoMessage() {}
+
+func (x *IPsec) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_records_records_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IPsec.ProtoReflect.Descriptor instead.
+func (*IPsec) Descriptor() ([]byte, []int) {
+	return file_internal_records_records_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *IPsec) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *IPsec) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+// Tunnels is the payload of the tunnels record.
+type Tunnels struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []*TunnelRule          `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tunnels) Reset() {
+	*x = Tunnels{}
+	mi := &file_internal_records_records_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tunnels) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tunnels) ProtoMessage() {}
+
+func (x *Tunnels) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_records_records_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tunnels.ProtoReflect.Descriptor instead.
+func (*Tunnels) Descriptor() ([]byte, []int) {
+	return file_internal_records_records_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Tunnels) GetRules() []*TunnelRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// TunnelRule says what pairs of nodes encrypt with.
+type TunnelRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As pkg/tunnel writes a Selector.
+	Between string `protobuf:"bytes,1,opt,name=between,proto3" json:"between,omitempty"`
+	// wireguard or ipsec.
+	Technology    string `protobuf:"bytes,2,opt,name=technology,proto3" json:"technology,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelRule) Reset() {
+	*x = TunnelRule{}
+	mi := &file_internal_records_records_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelRule) ProtoMessage() {}
+
+func (x *TunnelRule) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_records_records_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelRule.ProtoReflect.Descriptor instead.
+func (*TunnelRule) Descriptor() ([]byte, []int) {
+	return file_internal_records_records_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TunnelRule) GetBetween() string {
+	if x != nil {
+		return x.Between
+	}
+	return ""
+}
+
+func (x *TunnelRule) GetTechnology() string {
+	if x != nil {
+		return x.Technology
+	}
+	return ""
+}
+
 var File_internal_records_records_proto protoreflect.FileDescriptor
 
 const file_internal_records_records_proto_rawDesc = "" +
@@ -698,14 +864,26 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\tannounced\x18\x0e \x03(\v2\x1d.edgenet.records.v1.AnnouncedR\tannounced\"?\n" +
 	"\tAnnounced\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"K\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"|\n" +
 	"\fAnnouncement\x12;\n" +
-	"\twireguard\x18\x01 \x01(\v2\x1d.edgenet.records.v1.WireGuardR\twireguard\"V\n" +
+	"\twireguard\x18\x01 \x01(\v2\x1d.edgenet.records.v1.WireGuardR\twireguard\x12/\n" +
+	"\x05ipsec\x18\x02 \x01(\v2\x19.edgenet.records.v1.IPsecR\x05ipsec\"V\n" +
 	"\tWireGuard\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x16\n" +
-	"\x06driver\x18\x03 \x01(\tR\x06driverB.Z,edgenet.dev/edgenet/internal/records;recordsb\x06proto3"
+	"\x06driver\x18\x03 \x01(\tR\x06driver\"3\n" +
+	"\x05IPsec\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x16\n" +
+	"\x06driver\x18\x02 \x01(\tR\x06driver\"?\n" +
+	"\aTunnels\x124\n" +
+	"\x05rules\x18\x01 \x03(\v2\x1e.edgenet.records.v1.TunnelRuleR\x05rules\"F\n" +
+	"\n" +
+	"TunnelRule\x12\x18\n" +
+	"\abetween\x18\x01 \x01(\tR\abetween\x12\x1e\n" +
+	"\n" +
+	"technology\x18\x02 \x01(\tR\n" +
+	"technologyB.Z,edgenet.dev/edgenet/internal/records;recordsb\x06proto3"
 
 var (
 	file_internal_records_records_proto_rawDescOnce sync.Once
@@ -719,7 +897,7 @@ func file_internal_records_records_proto_rawDescGZIP() []byte {
 	return file_internal_records_records_proto_rawDescData
 }
 
-var file_internal_records_records_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_internal_records_records_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_internal_records_records_proto_goTypes = []any{
 	(*VPC)(nil),          // 0: edgenet.records.v1.VPC
 	(*Group)(nil),        // 1: edgenet.records.v1.Group
@@ -729,17 +907,22 @@ var file_internal_records_records_proto_goTypes = []any{
 	(*Announced)(nil),    // 5: edgenet.records.v1.Announced
 	(*Announcement)(nil), // 6: edgenet.records.v1.Announcement
 	(*WireGuard)(nil),    // 7: edgenet.records.v1.WireGuard
+	(*IPsec)(nil),        // 8: edgenet.records.v1.IPsec
+	(*Tunnels)(nil),      // 9: edgenet.records.v1.Tunnels
+	(*TunnelRule)(nil),   // 10: edgenet.records.v1.TunnelRule
 }
 var file_internal_records_records_proto_depIdxs = []int32{
-	3, // 0: edgenet.records.v1.Group.rules:type_name -> edgenet.records.v1.Rule
-	2, // 1: edgenet.records.v1.Group.batch:type_name -> edgenet.records.v1.Batch
-	5, // 2: edgenet.records.v1.Endpoint.announced:type_name -> edgenet.records.v1.Announced
-	7, // 3: edgenet.records.v1.Announcement.wireguard:type_name -> edgenet.records.v1.WireGuard
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3,  // 0: edgenet.records.v1.Group.rules:type_name -> edgenet.records.v1.Rule
+	2,  // 1: edgenet.records.v1.Group.batch:type_name -> edgenet.records.v1.Batch
+	5,  // 2: edgenet.records.v1.Endpoint.announced:type_name -> edgenet.records.v1.Announced
+	7,  // 3: edgenet.records.v1.Announcement.wireguard:type_name -> edgenet.records.v1.WireGuard
+	8,  // 4: edgenet.records.v1.Announcement.ipsec:type_name -> edgenet.records.v1.IPsec
+	10, // 5: edgenet.records.v1.Tunnels.rules:type_name -> edgenet.records.v1.TunnelRule
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_internal_records_records_proto_init() }
@@ -754,7 +937,7 @@ func file_internal_records_records_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_records_records_proto_rawDesc), len(file_internal_records_records_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -174,26 +174,12 @@ func TestPrefixesBehindAnEndpointAreInsideTheVPC(t *testing.T) {
 	}
 }
 
-func TestAnnouncementsAreChecked(t *testing.T) {
-	key := make([]byte, 32)
-	for want, a := range map[string]*Announcement{
-		"":                {Wireguard: &WireGuard{PublicKey: key, Port: 51820}},
-		"names no tunnel": {},
-		"key of 31 bytes": {Wireguard: &WireGuard{PublicKey: key[1:], Port: 51820}},
-		"port 65536":      {Wireguard: &WireGuard{PublicKey: key, Port: 65536}},
-	} {
-		_, err := DecodeAnnouncement(marshal(t, a))
-		if (err == nil) != (want == "") || (err != nil && !strings.Contains(err.Error(), want)) {
-			t.Errorf("got %v, want %q", err, want)
-		}
-	}
-}
-
 // What is valid can be decoded and used without a panic.
 func FuzzValidate(f *testing.F) {
 	f.Add("endpoint", EndpointKey(nodeID, 7, "web-1"), marshal(f, goodEndpoint()))
 	f.Add("vpc", "blue", marshal(f, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}))
 	f.Add("group", "7/web", marshal(f, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80", Peer: "any"}}}))
+	f.Add("tunnels", "policy", marshal(f, &Tunnels{Rules: []*TunnelRule{{Between: "any", Technology: "ipsec"}}}))
 	f.Fuzz(func(t *testing.T, kind, key string, payload []byte) {
 		r := mesh.Record{Kind: mesh.Kind(kind), Key: key, Payload: payload}
 		if Validate(r) != nil {
@@ -224,6 +210,15 @@ func FuzzValidate(f *testing.F) {
 			}
 			if routed, err := e.Routed(); err != nil || len(routed) != len(e.GetPrefixes()) {
 				t.Errorf("a valid endpoint gives %v, %v", routed, err)
+			}
+		case mesh.KindTunnels:
+			p, err := DecodeTunnels(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := TunnelsOf(p).Policy()
+			if err != nil || !slices.Equal(again.Rules(), p.Rules()) {
+				t.Errorf("a valid tunnel policy %v becomes %v, %v", p.Rules(), again.Rules(), err)
 			}
 		case mesh.KindNode, mesh.KindTests, mesh.KindShadow:
 		}

@@ -47,6 +47,8 @@ func Validate(r mesh.Record) error {
 		return validateTests(r)
 	case mesh.KindShadow:
 		return validateShadow(r)
+	case mesh.KindTunnels:
+		return validateTunnels(r)
 	case mesh.KindNode:
 		return nil
 	default:

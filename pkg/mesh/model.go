@@ -46,7 +46,13 @@ const (
 	// KindShadow are candidate groups of a VPC: key is its VNI. Only an authority
 	// may sign it.
 	KindShadow Kind = "shadow"
+	// KindTunnels says what pairs of nodes encrypt with: key is PolicyKey. Only an
+	// authority may sign it.
+	KindTunnels Kind = "tunnels"
 )
+
+// PolicyKey is the key of the one record of its kind in a mesh.
+const PolicyKey = "policy"
 
 // Version orders the writes of one record and the claims on one address: a
 // hybrid logical clock (Kulkarni et al., 2014), milliseconds since 1970 in the

@@ -26,12 +26,12 @@ const (
 
 // kinds lists all kinds, in the order in which they are exchanged: what is
 // needed to verify the others comes first.
-var kinds = [...]Kind{KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow}
+var kinds = [...]Kind{KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow, KindTunnels}
 
 // known tells whether k is a kind of record.
 func (k Kind) known() bool {
 	switch k {
-	case KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow:
+	case KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow, KindTunnels:
 		return true
 	default:
 		return false
@@ -54,6 +54,8 @@ func checkKey(kind Kind, key string) error {
 		ok = len(parts) == 2 && validVNI(parts[0]) && validPart(parts[1])
 	case KindTests, KindShadow:
 		ok = validVNI(key)
+	case KindTunnels:
+		ok = key == PolicyKey
 	case KindEndpoint:
 		ok = len(parts) == 3 && NodeID(parts[0]).Valid() && validVNI(parts[1]) && validPart(parts[2])
 	}
@@ -90,7 +92,7 @@ func owner(kind Kind, key string) NodeID {
 		return NodeID(key)
 	case KindEndpoint:
 		return NodeID(key[:idDigits])
-	case KindVPC, KindGroup, KindTests, KindShadow:
+	case KindVPC, KindGroup, KindTests, KindShadow, KindTunnels:
 		return ""
 	default:
 		return ""

@@ -195,6 +195,8 @@ func (w *world) refused(edge *node, endpoint Record) map[string]refusedCase {
 		"policy tests by an edge":      {w.signed(edge, Record{Kind: KindTests, Key: "7"}), refusedAuthor},
 		"a shadow by an edge":          {w.signed(edge, Record{Kind: KindShadow, Key: "7"}), refusedAuthor},
 		"a shadow of no VPC":           {w.signed(edge, Record{Kind: KindShadow, Key: "07"}), refusedKey},
+		"a tunnel policy by an edge":   {w.signed(edge, Record{Kind: KindTunnels, Key: PolicyKey}), refusedAuthor},
+		"another tunnel policy":        {w.signed(edge, Record{Kind: KindTunnels, Key: "policies"}), refusedKey},
 		"a group's removal by an edge": {w.signed(edge, Record{Kind: KindGroup, Key: "7/g", Deleted: true}), refusedAuthor},
 		"of a foreign authority":       {w.signed(foreign, w.record(foreign)), refusedCertificate},
 		"with another's certificate":   {hijack, refusedCertificate},

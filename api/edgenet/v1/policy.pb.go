@@ -1559,12 +1559,14 @@ func (*DropShadowResponse) Descriptor() ([]byte, []int) {
 	return file_edgenet_v1_policy_proto_rawDescGZIP(), []int{23}
 }
 
-// AuditEntry is one change that was forced, or a policy test that was removed.
+// AuditEntry is one change that was forced, a policy test that was removed, or a
+// change of the tunnel policy.
 type AuditEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Who asked for it: user and process on this host, or another node.
-	Who  string `protobuf:"bytes,2,opt,name=who,proto3" json:"who,omitempty"`
+	Who string `protobuf:"bytes,2,opt,name=who,proto3" json:"who,omitempty"`
+	// Empty for the tunnel policy.
 	Vpc  string `protobuf:"bytes,3,opt,name=vpc,proto3" json:"vpc,omitempty"`
 	What string `protobuf:"bytes,4,opt,name=what,proto3" json:"what,omitempty"`
 	// The tests that it broke, and the counter-examples.

@@ -91,9 +91,10 @@ type PolicyServiceClient interface {
 	PromoteShadow(context.Context, *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error)
 	// DropShadow ends the shadow. Nothing else changes.
 	DropShadow(context.Context, *v1.DropShadowRequest) (*v1.DropShadowResponse, error)
-	// ListAudit returns what was forced on the node that is asked, and which
-	// policy tests were removed there, the oldest first. Changes are made, and kept
-	// note of, on authorities: failed_precondition where there is neither.
+	// ListAudit returns what was forced on the node that is asked, which policy
+	// tests were removed there and what it changed of the tunnel policy, the oldest
+	// first. Changes are made, and kept note of, on authorities:
+	// failed_precondition where there is neither.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
 }
 
@@ -303,9 +304,10 @@ type PolicyServiceHandler interface {
 	PromoteShadow(context.Context, *v1.PromoteShadowRequest) (*v1.PromoteShadowResponse, error)
 	// DropShadow ends the shadow. Nothing else changes.
 	DropShadow(context.Context, *v1.DropShadowRequest) (*v1.DropShadowResponse, error)
-	// ListAudit returns what was forced on the node that is asked, and which
-	// policy tests were removed there, the oldest first. Changes are made, and kept
-	// note of, on authorities: failed_precondition where there is neither.
+	// ListAudit returns what was forced on the node that is asked, which policy
+	// tests were removed there and what it changed of the tunnel policy, the oldest
+	// first. Changes are made, and kept note of, on authorities:
+	// failed_precondition where there is neither.
 	ListAudit(context.Context, *v1.ListAuditRequest) (*v1.ListAuditResponse, error)
 }
 

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+func (e *env) tunnelCommand() *cli.Command {
+	force := &cli.BoolFlag{Name: "force", Usage: "make the change even if it leaves nodes without a tunnel"}
+	return &cli.Command{
+		Name:        "tunnel",
+		Usage:       "see what encrypts between nodes, and say what has to",
+		Description: "edgenetctl tunnel list",
+		Subcommands: []*cli.Command{
+			{
+				Name:        "list",
+				Usage:       "list the tunnel to every other node: what encrypts it and why, or why there is none",
+				Description: "edgenetctl tunnel list\nedgenetctl tunnel list -o json | jq -r '.[] | select(.driver == \"\") | .node + \": \" + .why'",
+				Action:      e.action(listTunnels),
+			}, {
+				Name:        "policy",
+				Usage:       "say what pairs of nodes have to use; others use the fastest that both have",
+				Description: "edgenetctl tunnel policy show",
+				Subcommands: []*cli.Command{
+					{
+						Name:        "show",
+						Usage:       "list the rules in the order in which they are looked at",
+						Description: "edgenetctl tunnel policy show",
+						Action:      e.action(showTunnelPolicy),
+					}, {
+						Name:      "set",
+						Usage:     "have pairs of nodes use one technology, and none other",
+						ArgsUsage: "any|ROLE-ROLE|node:NAME,node:NAME wireguard|ipsec [--force]",
+						Description: "edgenetctl tunnel policy set cloud-edge ipsec\n" +
+							"edgenetctl tunnel policy set node:edge-1,node:edge-2 wireguard\nedgenetctl tunnel policy set any wireguard",
+						Flags:  []cli.Flag{force},
+						Action: e.action(setTunnelRule),
+					}, {
+						Name:        "remove",
+						Usage:       "remove a rule",
+						ArgsUsage:   "any|ROLE-ROLE|node:NAME,node:NAME [--force]",
+						Description: "edgenetctl tunnel policy remove cloud-edge",
+						Flags:       []cli.Flag{force},
+						Action:      e.action(removeTunnelRule),
+					},
+				},
+			},
+		},
+	}
+}
+
+func listTunnels(ctx context.Context, s *session) error {
+	if _, err := s.arguments(); err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.tunnels.ListTunnels, &edgenetv1.ListTunnelsRequest{})
+	if err != nil {
+		return failed("list tunnels", err)
+	}
+	return printList(s, "other nodes", answer.GetTunnels(), []column[*edgenetv1.PeerTunnel]{
+		{"NODE", (*edgenetv1.PeerTunnel).GetNode},
+		{"STATE", func(t *edgenetv1.PeerTunnel) string { return t.GetTunnel().GetState() }},
+		{"DRIVER", (*edgenetv1.PeerTunnel).GetDriver},
+		{"PEER DRIVER", (*edgenetv1.PeerTunnel).GetPeerDriver},
+		{"RTT", func(t *edgenetv1.PeerTunnel) string { return milliseconds(t.GetTunnel().GetRttMs()) }},
+		{"HANDSHAKE", func(t *edgenetv1.PeerTunnel) string { return s.handshake(&edgenetv1.Node{Tunnel: t.GetTunnel()}) }},
+		{"WHY", (*edgenetv1.PeerTunnel).GetWhy},
+	})
+}
+
+func showTunnelPolicy(ctx context.Context, s *session) error {
+	if _, err := s.arguments(); err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.tunnels.GetTunnelPolicy, &edgenetv1.GetTunnelPolicyRequest{})
+	if err != nil {
+		return failed("show tunnel policy", err)
+	}
+	return printList(s, "rules: all pairs of nodes use the fastest that both have", answer.GetRules(), []column[*edgenetv1.TunnelRule]{
+		{"BETWEEN", (*edgenetv1.TunnelRule).GetBetween},
+		{"TECHNOLOGY", (*edgenetv1.TunnelRule).GetTechnology},
+	})
+}
+
+func setTunnelRule(ctx context.Context, s *session) error {
+	args, err := s.arguments("which nodes", "wireguard or ipsec")
+	if err != nil {
+		return err
+	}
+	between, err := tunnel.ParseSelector(args[0])
+	if err != nil {
+		return asUsage(err)
+	}
+	technology, err := tunnel.ParseTechnology(args[1])
+	if err != nil {
+		return asUsage(err)
+	}
+	answer, err := call(ctx, s.tunnels.SetTunnelRule, &edgenetv1.SetTunnelRuleRequest{
+		Rule:  &edgenetv1.TunnelRule{Between: between.String(), Technology: string(technology)},
+		Force: s.flags.Bool("force"),
+	})
+	if err != nil {
+		return failed("set tunnel policy", err)
+	}
+	rule := answer.GetRule()
+	return s.printAnswer(rule, printable(fmt.Sprintf("tunnel policy set: %s: %s", rule.GetBetween(), rule.GetTechnology())))
+}
+
+func removeTunnelRule(ctx context.Context, s *session) error {
+	args, err := s.arguments("which nodes")
+	if err != nil {
+		return err
+	}
+	between, err := tunnel.ParseSelector(args[0])
+	if err != nil {
+		return asUsage(err)
+	}
+	answer, err := call(ctx, s.tunnels.RemoveTunnelRule, &edgenetv1.RemoveTunnelRuleRequest{Between: between.String(), Force: s.flags.Bool("force")})
+	if err != nil {
+		return failed("remove tunnel policy", err)
+	}
+	return s.printAnswer(answer, fmt.Sprintf("tunnel policy removed: %s", between))
+}
