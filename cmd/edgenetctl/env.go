@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/api/edgenet/v1/edgenetv1connect"
 )
 
@@ -22,6 +23,8 @@ type env struct {
 	// dial connects to the control socket at a path.
 	dial func(ctx context.Context, socket string) (net.Conn, error)
 	now  func() time.Time
+	// examine looks at this host.
+	examine func(context.Context) (*edgenetv1.DoctorReport, error)
 }
 
 // socket is the control socket's path if no flag names it.

@@ -63,7 +63,7 @@ func TestWrongUsage(t *testing.T) {
 		{"tunnel policy set node:a,b ipsec", `edgenetctl tunnel policy set: parse nodes "node:a,b": write node:NAME,node:NAME`},
 		{"tunnel policy set any none", `edgenetctl tunnel policy set: parse technology "none": write wireguard or ipsec`},
 		{"tunnel policy remove", "edgenetctl tunnel policy remove: which nodes is missing"},
-		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, version, completion`},
+		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, doctor, version, completion`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {

@@ -269,7 +269,8 @@ func tool(ctx context.Context, socket, stdin string, args ...string) result {
 		dial: func(ctx context.Context, socket string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
-		now: func() time.Time { return now },
+		now:     func() time.Time { return now },
+		examine: examineFake,
 	}, args)
 	return result{stdout: stdout.String(), stderr: stderr.String(), code: code}
 }

@@ -31,7 +31,8 @@ func main() {
 		dial: func(ctx context.Context, socket string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
-		now: time.Now,
+		now:     time.Now,
+		examine: examineHost,
 	}, os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
@@ -57,17 +55,7 @@ func createInterface(want tunnel.Device) error {
 // probeESP tells whether the kernel can encrypt, in a namespace that is thrown
 // away: only the making of a state shows it.
 func probeESP() error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends here
-		ns, err := netns.New()
-		if err == nil {
-			defer func() { _ = ns.Close() }()
-			err = addProbe()
-		}
-		result <- err
-	}()
-	err := <-result
+	err := device.InScratch(addProbe)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("kernel ESP is %w: needs CONFIG_INET_ESP, CONFIG_INET6_ESP and CONFIG_CRYPTO_GCM: %w",
 			tunnel.ErrUnsupported, err)
