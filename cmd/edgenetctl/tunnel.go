@@ -68,6 +68,7 @@ func listTunnels(ctx context.Context, s *session) error {
 		{"DRIVER", (*edgenetv1.PeerTunnel).GetDriver},
 		{"PEER DRIVER", (*edgenetv1.PeerTunnel).GetPeerDriver},
 		{"RTT", func(t *edgenetv1.PeerTunnel) string { return milliseconds(t.GetTunnel().GetRttMs()) }},
+		{"PATH MTU", func(t *edgenetv1.PeerTunnel) string { return s.pathMTU(t.GetTunnel()) }},
 		{"HANDSHAKE", func(t *edgenetv1.PeerTunnel) string { return s.handshake(&edgenetv1.Node{Tunnel: t.GetTunnel()}) }},
 		{"WHY", (*edgenetv1.PeerTunnel).GetWhy},
 	})

@@ -45,9 +45,9 @@ func TestTunnels(t *testing.T) {
 		args, request, want string
 	}{
 		{false, "tunnel list", "ListTunnels {}", `
-NODE    STATE  DRIVER               PEER DRIVER       RTT      HANDSHAKE  WHY
-edge-1  up     wireguard-userspace  wireguard-kernel  1.23 ms  12s ago    the fastest that both have: WireGuard, in userspace on cloud-1
-edge-2  down   -                    -                 -        never      tunnel policy any: ipsec: not possible on edge-2
+NODE    STATE  DRIVER               PEER DRIVER       RTT      PATH MTU                  HANDSHAKE  WHY
+edge-1  up     wireguard-userspace  wireguard-kernel  1.23 ms  1216 B, confirmed 3s ago  12s ago    the fastest that both have: WireGuard, in userspace on cloud-1
+edge-2  down   -                    -                 -        -                         never      tunnel policy any: ipsec: not possible on edge-2
 `},
 		{true, "tunnel list", "ListTunnels {}", "\nno other nodes\n"},
 		{true, "tunnel list -o json", "ListTunnels {}", "\n[]\n"},
