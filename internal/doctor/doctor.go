@@ -32,11 +32,9 @@ const beRoot = "run this as root"
 // Examine looks at a host.
 func Examine(ctx context.Context, h Host) *api.DoctorReport {
 	r := &api.DoctorReport{}
-	add := func(name, state, found, advice string) {
-		r.Checks = append(r.Checks, &api.DoctorCheck{Name: name, State: state, Found: found, Advice: advice})
-	}
+	add := func(c *api.DoctorCheck) { r.Checks = append(r.Checks, c) }
 	if !h.Privileged {
-		add("privileges", Unknown, "this is not run by root: most of the rest cannot be found out", beRoot)
+		add(check("privileges", Unknown, "this is not run by root: most of the rest cannot be found out", beRoot))
 	}
 	add(checkKernel(h.Release))
 	add(h.checkIPv6())
@@ -44,12 +42,12 @@ func Examine(ctx context.Context, h Host) *api.DoctorReport {
 	r.Drivers = drivers
 	switch {
 	case len(drivers) > 0:
-		add("encryption", OK, "can encrypt with "+strings.Join(drivers, ", "), "")
+		add(check("encryption", OK, "can encrypt with "+strings.Join(drivers, ", "), ""))
 	case uncertain:
-		add("encryption", Unknown, "it could not be found out what can encrypt here", beRoot)
+		add(check("encryption", Unknown, "it could not be found out what can encrypt here", beRoot))
 	default:
-		add("encryption", Missing, "this host has no way to encrypt: it gets no tunnel and carries no traffic, and there is no plaintext mode",
-			"one of what the checks above say, for instance /dev/net/tun for WireGuard in userspace")
+		add(check("encryption", Missing, "this host has no way to encrypt: it gets no tunnel and carries no traffic, and there is no plaintext mode",
+			"one of what the checks above say, for instance /dev/net/tun for WireGuard in userspace"))
 	}
 	add(h.checkAES())
 	add(h.checkPrograms(ctx))
@@ -64,22 +62,26 @@ func Examine(ctx context.Context, h Host) *api.DoctorReport {
 // needed are the checks without which nobody can say that a host is ready.
 var needed = map[string]bool{"encryption": true, "datapath": true, "kernel": true}
 
-func checkKernel(release string) (name, state, found, advice string) {
-	var major, minor int
-	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
-		return "kernel", Unknown, "release " + strconv.Quote(release) + " says no version", ""
-	}
-	if major < oldestMajor || major == oldestMajor && minor < oldestMinor {
-		return "kernel", Missing, "Linux " + release, fmt.Sprintf("boot Linux %d.%d or later", oldestMajor, oldestMinor)
-	}
-	return "kernel", OK, "Linux " + release, ""
+func check(name, state, found, advice string) *api.DoctorCheck {
+	return &api.DoctorCheck{Name: name, State: state, Found: found, Advice: advice}
 }
 
-func (h Host) checkIPv6() (name, state, found, advice string) {
-	if h.has("proc/sys/net/ipv6") {
-		return "ipv6", OK, "the kernel has IPv6, which the overlay is made of", ""
+func checkKernel(release string) *api.DoctorCheck {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return check("kernel", Unknown, "release "+strconv.Quote(release)+" says no version", "")
 	}
-	return "ipv6", Missing, "the kernel runs without IPv6, which the overlay is made of", "take ipv6.disable=1 from the kernel's command line, and load the module ipv6"
+	if major < oldestMajor || major == oldestMajor && minor < oldestMinor {
+		return check("kernel", Missing, "Linux "+release, fmt.Sprintf("boot Linux %d.%d or later", oldestMajor, oldestMinor))
+	}
+	return check("kernel", OK, "Linux "+release, "")
+}
+
+func (h Host) checkIPv6() *api.DoctorCheck {
+	if h.has("proc/sys/net/ipv6") {
+		return check("ipv6", OK, "the kernel has IPv6, which the overlay is made of", "")
+	}
+	return check("ipv6", Missing, "the kernel runs without IPv6, which the overlay is made of", "take ipv6.disable=1 from the kernel's command line, and load the module ipv6")
 }
 
 // driverChecks are in the order of speed.
@@ -91,18 +93,18 @@ var driverChecks = []struct{ name, ok string }{
 }
 
 // checkDrivers returns what can encrypt, and whether that is all for certain.
-func (h Host) checkDrivers(add func(name, state, found, advice string)) (drivers []string, uncertain bool) {
+func (h Host) checkDrivers(add func(*api.DoctorCheck)) (drivers []string, uncertain bool) {
 	for _, c := range driverChecks {
 		err := h.Drivers[c.name]()
 		switch {
 		case err == nil:
 			drivers = append(drivers, c.name)
-			add(c.name, OK, c.ok, "")
+			add(check(c.name, OK, c.ok, ""))
 		case unsupported(err):
-			add(c.name, Lacking, err.Error(), h.adviceFor(c.name, err))
+			add(check(c.name, Lacking, err.Error(), h.adviceFor(c.name, err)))
 		default:
 			uncertain = true
-			add(c.name, Unknown, err.Error(), h.unlessRoot())
+			add(check(c.name, Unknown, err.Error(), h.unlessRoot()))
 		}
 	}
 	return drivers, uncertain
@@ -134,46 +136,46 @@ func (h Host) adviceFor(driver string, lack error) string {
 	}
 }
 
-func (h Host) checkAES() (name, state, found, advice string) {
+func (h Host) checkAES() *api.DoctorCheck {
 	flags := h.flags()
 	switch {
 	case slices.Contains(flags, "aes"):
-		return "aes", OK, "the processor has AES instructions, for IPsec's AES-256-GCM", ""
+		return check("aes", OK, "the processor has AES instructions, for IPsec's AES-256-GCM", "")
 	case flags == nil:
-		return "aes", Unknown, "it could not be found out whether the processor has AES instructions", ""
+		return check("aes", Unknown, "it could not be found out whether the processor has AES instructions", "")
 	}
-	return "aes", Lacking, "the processor has no AES instructions: IPsec's AES-256-GCM is slow here, WireGuard is not",
-		"if nodes of this kind need IPsec for no other reason, have them use WireGuard (edgenetctl tunnel policy)"
+	return check("aes", Lacking, "the processor has no AES instructions: IPsec's AES-256-GCM is slow here, WireGuard is not",
+		"if nodes of this kind need IPsec for no other reason, have them use WireGuard (edgenetctl tunnel policy)")
 }
 
-func (h Host) checkPrograms(ctx context.Context) (name, state, found, advice string) {
+func (h Host) checkPrograms(ctx context.Context) *api.DoctorCheck {
 	err := h.Programs(ctx)
 	switch {
 	case err == nil:
-		return "datapath", OK, "the kernel takes the datapath's programs", ""
+		return check("datapath", OK, "the kernel takes the datapath's programs", "")
 	case unsupported(err):
-		return "datapath", Missing, err.Error(), "boot a kernel with CONFIG_BPF_SYSCALL, CONFIG_BPF_JIT and CONFIG_NET_CLS_BPF, 5.15 or later"
+		return check("datapath", Missing, err.Error(), "boot a kernel with CONFIG_BPF_SYSCALL, CONFIG_BPF_JIT and CONFIG_NET_CLS_BPF, 5.15 or later")
 	case !h.Privileged:
-		return "datapath", Unknown, err.Error(), beRoot
+		return check("datapath", Unknown, err.Error(), beRoot)
 	}
-	return "datapath", Missing, err.Error(), "if this is a container, give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; else look at what the kernel says (dmesg)"
+	return check("datapath", Missing, err.Error(), "if this is a container, give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; else look at what the kernel says (dmesg)")
 }
 
-func (h Host) checkTCX() (name, state, found, advice string) {
+func (h Host) checkTCX() *api.DoctorCheck {
 	err := h.TCX()
 	switch {
 	case err == nil:
-		return "tcx", OK, "programs are attached by tcx", ""
+		return check("tcx", OK, "programs are attached by tcx", "")
 	case unsupported(err):
-		return "tcx", Lacking, "programs are attached by clsact: other tools that make a clsact qdisc anew take them off, until they are put back in seconds",
-			"boot Linux 6.6 or later"
+		return check("tcx", Lacking, "programs are attached by clsact: other tools that make a clsact qdisc anew take them off, until they are put back in seconds",
+			"boot Linux 6.6 or later")
 	}
-	return "tcx", Unknown, err.Error(), h.unlessRoot()
+	return check("tcx", Unknown, err.Error(), h.unlessRoot())
 }
 
-func (h Host) checkBTF() (name, state, found, advice string) {
+func (h Host) checkBTF() *api.DoctorCheck {
 	if h.has("sys/kernel/btf/vmlinux") {
-		return "btf", OK, "the kernel has its types (BTF)", ""
+		return check("btf", OK, "the kernel has its types (BTF)", "")
 	}
-	return "btf", OK, "the kernel does not have its types (BTF); edgenet does without", ""
+	return check("btf", OK, "the kernel does not have its types (BTF); edgenet does without", "")
 }

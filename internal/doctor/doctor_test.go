@@ -39,7 +39,7 @@ func full() Host {
 	}
 }
 
-func check(r *api.DoctorReport, name string) *api.DoctorCheck {
+func find(r *api.DoctorReport, name string) *api.DoctorCheck {
 	i := slices.IndexFunc(r.GetChecks(), func(c *api.DoctorCheck) bool { return c.GetName() == name })
 	if i < 0 {
 		return nil
@@ -110,7 +110,7 @@ func TestWhatAHostLacksIsSaidWithWhatToDo(t *testing.T) {
 			h := full()
 			c.change(&h)
 			r := Examine(t.Context(), h)
-			got := check(r, c.check)
+			got := find(r, c.check)
 			if got.GetState() != c.state || !strings.Contains(got.GetFound()+" "+got.GetAdvice(), c.words) || r.GetReady() != c.ready {
 				t.Errorf("ready is %v, and %v; want %s with %q", r.GetReady(), got, c.state, c.words)
 			}

@@ -212,14 +212,7 @@ func FuzzValidate(f *testing.F) {
 				t.Errorf("a valid endpoint gives %v, %v", routed, err)
 			}
 		case mesh.KindTunnels:
-			p, err := DecodeTunnels(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			again, err := TunnelsOf(p).Policy()
-			if err != nil || !slices.Equal(again.Rules(), p.Rules()) {
-				t.Errorf("a valid tunnel policy %v becomes %v, %v", p.Rules(), again.Rules(), err)
-			}
+			checkTunnels(t, r)
 		case mesh.KindNode, mesh.KindTests, mesh.KindShadow:
 		}
 	})

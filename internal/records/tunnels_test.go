@@ -94,3 +94,16 @@ func TestTunnelPoliciesAreValidated(t *testing.T) {
 		t.Errorf("a policy that says more than is known here: %v", err)
 	}
 }
+
+// checkTunnels checks what is made of a valid policy.
+func checkTunnels(t *testing.T, r mesh.Record) {
+	t.Helper()
+	p, err := DecodeTunnels(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := TunnelsOf(p).Policy()
+	if err != nil || !slices.Equal(again.Rules(), p.Rules()) {
+		t.Errorf("a valid tunnel policy %v becomes %v, %v", p.Rules(), again.Rules(), err)
+	}
+}
