@@ -32,6 +32,26 @@ func MTU(underlayMTU int, remote netip.Addr) int {
 	return max(underlayMTU-overhead, MinMTU)
 }
 
+// What ESP in UDP adds, besides the outer IP header: UDP's 8, SPI and sequence
+// number 8, IV 8 and ICV 16 of AES-GCM and ChaCha20-Poly1305 alike (RFC 4106, RFC
+// 7634); and a trailer of 2 behind padding to multiples of 4 (RFC 4303, section
+// 2.4).
+const (
+	overheadESP = 8 + 8 + 8 + 16
+	trailerESP  = 2
+	alignESP    = 4
+)
+
+// ESPMTU is MTU for IPsec.
+func ESPMTU(underlayMTU int, remote netip.Addr) int {
+	outer := 40
+	if remote.Unmap().Is4() {
+		outer = 20
+	}
+	whole := underlayMTU - outer - overheadESP
+	return max(whole-whole%alignESP-trailerESP, MinMTU)
+}
+
 // UnderlayMTU returns the MTU, in bytes, of the network device that carries the
 // local address.
 func UnderlayMTU(local netip.Addr) (int, error) {

@@ -95,6 +95,25 @@ func TestMTU(t *testing.T) {
 	}
 }
 
+// A packet of the MTU fits the underlay, and one of a byte more does not.
+func TestESPMTU(t *testing.T) {
+	for outer, remote := range map[int]netip.Addr{
+		20: netip.MustParseAddr("::ffff:192.0.2.1"), 40: netip.MustParseAddr("2001:db8::1"),
+	} {
+		// ESP's header, IV and ICV around padding to multiples of 4, within UDP.
+		size := func(inner int) int { return outer + 8 + 8 + 8 + (inner+2+3)/4*4 + 16 }
+		for underlay := 1400; underlay <= 9000; underlay++ {
+			got := tunnel.ESPMTU(underlay, remote)
+			if size(got) > underlay || size(got+1) <= underlay {
+				t.Fatalf("ESPMTU(%d, %s) is %d: packets are of %d bytes outside", underlay, remote, got, size(got))
+			}
+		}
+		if got := tunnel.ESPMTU(1300, remote); got != tunnel.MinMTU {
+			t.Errorf("ESPMTU(1300, %s) is %d, want %d", remote, got, tunnel.MinMTU)
+		}
+	}
+}
+
 func TestUnderlayMTU(t *testing.T) {
 	got, err := tunnel.UnderlayMTU(netip.MustParseAddr("127.0.0.1"))
 	if err != nil || got < 1500 {

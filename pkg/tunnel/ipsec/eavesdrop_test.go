@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -18,20 +19,22 @@ import (
 // secret is what tenants send and an eavesdropper must not see.
 const secret = "edgenet-tenant-plaintext"
 
-// eavesdropper reads all packets of the lab's switch.
+// eavesdropper reads all packets of a device.
 type eavesdropper struct {
 	fd   int
 	task sync.WaitGroup
 
 	mu     sync.Mutex
-	sealed int      // packets of IKE and ESP
-	clear  []string // what should not have been there
+	sealed int                // packets of IKE and ESP
+	clear  []string           // what should not have been there
+	from   map[netip.Addr]int // IPv6 without a link header, by source
 }
 
-func eavesdrop(t *testing.T, lab *tunneltest.Lab, port string) *eavesdropper {
+// eavesdrop listens at a device, where a program at its tc ingress does.
+func eavesdrop(t *testing.T, space *tunneltest.Space, port string) *eavesdropper {
 	t.Helper()
-	e := &eavesdropper{}
-	lab.Switch.Must(t, func() error {
+	e := &eavesdropper{from: make(map[netip.Addr]int)}
+	space.Must(t, func() error {
 		link, err := netlink.LinkByName(port)
 		if err != nil {
 			return err
@@ -72,6 +75,9 @@ func (e *eavesdropper) judge(frame []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	prefix := mesh.Addr().As16()
+	if len(frame) >= 40 && frame[0]>>4 == 6 {
+		e.from[netip.AddrFrom16([16]byte(frame[8:24]))]++
+	}
 	switch {
 	case bytes.Contains(frame, []byte(secret)):
 		e.clear = append(e.clear, "what a tenant sent")
@@ -122,6 +128,13 @@ func (e *eavesdropper) heard() int {
 	return len(e.clear)
 }
 
+// of is how many packets came from an address.
+func (e *eavesdropper) of(addr netip.Addr) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.from[addr]
+}
+
 // forget drops what was heard so far.
 func (e *eavesdropper) forget() {
 	e.mu.Lock()
@@ -149,7 +162,7 @@ func showsNothingInClear(t *testing.T, kind Kind) {
 	for _, s := range h.lab.Spaces {
 		s.Must(t, func() error { return defaultRoute() })
 	}
-	ear := eavesdrop(t, h.lab, "port0")
+	ear := eavesdrop(t, h.lab.Switch, "port0")
 	c := h.chat(t, 0, 1)
 	ear.awaitClear(t) // without edgenet
 

@@ -30,8 +30,14 @@ func TestAPeerSpeaksForItselfAlone(t *testing.T) {
 			}
 			f.lab.Spaces[2].Must(t, func() error { return f.forge(2, 0, 1) })
 			here, honest := f.device(0).Address, f.device(1).Address
+			ear := eavesdrop(t, f.lab.Spaces[0], f.deviceName(t, 0))
 			if f.lab.Deliver(t, 2, 0, honest, here, f.device(2).Address) {
 				t.Error("node 2 spoke for node 1")
+			}
+			// The kernel compares behind the device, libipsec before it: a program at the
+			// device has to know.
+			if seen := ear.of(honest) > 0; seen != (victim == KindKernel) {
+				t.Errorf("what is forged is seen at the device: %v", seen)
 			}
 			if !f.lab.Deliver(t, 1, 0, honest, here, honest) {
 				t.Error("node 1 cannot speak for itself")
