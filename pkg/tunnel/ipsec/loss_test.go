@@ -46,8 +46,8 @@ func rekeysWithoutLoss(t *testing.T, kind Kind) {
 	}
 }
 
-// settled waits until there is one IKE SA between nodes 0 and 1, and it is not
-// new any more.
+// settled waits until there is one IKE SA alone between nodes 0 and 1, and it
+// carries packets.
 func (f *fleet) settled(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(tunneltest.DeliverTimeout)
@@ -82,10 +82,7 @@ func TestKernelServesOnWhenCharonDies(t *testing.T) {
 	f.keep(t, 0, f.peer(1))
 	f.keep(t, 1, f.peer(0))
 	f.settled(t)
-	before, err := readOf(t, f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := f.awaitOlder(t, 2*time.Second) // the kernel tells states' ages in seconds
 	there, back := h.Stream(t, tunneltest.Left), h.Stream(t, tunneltest.Right)
 	f.kill(t, 0)
 	f.awaitOther(t, before)
@@ -114,6 +111,25 @@ func replacing(t *testing.T, there, back int) {
 	if there > 0 || back > allowed {
 		t.Errorf("%d and %d datagrams were lost, want none and at most %d", there, back, allowed)
 	}
+}
+
+// awaitOlder waits until node 0's child SA with node 1 is of some age.
+func (f *fleet) awaitOlder(t *testing.T, age time.Duration) *snapshot {
+	t.Helper()
+	deadline := time.Now().Add(tunneltest.DeliverTimeout)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for time.Now().Before(deadline) {
+		s, err := readOf(t, f)
+		if err == nil && len(s.sas[f.keys[1].Public()]) == 1 {
+			if c := s.sas[f.keys[1].Public()][0].newest(); c != nil && s.at.Sub(c.installed) >= age {
+				return s
+			}
+		}
+		<-tick.C
+	}
+	t.Fatalf("the child SA does not become %s old", age)
+	return nil
 }
 
 // awaitOther waits until node 0 has another child SA with node 1 than before.
@@ -151,7 +167,7 @@ func (f *fleet) awaitNoOrphans(t *testing.T) {
 		})
 		s, err := readOf(t, f)
 		if err == nil {
-			k := newKernelView(s, left, nil)
+			k := newKernelView(s, left, nil, time.Now().Add(time.Minute)) // of whatever age
 			if left = append(k.orphans, k.deserted...); len(left) == 0 {
 				return
 			}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -99,7 +101,11 @@ func (d *driver) compareKernel(ctx context.Context, s *snapshot) error {
 	if err != nil {
 		return err
 	}
-	k := newKernelView(s, states, policies)
+	began, err := os.Stat(socketPath(d.dir)) // which charon makes when it starts
+	if err != nil {
+		return fmt.Errorf("find charon's age: %w", err)
+	}
+	k := newKernelView(s, states, policies, began.ModTime())
 	if len(k.lost) > 0 {
 		if err := d.endLost(ctx, s, k, states, policies); err != nil {
 			return err
@@ -124,7 +130,7 @@ func (d *driver) endLost(ctx context.Context, s *snapshot, k kernelView, states 
 	if err != nil {
 		return err
 	}
-	still := newKernelView(now, states, policies).lost
+	still := newKernelView(now, states, policies, time.Time{}).lost
 	*s, d.seen = *now, s
 	for spi, sa := range k.lost {
 		if still[spi] != sa {
@@ -145,8 +151,8 @@ func (d *driver) endLost(ctx context.Context, s *snapshot, k kernelView, states 
 type kernelView struct {
 	// lost are children whose states or policies are missing, by their inbound SPI.
 	lost map[uint32]lostSA
-	// orphans are states that newer ones have replaced; deserted are those of no
-	// SA at all, which serve until their peer has one.
+	// orphans are states of an earlier charon that newer ones have replaced;
+	// deserted are those of no SA at all, which serve until their peer has one.
 	orphans, deserted []netlink.XfrmState
 }
 
@@ -156,7 +162,9 @@ type lostSA struct {
 	ike  uint32
 }
 
-func newKernelView(s *snapshot, states []netlink.XfrmState, policies []netlink.XfrmPolicy) kernelView {
+// newKernelView compares with a charon that began at the given time: what is
+// younger is its own, though it may not speak of it yet.
+func newKernelView(s *snapshot, states []netlink.XfrmState, policies []netlink.XfrmPolicy, began time.Time) kernelView {
 	k := kernelView{lost: make(map[uint32]lostSA)}
 	there := make(map[uint32]bool)
 	for _, st := range states {
@@ -190,7 +198,7 @@ func newKernelView(s *snapshot, states []netlink.XfrmState, policies []netlink.X
 	}
 	for _, st := range states {
 		switch {
-		case known[uint32(st.Spi)] || st.Aead == nil: // charon's, or only its number so far
+		case known[uint32(st.Spi)] || int64(st.Statistics.AddTime) >= began.Unix():
 		case served[uint32(st.Reqid)]:
 			k.orphans = append(k.orphans, st)
 		default:

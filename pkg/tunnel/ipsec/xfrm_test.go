@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -21,9 +22,12 @@ func TestTheKernelIsCompared(t *testing.T) {
 			children: []childSA{{state: "INSTALLED", reqID: 3, spiIn: 10, spiOut: 11}},
 		}}},
 	}
+	began := time.Unix(1000, 0)
 	state := func(spi, reqID int) netlink.XfrmState {
-		return netlink.XfrmState{Spi: spi, Reqid: reqID, Aead: &netlink.XfrmStateAlgo{}}
+		return netlink.XfrmState{Spi: spi, Reqid: reqID, Statistics: netlink.XfrmStateStats{AddTime: 999}}
 	}
+	young := state(12, 3)
+	young.Statistics.AddTime = 1000
 	policies := []netlink.XfrmPolicy{
 		{Dir: netlink.XFRM_DIR_OUT, Src: device.IPNet(own), Dst: device.IPNet(prefix)},
 		{Dir: netlink.XFRM_DIR_IN, Src: device.IPNet(prefix), Dst: device.IPNet(own)},
@@ -43,9 +47,9 @@ func TestTheKernelIsCompared(t *testing.T) {
 		{name: "no outbound policy", states: both, policies: policies[1:], lost: 1},
 		{name: "an orphan", states: append(slices.Clone(both), state(12, 3)), policies: policies, orphans: 1},
 		{name: "a deserted one", states: append(slices.Clone(both), state(12, 4)), policies: policies, deserted: 1},
-		{name: "a number alone", states: append(slices.Clone(both), netlink.XfrmState{Spi: 12, Reqid: 3}), policies: policies},
+		{name: "one that charon does not speak of yet", states: append(slices.Clone(both), young), policies: policies},
 	} {
-		k := newKernelView(s, c.states, c.policies)
+		k := newKernelView(s, c.states, c.policies, began)
 		if len(k.lost) != c.lost || c.lost == 1 && k.lost[10] != (lostSA{peer: key, ike: 5}) || len(k.orphans) != c.orphans || len(k.deserted) != c.deserted {
 			t.Errorf("%s: got %+v", c.name, k)
 		}
