@@ -122,7 +122,7 @@ static __always_inline int replace_packet(struct __sk_buff *skb, const struct pa
 {
 	__u32 start = pkt->family == 4 ? REPLY_FRAME4 : REPLY_FRAME6;
 	__u32 total = offsetof(struct reply, quoted) + quoted - start;
-	__u32 cut = pkt->transport - ETH_HLEN + 4;
+	__u32 cut = pkt->transport + 4; /* the kernel counts from the Ethernet header on */
 
 	if (cut > 0xfff || start > REPLY_FRAME4 || total > sizeof(*r) - REPLY_FRAME4 + 20)
 		return -1;

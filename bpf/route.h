@@ -4,6 +4,7 @@
 
 #include "conntrack.h"
 #include "counters.h"
+#include "cut.h"
 #include "icmp.h"
 #include "mss.h"
 #include "translate.h"
@@ -109,8 +110,8 @@ static __noinline int forward(struct __sk_buff *skb, const struct packet *pkt,
 {
 	struct way way = {};
 	struct node *node;
-	__u32 ifindex, mtu;
-	int reason;
+	__u32 ifindex, mtu, least;
+	int reason, excess;
 
 	choose_way(&way, pkt, to);
 	node = bpf_map_lookup_elem(&nodes, &way.node);
@@ -120,10 +121,21 @@ static __noinline int forward(struct __sk_buff *skb, const struct packet *pkt,
 	mtu = node->mtu - growth(&way);
 	if (is_options4(way.kind) && gso_size(skb))
 		return drop(from->slot, REASON_IP_OPTIONS);
-	if (largest(skb, pkt) > mtu)
-		return refuse(skb, pkt, from, REASON_PACKET_TOO_BIG, mtu);
+	excess = largest(skb, pkt) - mtu;
+	if (excess > 0) {
+		least = way.kind == KIND_TENANT6 && mtu < IPV6_LEAST ? IPV6_LEAST : mtu;
+		if (excess + mtu > least)
+			return refuse(skb, pkt, from, REASON_PACKET_TOO_BIG, least);
+		if (!may_cut(skb, pkt, &way))
+			return refuse(skb, pkt, from, REASON_PACKET_TOO_BIG, mtu);
+	}
 	if (pkt->traced)
 		return trace_end_at(0, way.node);
+	if (excess > 0 && gso_size(skb)) {
+		if (shorten_segments(skb, excess))
+			return drop(from->slot, REASON_TRANSLATION);
+		excess = 0;
+	}
 	if (pkt->tcp_flags & TCP_SYN) {
 		reason = clamp_mss(skb, pkt,
 				   mtu - TCP_HEADER -
@@ -135,6 +147,10 @@ static __noinline int forward(struct __sk_buff *skb, const struct packet *pkt,
 	if (reason)
 		return drop(from->slot, reason);
 	count_tx(skb, from->slot, ETH_HLEN + pkt->length);
+	if (excess > 0) {
+		reason = send_cut(skb, pkt, mtu, ifindex);
+		return reason < 0 ? drop(from->slot, REASON_TRANSLATION) : reason;
+	}
 	if (pkt->family == 6 || !is_udp_gso(skb, pkt))
 		return bpf_redirect(ifindex, 0);
 	skb->mark = TRANSLATED;

@@ -55,6 +55,41 @@ type edgenetBudget struct {
 	Next  uint32
 }
 
+type edgenetCutting struct {
+	_        structs.HostLayout
+	Reserved [2]uint8
+	Eth      struct {
+		_        structs.HostLayout
+		H_dest   [6]uint8
+		H_source [6]uint8
+		H_proto  uint16
+	}
+	Header struct {
+		_                 structs.HostLayout
+		VersionClassLabel uint32
+		Payload           uint16
+		Protocol          uint8
+		HopLimit          uint8
+		Source            struct {
+			_       structs.HostLayout
+			Prefix  uint64
+			KindVni uint32
+			Address uint32
+		}
+		Destination struct {
+			_       structs.HostLayout
+			Prefix  uint64
+			KindVni uint32
+			Address uint32
+		}
+	}
+	Protocol       uint8
+	Reserved2      uint8
+	Offset         uint16
+	Identification uint32
+	Payload        [3288]uint8
+}
+
 type edgenetDelivery uint32
 
 const (
@@ -433,6 +468,7 @@ const (
 	edgenetMapAddresses     = "addresses"
 	edgenetMapAnnouncements = "announcements"
 	edgenetMapBudgets       = "budgets"
+	edgenetMapCuttings      = "cuttings"
 	edgenetMapDrops         = "drops"
 	edgenetMapEdgenetState  = "edgenet_state"
 	edgenetMapEndpoints     = "endpoints"
@@ -511,6 +547,7 @@ type edgenetMapSpecs struct {
 	Addresses     *ebpf.MapSpec `ebpf:"addresses"`
 	Announcements *ebpf.MapSpec `ebpf:"announcements"`
 	Budgets       *ebpf.MapSpec `ebpf:"budgets"`
+	Cuttings      *ebpf.MapSpec `ebpf:"cuttings"`
 	Drops         *ebpf.MapSpec `ebpf:"drops"`
 	EdgenetState  *ebpf.MapSpec `ebpf:"edgenet_state"`
 	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
@@ -563,6 +600,7 @@ type edgenetMaps struct {
 	Addresses     *ebpf.Map `ebpf:"addresses"`
 	Announcements *ebpf.Map `ebpf:"announcements"`
 	Budgets       *ebpf.Map `ebpf:"budgets"`
+	Cuttings      *ebpf.Map `ebpf:"cuttings"`
 	Drops         *ebpf.Map `ebpf:"drops"`
 	EdgenetState  *ebpf.Map `ebpf:"edgenet_state"`
 	Endpoints     *ebpf.Map `ebpf:"endpoints"`
@@ -588,6 +626,7 @@ func (m *edgenetMaps) Close() error {
 		m.Addresses,
 		m.Announcements,
 		m.Budgets,
+		m.Cuttings,
 		m.Drops,
 		m.EdgenetState,
 		m.Endpoints,
