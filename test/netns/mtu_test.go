@@ -30,8 +30,9 @@ func (p path) inside(over6 bool) int {
 }
 
 // Paths of all widths, none of which says a word when it swallows a packet: a
-// mebibyte arrives by each, both ways, from the moment on at which the path changes;
-// then the MTU is as it should be, and the tenants' other family passes, too.
+// mebibyte arrives by each, both ways, in both of the tenants' families, from the
+// moment on at which the path changes; then the MTU is as it should be, and what
+// needs fragments passes, too.
 //
 //	edge-1: web ══ ? bytes ══ edge-2: db
 func TestPathsOfAllWidths(t *testing.T) {
@@ -56,15 +57,20 @@ func TestPathsOfAllWidths(t *testing.T) {
 				}
 				hosts[1].Swallows(p.width)
 				begun := time.Now()
-				web.Sends(db, "tcp/7", aMebibyte, 1) // there and back
+				for _, to := range []*lab.Container{db.On6(), db} {
+					web.Sends(to, "tcp/7", aMebibyte, 1) // there and back
+				}
 				took := time.Since(begun)
 				want := p.inside(over6)
 				for i, host := range hosts {
 					awaitPathMTU(l, host, hosts[1-i], want)
 				}
-				t.Logf("links of %d, %d between them: %d of %d bytes there and back after %s; path MTU %d after %s",
+				t.Logf("links of %d, %d between them: %d of %d bytes there and back in both families after %s; path MTU %d after %s",
 					p.link, p.width, aMebibyte, aMebibyte, took.Round(time.Millisecond), want, time.Since(begun).Round(time.Millisecond))
-				web.Sends(db.On6(), "tcp/7", aMebibyte, 1)
+				for _, to := range []*lab.Container{db.On6(), db} {
+					pings(t, web, to, "-s", "4000") // in fragments
+					pings(t, web, to, "-s", "1232") // with its headers what IPv6 counts on
+				}
 			}
 		})
 	}
@@ -115,30 +121,51 @@ func TestAPathShrinksInUse(t *testing.T) {
 	l := lab.New(t)
 	hosts, web, db := aTenant(l)
 	awaitPathMTU(l, hosts[0], hosts[1], path{1500, 1500}.inside(false))
-	for _, width := range []int{1400, 1280} {
-		// What it has learned of narrower paths would make it go on at once.
-		must(t, web, "ip", "route", "flush", "cache")
-		must(t, db, "ip", "route", "flush", "cache")
-		flow := web.StreamsBy(db, "tcp/7", 8<<10)
-		flow.Runs()
-		hosts[1].Swallows(width)
-		begun := time.Now()
-		noticed := time.Duration(0)
-		l.Await("the path is noticed to be narrow", func() error {
-			node, err := hosts[0].Node(hosts[1].Name)
-			if err == nil && int(node.GetTunnel().GetPathMtu()) > width {
-				err = fmt.Errorf("it is %d", node.GetTunnel().GetPathMtu())
+	for _, to := range []*lab.Container{db, db.On6()} {
+		for _, width := range []int{1400, 1280} {
+			// What it has learned of narrower paths would make it go on at once.
+			for _, c := range []*lab.Container{web, db} {
+				must(t, c, "ip", "route", "flush", "cache")
+				must(t, c, "ip", "-6", "route", "flush", "cache")
 			}
-			noticed = time.Since(begun)
-			return err
-		})
-		flow.Runs()
-		status := flow.Stop()
-		awaitPathMTU(l, hosts[0], hosts[1], path{1500, width}.inside(false))
-		t.Logf("down to %d: noticed after %s, the connection stood still for %s", width, noticed.Round(time.Millisecond), status.Longest.Round(time.Millisecond))
-		if status.Ended != "" || status.Longest > 6*time.Second {
-			t.Errorf("the connection stood still for %s, %s", status.Longest, status.Ended)
+			shrinkInUse(t, l, web, to, width)
 		}
+		// Another MTU of the link has more tried at once.
+		for _, mtu := range []int{1496, 1500} {
+			hosts[1].Swallows(1500)
+			for _, host := range hosts {
+				host.SetMTU(mtu)
+			}
+			for i, host := range hosts {
+				awaitPathMTU(l, host, hosts[1-i], path{mtu, 1500}.inside(false))
+			}
+		}
+	}
+}
+
+// shrinkInUse shrinks the path to so many bytes under a running connection.
+func shrinkInUse(t *testing.T, l *lab.Lab, web, to *lab.Container, width int) {
+	t.Helper()
+	flow := web.StreamsBy(to, "tcp/7", 8<<10)
+	flow.Runs()
+	to.Host().Swallows(width)
+	begun, noticed := time.Now(), time.Duration(0)
+	l.Await("the path is noticed to be narrow", func() error {
+		node, err := web.Host().Node(to.Host().Name)
+		if err == nil && int(node.GetTunnel().GetPathMtu()) > width {
+			err = fmt.Errorf("it is %d", node.GetTunnel().GetPathMtu())
+		}
+		noticed = time.Since(begun)
+		return err
+	})
+	flow.Runs()
+	status := flow.Stop()
+	awaitPathMTU(l, web.Host(), to.Host(), path{1500, width}.inside(false))
+	awaitPathMTU(l, to.Host(), web.Host(), path{1500, width}.inside(false))
+	t.Logf("down to %d: noticed after %s, the connection to %s stood still for %s",
+		width, noticed.Round(time.Millisecond), to.IP, status.Longest.Round(time.Millisecond))
+	if status.Ended != "" || status.Longest > 6*time.Second {
+		t.Errorf("the connection to %s stood still for %s, %s", to.IP, status.Longest, status.Ended)
 	}
 }
 
