@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"crypto/ed25519"
 	"net/netip"
 	"time"
 )
@@ -100,6 +101,8 @@ type Node struct {
 	// Prefix is the node's /64 on the overlay; Addr its own address there.
 	Prefix netip.Prefix
 	Addr   netip.Addr
+	// PublicKey is the key that its id is the hash of.
+	PublicKey ed25519.PublicKey
 	// Version of its edgenetd.
 	Version string
 	// CertificateExpires is the end of its certificate.

@@ -97,7 +97,7 @@ func (n Node) rank() int {
 func (n *Node) certify(mesh ID, c *credential) {
 	n.ID, n.Name, n.Roles = c.id, c.name, slices.Clone(c.roles)
 	n.Prefix, n.Addr = c.id.Prefix(mesh), c.id.Addr(mesh)
-	n.CertificateExpires = c.expires
+	n.PublicKey, n.CertificateExpires = c.key, c.expires
 }
 
 // nodeOf makes a Node of its record.

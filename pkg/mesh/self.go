@@ -2,8 +2,13 @@ package mesh
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"fmt"
 )
+
+// PrivateKey is what this node is, for what has to prove it besides the mesh. It
+// prints like any slice: it has to be wrapped at once.
+func (m *Mesh) PrivateKey() ed25519.PrivateKey { return m.key.key }
 
 // SetAnnouncement sets what others shall know of this node, at most
 // MaxAnnouncement bytes. It holds over Leave and Join, not over Close.
