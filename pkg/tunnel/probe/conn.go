@@ -32,6 +32,34 @@ func listen(source netip.Addr) (net.PacketConn, error) {
 	return c, nil
 }
 
+// Via returns what opens a socket like the usual one, whose packets leave by a
+// device whatever the routes say. Answers may come by any.
+func Via(device string) func(netip.Addr) (net.PacketConn, error) {
+	return func(source netip.Addr) (net.PacketConn, error) {
+		c, err := listen(source)
+		if err != nil {
+			return nil, err
+		}
+		return &via{PacketConn: c, ip: ipv6.NewPacketConn(c), device: device}, nil
+	}
+}
+
+// via is a socket that sends by one device.
+type via struct {
+	net.PacketConn
+	ip     *ipv6.PacketConn
+	device string
+}
+
+// WriteTo finds the device anew: the one of that name may be another by now.
+func (v *via) WriteTo(b []byte, to net.Addr) (int, error) {
+	d, err := net.InterfaceByName(v.device)
+	if err != nil {
+		return 0, fmt.Errorf("find device %s: %w", v.device, err)
+	}
+	return v.ip.WriteTo(b, &ipv6.ControlMessage{IfIndex: d.Index}, to)
+}
+
 // sendWhole has the kernel send packets as they are, or not at all: one that is
 // cut into fragments tells nothing about a size.
 func sendWhole(c net.PacketConn) error {

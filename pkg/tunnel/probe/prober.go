@@ -216,7 +216,7 @@ func (p *Prober) begin(a netip.Addr) (seq uint16, ok bool) {
 func (p *Prober) receive(b []byte, from netip.Addr) {
 	now := time.Now()
 	if seq, err := parseSizeReply(b, p.id+1, p.nonce); err == nil {
-		p.receiveSize(seq, from, now)
+		p.receiveSize(seq, from, len(b), now)
 		return
 	}
 	seq, err := parseReply(b, p.id, p.nonce)

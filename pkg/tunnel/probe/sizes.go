@@ -61,14 +61,18 @@ func (t *target) sizeSent(sizes []int) uint16 {
 	return first
 }
 
-// sizeAnswered takes an answer. It says whether the round is over, and whether
+// sizeAnswered takes an answer of so many bytes; a long one may be shortened to
+// more than packetLen. It says whether the round is over, and whether
 // what is in force has changed.
-func (t *target) sizeAnswered(seq uint16, now time.Time) (over, changed bool) {
+func (t *target) sizeAnswered(seq uint16, length int, now time.Time) (over, changed bool) {
 	r := &t.sized[seq%outstanding]
 	if !r.sent || r.seq != seq {
 		return false, false
 	}
 	r.sent = false
+	if length == packetLen && packetSize(r.bytes) > packetSize(0) {
+		t.lastCut = now
+	}
 	over = t.sizing.answered(r.bytes, now)
 	return over, t.endSizes(now, over)
 }
@@ -92,12 +96,12 @@ func (p *Prober) poke() {
 	}
 }
 
-func (p *Prober) receiveSize(seq uint16, from netip.Addr, now time.Time) {
+func (p *Prober) receiveSize(seq uint16, from netip.Addr, length int, now time.Time) {
 	p.mu.Lock()
 	t := p.targets[from]
 	var over, changed bool
 	if t != nil {
-		over, changed = t.sizeAnswered(seq, now)
+		over, changed = t.sizeAnswered(seq, length, now)
 	}
 	p.mu.Unlock()
 	if over {

@@ -281,3 +281,23 @@ func TestSizesCostLittle(t *testing.T) {
 		}
 	})
 }
+
+// Who repeats all of a request is a kernel, and no datapath.
+func TestOnlyADatapathCutsAnswers(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNarrow(1440)
+			n.whole = whole
+			p, peer := probed(t, n, 1440)
+			becomes(t, p, peer.Addr, 1440, time.Second)
+			s := p.Stats()[peer.Addr]
+			if s.LastCut.IsZero() != whole {
+				t.Errorf("answers are whole: %v, and the last cut one came at %v", whole, s.LastCut)
+			}
+			time.Sleep(5 * time.Second)
+			if later := p.Stats()[peer.Addr].LastCut; !whole && time.Since(later) > 2*time.Second {
+				t.Errorf("to a busy peer the last cut answer is of %s ago", time.Since(later))
+			}
+		})
+	}
+}

@@ -40,7 +40,7 @@ func (s *socket) ensure() {
 }
 
 func read(p *Prober, c net.PacketConn, broken chan<- error) {
-	buf := make([]byte, packetLen+1) // a longer packet shows by its length
+	buf := make([]byte, packetLen+1) // a longer packet shows by its length, also that it was not cut off
 	for {
 		n, from, err := c.ReadFrom(buf)
 		if err != nil {

@@ -13,6 +13,9 @@ type Stats struct {
 	RTT, Variation time.Duration
 	// LastAnswer is zero before the first.
 	LastAnswer time.Time
+	// LastCut is when an answer last came that was cut off: from the peer's
+	// datapath, by the device that the request came by. It is zero before the first.
+	LastCut time.Time
 	// Sent is how many of the last 100 requests have been answered or are
 	// older than the timeout; Lost is how many of those are not answered.
 	Sent, Lost int
@@ -46,6 +49,7 @@ type target struct {
 	rtt        time.Duration
 	variation  time.Duration
 	lastAnswer time.Time
+	lastCut    time.Time
 
 	requests, bytes uint64
 
@@ -105,7 +109,7 @@ func (t *target) smooth(r time.Duration) {
 // timeout. An answer that comes later still takes that back.
 func (t *target) stats(now time.Time, timeout time.Duration) Stats {
 	s := Stats{
-		RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer,
+		RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer, LastCut: t.lastCut,
 		Requests: t.requests, Bytes: t.bytes,
 		MTU: t.sizing.mtu, MTUBasis: t.sizing.basis, MTUConfirmed: t.sizing.confirmed,
 	}
