@@ -21,6 +21,7 @@ const (
 	DefaultRunDir   = "/run/edgenet"
 
 	DefaultWireGuardPort = 51820
+	DefaultIPsecPort     = 51821
 	DefaultGossipPort    = 7946
 	DefaultPeerPort      = 7947
 
@@ -56,8 +57,8 @@ type Config struct {
 	LogLevel         slog.Level
 	// LogFormat is text or json.
 	LogFormat string
-	// Ports on the underlay: UDP, TCP and UDP, TCP.
-	WireGuardPort, GossipPort, PeerPort uint16
+	// Ports on the underlay: UDP, UDP, TCP and UDP, TCP.
+	WireGuardPort, IPsecPort, GossipPort, PeerPort uint16
 	// ForwardFrom are the roles whose nodes may ask this authority for changes
 	// of VPCs and groups; empty means every admitted node.
 	ForwardFrom []string
@@ -81,6 +82,7 @@ type settings struct {
 	LogLevel      string `yaml:"log-level"`
 	LogFormat     string `yaml:"log-format"`
 	WireGuardPort int    `yaml:"wireguard-port"`
+	IPsecPort     int    `yaml:"ipsec-port"`
 	GossipPort    int    `yaml:"gossip-port"`
 	PeerPort      int    `yaml:"peer-port"`
 	ForwardFrom   list   `yaml:"forward-from"`
@@ -119,6 +121,7 @@ func defaults() settings {
 		LogLevel:      "info",
 		LogFormat:     "text",
 		WireGuardPort: DefaultWireGuardPort,
+		IPsecPort:     DefaultIPsecPort,
 		GossipPort:    DefaultGossipPort,
 		PeerPort:      DefaultPeerPort,
 		MaxFlows:      DefaultMaxFlows,
@@ -156,6 +159,8 @@ func (s settings) config() (Config, error) {
 	}
 	c.WireGuardPort, err = port("wireguard-port", s.WireGuardPort)
 	note(err)
+	c.IPsecPort, err = port("ipsec-port", s.IPsecPort)
+	note(err)
 	c.GossipPort, err = port("gossip-port", s.GossipPort)
 	note(err)
 	c.PeerPort, err = port("peer-port", s.PeerPort)
@@ -165,6 +170,9 @@ func (s settings) config() (Config, error) {
 	}
 	if s.WireGuardPort == s.GossipPort {
 		note(fmt.Errorf("wireguard-port: %d: is the gossip port too; both use UDP", s.WireGuardPort))
+	}
+	if s.IPsecPort == s.GossipPort || s.IPsecPort == s.WireGuardPort {
+		note(fmt.Errorf("ipsec-port: %d: is the gossip or WireGuard port too; all use UDP", s.IPsecPort))
 	}
 	note(checkRoles(s.ForwardFrom))
 	c.FlowTimeouts, err = parseTimeouts(s.FlowTimeouts)

@@ -32,7 +32,8 @@ func Flags() []cli.Flag {
 		text("run-dir", "`FOLDER` for the control socket (default: "+DefaultRunDir+")"),
 		text("log-level", "debug, info, warn or error (default: info)"),
 		text("log-format", "text or json (default: text)"),
-		number("wireguard-port", "UDP `PORT` of the tunnels", DefaultWireGuardPort),
+		number("wireguard-port", "UDP `PORT` of WireGuard tunnels", DefaultWireGuardPort),
+		number("ipsec-port", "UDP `PORT` of IPsec tunnels", DefaultIPsecPort),
 		number("gossip-port", "TCP and UDP `PORT` of the mesh's gossip", DefaultGossipPort),
 		number("peer-port", "TCP `PORT` where nodes join and talk to one another", DefaultPeerPort),
 		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
@@ -65,7 +66,7 @@ func LoadDirs(ctx *cli.Context) (Config, error) {
 	c, err := settings{
 		Name: "cleanup", Underlay: []string{"127.0.0.1"},
 		StateDir: s.StateDir, RunDir: s.RunDir, LogLevel: s.LogLevel, LogFormat: s.LogFormat,
-		WireGuardPort: DefaultWireGuardPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort, MaxFlows: DefaultMaxFlows,
+		WireGuardPort: DefaultWireGuardPort, IPsecPort: DefaultIPsecPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort, MaxFlows: DefaultMaxFlows,
 	}.config()
 	if err != nil {
 		return Config{}, fmt.Errorf("check settings: %w", err)
@@ -86,7 +87,7 @@ func load(ctx *cli.Context) (settings, error) {
 		}
 	}
 	for key, to := range map[string]*int{
-		"wireguard-port": &s.WireGuardPort, "gossip-port": &s.GossipPort, "peer-port": &s.PeerPort,
+		"wireguard-port": &s.WireGuardPort, "ipsec-port": &s.IPsecPort, "gossip-port": &s.GossipPort, "peer-port": &s.PeerPort,
 		"max-flows": &s.MaxFlows,
 	} {
 		if ctx.IsSet(key) {

@@ -21,6 +21,15 @@ type choice struct {
 	err error
 }
 
+// by is the same by another technology, if the node has announced that.
+func (c choice) by(t tunnel.Technology) choice {
+	c.Technology = t
+	if t == tunnel.IPsec && c.announced.GetIpsec() == nil || t == tunnel.WireGuard && c.announced.GetWireguard() == nil {
+		c.err = fmt.Errorf("it has not announced %s", t)
+	}
+	return c
+}
+
 // endOf is what the choice follows from at a node, and what it has announced.
 func endOf(n mesh.Node) (tunnel.End, *records.Announcement, error) {
 	e := tunnel.End{Node: n.Name}

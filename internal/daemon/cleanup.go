@@ -9,6 +9,7 @@ import (
 
 	"edgenet.dev/edgenet/internal/config"
 	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
 
@@ -27,6 +28,7 @@ func Cleanup(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	err := errors.Join(
 		isolation.RemoveAll(ctx, log),
 		wireguard.RemoveAll(ctx, cfg.RunDir, log),
+		ipsec.RemoveAll(ctx, cfg.RunDir, log),
 	)
 	for _, path := range []string{cfg.Socket(), lockPath(cfg.RunDir)} {
 		if e := os.Remove(path); e != nil && !errors.Is(e, os.ErrNotExist) {

@@ -18,8 +18,15 @@ import (
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/internal/version"
 	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
+
+// ipsecMetric is that of the mesh's route into the device of IPsec: it loses
+// against the first device's, and nodes that are reached by IPsec have routes of
+// their own.
+const ipsecMetric = 2048
 
 // Daemon is edgenetd without its sockets: what the control API calls.
 type Daemon struct {
@@ -107,44 +114,71 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 }
 
 func (d *Daemon) openTunnels(kernel Kernel) error {
-	key, err := wireguard.LoadOrCreateKey(filepath.Join(d.cfg.StateDir, "wireguard.key"))
-	if err != nil {
-		return fmt.Errorf("load tunnel key: %w", err)
-	}
-	executable, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find own executable: %w", err)
-	}
 	log := d.log.With("part", "tunnel")
-	driver, err := kernel.Tunnels(wireguard.Config{
-		Logger:     log,
-		Key:        key,
-		RunDir:     d.cfg.RunDir,
-		Executable: executable,
-		Device:     deviceName(d.mesh.Self().ID),
-	})
+	carriers, err := d.openCarriers(kernel, log)
 	if err != nil {
-		return fmt.Errorf("make tunnel driver: %w", err)
+		return err
 	}
 	sized := make(chan struct{}, 1)
+	probes := func() *probing {
+		return &probing{log: d.log.With("part", "probe"), changed: func() { poke(sized) }}
+	}
+	for _, c := range carriers {
+		c.proofs = probes()
+	}
 	d.tunnels = &tunnels{
-		mesh:        d.mesh,
-		links:       d.cfg.Underlay,
-		port:        d.cfg.WireGuardPort,
-		key:         key.Public(),
-		driver:      driver,
-		probes:      &probing{log: d.log.With("part", "probe"), changed: func() { poke(sized) }},
-		sized:       sized,
-		underlayMTU: kernel.UnderlayMTU,
-		log:         log,
-		trouble:     complaint{log: log, of: "tunnels"},
-		dirty:       make(chan struct{}, 1),
+		mesh:         d.mesh,
+		links:        d.cfg.Underlay,
+		carriers:     carriers,
+		probes:       probes(),
+		sized:        sized,
+		listRoutes:   kernel.ListRoutes,
+		ensureRoutes: kernel.EnsureRoutes,
+		underlayMTU:  kernel.UnderlayMTU,
+		log:          log,
+		trouble:      complaint{log: log, of: "tunnels"},
+		dirty:        make(chan struct{}, 1),
 		changed: func() {
 			poke(d.network.dirty)
 			d.changes.poke()
 		},
 	}
 	return nil
+}
+
+// openCarriers makes what this node can encrypt with. A node without IPsec is one
+// of WireGuard alone.
+func (d *Daemon) openCarriers(kernel Kernel, log *slog.Logger) ([]*carrier, error) {
+	key, err := wireguard.LoadOrCreateKey(filepath.Join(d.cfg.StateDir, "wireguard.key"))
+	if err != nil {
+		return nil, fmt.Errorf("load tunnel key: %w", err)
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find own executable: %w", err)
+	}
+	id := d.mesh.Self().ID
+	first := &carrier{technology: tunnel.WireGuard, key: key.Public(), port: d.cfg.WireGuardPort, mtu: tunnel.MTU, name: deviceName(id, "w")}
+	first.driver, err = kernel.Tunnels(wireguard.Config{
+		Logger: log, Key: key, RunDir: d.cfg.RunDir, Executable: executable, Device: first.name,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make tunnel driver: %w", err)
+	}
+	identity, err := ipsec.NewKey(d.mesh.PrivateKey())
+	if err != nil {
+		return nil, fmt.Errorf("load identity: %w", err)
+	}
+	second := &carrier{
+		technology: tunnel.IPsec, key: identity.Public(), port: d.cfg.IPsecPort, mtu: tunnel.ESPMTU, name: deviceName(id, "i"),
+		metric: ipsecMetric, has: kernel.HasIPsec,
+	}
+	second.driver, err = kernel.IPsec(ipsec.Config{Logger: log, Kind: ipsecKind, Key: identity, RunDir: d.cfg.RunDir, Device: second.name})
+	if err != nil {
+		log.Warn("this node has no IPsec", "err", err)
+		return []*carrier{first}, nil
+	}
+	return []*carrier{first, second}, nil
 }
 
 // Ready is closed when the mesh is served, or waited for.

@@ -7,14 +7,29 @@ import (
 
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
+	"edgenet.dev/edgenet/pkg/tunnel/route"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
+
+// ipsecKind is the one kind of IPsec that is used: what comes out of the kernel's
+// is compared with its peer by nobody before the datapath sees it, and the datapath
+// does not do so yet.
+const ipsecKind = ipsec.KindUserspace
 
 // Kernel is what a daemon acts upon. Its zero value is this host's; tests give
 // another.
 type Kernel struct {
 	// Tunnels makes the driver of the tunnels; nil is WireGuard.
 	Tunnels func(wireguard.Config) (tunnel.Driver, error)
+	// IPsec makes the driver of IPsec tunnels; nil is charon's.
+	IPsec func(ipsec.Config) (tunnel.Driver, error)
+	// HasIPsec says what the host lacks for it; nil is ipsec.Probe.
+	HasIPsec func() error
+	// ListRoutes and EnsureRoutes are of routes to single nodes; nil is package
+	// route.
+	ListRoutes   func(mesh netip.Prefix) (map[netip.Prefix]string, error)
+	EnsureRoutes func(mesh netip.Prefix, want map[netip.Prefix]string) error
 	// Datapath opens the datapath; nil is isolation.Open.
 	Datapath func(context.Context, isolation.Config) (Datapath, error)
 	// UnderlayMTU tells the MTU of the device with an address; nil is
@@ -49,6 +64,15 @@ type Observation interface {
 func (k Kernel) complete() Kernel {
 	if k.Tunnels == nil {
 		k.Tunnels = wireguard.New
+	}
+	if k.IPsec == nil {
+		k.IPsec = ipsec.New
+	}
+	if k.HasIPsec == nil {
+		k.HasIPsec = func() error { return ipsec.Probe(ipsecKind) }
+	}
+	if k.ListRoutes == nil {
+		k.ListRoutes, k.EnsureRoutes = route.List, route.Ensure
 	}
 	if k.Datapath == nil {
 		k.Datapath = openUpkept

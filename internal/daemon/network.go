@@ -149,12 +149,12 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 	if s == nil {
 		s = n.reader.read()
 	}
-	next := applied{parts: n.derived.update(s, t.device.MTU), device: t.device, reaches: t.reaches()}
+	next := applied{parts: n.derived.update(s, t.device.MTU), devices: t.devices, reaches: t.reaches()}
 	if look == news && next.same(n.applied) {
 		return s, nil
 	}
 	n.applied = nil
-	state, problems := next.parts.assemble(s, []string{t.device.Name}, next.reaches)
+	state, problems := next.parts.assemble(s, next.names(), next.reaches)
 	n.vpcProblems = problems
 	n.counting.note(n.tallies.follow(context.WithoutCancel(ctx), s, n.datapath))
 	// A round is not stopped halfway: an endpoint that was not got round to
@@ -179,14 +179,23 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 // applied is what a round that went well was made from.
 type applied struct {
 	parts   derived
-	device  tunnel.Device
+	devices []tunnel.Device
 	reaches map[mesh.NodeID]reach
+}
+
+// names are the tunnel devices'.
+func (a *applied) names() []string {
+	var out []string
+	for _, d := range a.devices {
+		out = append(out, d.Name)
+	}
+	return out
 }
 
 // same tells whether there is nothing new. Parts that are the same are at the
 // same place.
 func (a *applied) same(before *applied) bool {
-	return before != nil && a.device == before.device && maps.Equal(a.parts, before.parts) && maps.Equal(a.reaches, before.reaches)
+	return before != nil && slices.Equal(a.devices, before.devices) && maps.Equal(a.parts, before.parts) && maps.Equal(a.reaches, before.reaches)
 }
 
 func (n *network) open(ctx context.Context) error {

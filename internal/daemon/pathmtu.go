@@ -62,14 +62,14 @@ func (t *tunnels) measure(state tunnelState, now time.Time) error {
 		p.use = t.state.peers[id].use.next(now, p.TxBytes, s.Bytes+s.Requests*tunnelPadding)
 		state.peers[id] = p
 		peers = append(peers, probe.Peer{
-			Addr: addr, Path: p.Endpoint.String(), Limit: state.device.MTU, Busy: p.use.busy(now),
+			Addr: addr, Path: p.driver + " " + p.Endpoint.String(), Limit: p.device.MTU, Busy: p.use.busy(now),
 		})
 	}
-	err := t.probes.set(t.life, state.device.Address, peers)
+	err := t.probes.set(t.life, state.device.Address, "", peers)
 	known = t.probes.stats()
 	for id, p := range state.peers {
 		before := t.state.peers[id].size
-		p.size = sizeOf(known[nodeAddr(p.Prefix)], before, state.device.MTU)
+		p.size = sizeOf(known[nodeAddr(p.Prefix)], before, p.device.MTU)
 		if before != p.size && p.size.basis != probe.Searching {
 			t.log.Info("path MTU", "node", id, "bytes", p.size.mtu, "is", p.size.basis, "was", before.mtu)
 		}

@@ -6,9 +6,14 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
+
+// proofInterval is the time between two probes that prove a way: somebody waits
+// for it.
+const proofInterval = 200 * time.Millisecond
 
 // probing runs a prober while the node has an overlay address to probe from.
 type probing struct {
@@ -18,18 +23,24 @@ type probing struct {
 
 	mu     sync.Mutex
 	source netip.Addr
+	device string
 	prober *probe.Prober
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// set probes peers from source, for as long as ctx.
-func (p *probing) set(ctx context.Context, source netip.Addr, peers []probe.Peer) error {
+// set probes peers from source, for as long as ctx: by a device, or, if it is
+// empty, by where the routes lead.
+func (p *probing) set(ctx context.Context, source netip.Addr, device string, peers []probe.Peer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.prober == nil || p.source != source {
+	if p.prober == nil || p.source != source || p.device != device {
 		p.stopLocked()
-		prober, err := probe.New(probe.Config{Logger: p.log, Source: source, Changed: p.changed})
+		cfg := probe.Config{Logger: p.log, Source: source, Changed: p.changed}
+		if device != "" {
+			cfg.Listen, cfg.Interval = probe.Via(device), proofInterval
+		}
+		prober, err := probe.New(cfg)
 		if err != nil {
 			return fmt.Errorf("measure tunnels: %w", err)
 		}
@@ -41,7 +52,7 @@ func (p *probing) set(ctx context.Context, source netip.Addr, peers []probe.Peer
 				p.log.Warn("tunnels are no longer measured", "err", err)
 			}
 		}()
-		p.source, p.prober, p.cancel, p.done = source, prober, cancel, done
+		p.source, p.device, p.prober, p.cancel, p.done = source, device, prober, cancel, done
 	}
 	p.prober.SetPeers(peers)
 	return nil

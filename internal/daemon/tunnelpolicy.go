@@ -29,6 +29,9 @@ func (d *Daemon) ListTunnels() []*api.PeerTunnel {
 			one.Why = c.err.Error()
 		default:
 			one.Technology, one.Driver, one.PeerDriver, one.Why = string(c.Technology), c.Local, c.Remote, c.Why
+			if p, reached := t.peers[n.ID]; reached && p.technology != c.Technology {
+				one.Why += fmt.Sprintf("; packets go by %s until that is proved", p.driver)
+			}
 		}
 		out = append(out, one)
 	}

@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -140,5 +141,28 @@ func TestChangesOfTheTunnelPolicyAreNoted(t *testing.T) {
 		"remove tunnel policy node:cloud-1,node:edge-1"
 	if got := strings.Join(words, "; "); got != want {
 		t.Errorf("noted is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A host that gets IPsec says so without a start. What is not proved is not used:
+// packets go on by what they went by, and both ways are there.
+func TestANodeIsNotMovedToWhatIsNotProved(t *testing.T) {
+	cloud, edge := pair(t)
+	edge.Kernel.InstallIPsec()
+	cloud.Kernel.InstallIPsec()
+	daemontest.Await(t, "the policy is possible", func() bool { return setRule(cloud, "any", "ipsec", false)(t) == nil })
+	const why = "tunnel policy any: ipsec; packets go by memory until that is proved"
+	awaitTunnel(t, edge, "connecting", why)
+	one := awaitTunnel(t, cloud, "connecting", why)
+	if one.GetTechnology() != "ipsec" || one.GetTunnel().GetDriver() != "memory" {
+		t.Errorf("got %v", one)
+	}
+	node, err := edge.GetNode("edge-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAttach(t, cloud, attachRequest("web", "10.0.0.5"))
+	if device := cloud.Kernel.Reaches(netip.MustParsePrefix(node.GetPrefix())); !strings.HasSuffix(device, "w") {
+		t.Errorf("the datapath leads there by %q", device)
 	}
 }

@@ -12,13 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"edgenet.dev/edgenet/internal/config"
-	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
-	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
 
 const (
@@ -31,18 +27,21 @@ const (
 
 // tunnels owns the tunnel devices and peers of this host.
 type tunnels struct {
-	mesh   *mesh.Mesh
-	links  []config.Underlay
-	port   uint16
-	key    tunnel.PublicKey
-	driver tunnel.Driver
-	probes *probing
+	mesh  *mesh.Mesh
+	links []config.Underlay
+	// carriers are what this node encrypts with. The first is always up.
+	carriers []*carrier
+	probes   *probing
+	// ensureRoutes and listRoutes are Kernel's.
+	ensureRoutes func(netip.Prefix, map[netip.Prefix]string) error
+	listRoutes   func(netip.Prefix) (map[netip.Prefix]string, error)
 	// underlayMTU is Kernel's.
 	underlayMTU func(netip.Addr) (int, error)
 	log         *slog.Logger
 	trouble     complaint
 	dirty       chan struct{}
-	// sized is poked when the MTU to a peer is another.
+	// sized is poked when the MTU to a peer is another, or a driver has noticed
+	// something.
 	sized chan struct{}
 	// changed is poked when what others derive from the tunnels has changed.
 	changed func()
@@ -56,6 +55,8 @@ type tunnels struct {
 	// policy that it followed.
 	nodes  []mesh.Node
 	policy mesh.Version
+	// ways say how each node is reached, and what it is moved to.
+	ways map[mesh.NodeID]way
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -65,90 +66,10 @@ type tunnels struct {
 	news chan struct{}
 }
 
-// tunnelState is what the last round found. It is replaced, never changed.
-type tunnelState struct {
-	device tunnel.Device
-	driver string
-	peers  map[mesh.NodeID]peerState
-	// choices say how each node is reached, or why it must not be.
-	choices map[mesh.NodeID]choice
-	problem error
-}
-
-// peerState is one tunnel as the last round found it.
-type peerState struct {
-	tunnel.PeerStatus
-	// size is how large packets to it may be.
-	size pathSize
-	use  usage
-}
-
-// ready is true when the device is up.
-func (s tunnelState) ready() bool { return s.device.Name != "" }
-
-// why says what keeps the device from being ready.
-func (s tunnelState) why() error {
-	if s.problem == nil {
-		return errors.New("it is being made; try again")
-	}
-	return s.problem
-}
-
-// reaches are the nodes that a tunnel leads to.
-func (s tunnelState) reaches() map[mesh.NodeID]reach {
-	out := make(map[mesh.NodeID]reach, len(s.peers))
-	for id, p := range s.peers {
-		out[id] = reach{device: s.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed}
-	}
-	return out
-}
-
-func (t *tunnels) current() tunnelState {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.state
-}
-
-// replace makes next the state, and returns the one before.
-func (t *tunnels) replace(next tunnelState) (before tunnelState) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	before, t.state = t.state, next
-	if t.news != nil {
-		close(t.news)
-		t.news = nil
-	}
-	return before
-}
-
-// awaitReady waits a bounded time for a device that is being made, as it is for a
-// moment after a start.
-func (t *tunnels) awaitReady(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, arrival)
-	defer cancel()
-	for {
-		t.mu.Lock()
-		if t.state.ready() || t.state.problem != nil {
-			t.mu.Unlock()
-			return
-		}
-		if t.news == nil {
-			t.news = make(chan struct{})
-		}
-		news := t.news
-		t.mu.Unlock()
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // run reconciles until ctx ends; what it made stays in force.
 func (t *tunnels) run(ctx context.Context) error {
 	t.life = ctx
-	defer t.probes.stop()
+	defer t.letGo()
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	for {
@@ -156,6 +77,14 @@ func (t *tunnels) run(ctx context.Context) error {
 		if !t.awaitNews(ctx, ticker.C) {
 			return nil
 		}
+	}
+}
+
+// letGo ends what runs beside the rounds. Tunnels stay.
+func (t *tunnels) letGo() {
+	t.probes.stop()
+	for _, c := range t.carriers {
+		c.letGo()
 	}
 }
 
@@ -199,173 +128,68 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 	next.problem = err
 	if !next.ready() {
 		// What was there is still in force as far as anyone knows.
-		next.device, next.driver, next.peers, next.choices = t.state.device, t.state.driver, t.state.peers, t.state.choices
+		problem := next.problem
+		next = t.state
+		next.problem = problem
 	}
 	before := t.replace(next)
-	if before.device != next.device || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
+	if !slices.Equal(before.devices, next.devices) || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
 		t.changed()
 	}
 	return err
 }
 
-// samePeer compares what others derive from a peer.
-func samePeer(a, b peerState) bool {
-	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size
-}
-
+// converge makes one round: the device that is always up, the choice, the devices
+// that it needs, the peers, and what leads to them.
 func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
-	wanted, err := t.wantDevice()
-	if err != nil {
+	first := t.carriers[0]
+	if err := t.bringUp(ctx, first); err != nil {
 		return tunnelState{}, err
 	}
-	device, err := t.driver.Up(ctx, wanted)
-	if err != nil {
-		return tunnelState{}, fmt.Errorf("bring up tunnel device %s: %w", wanted.Name, err)
-	}
-	if err := t.announce(device); err != nil {
+	if err := t.announce(); err != nil {
 		return tunnelState{}, err
-	}
-	state := tunnelState{device: device, driver: t.driver.Name(), peers: map[mesh.NodeID]peerState{}}
-	have, err := t.driver.Peers(ctx)
-	if err != nil {
-		return tunnelState{}, fmt.Errorf("list tunnel peers: %w", err)
 	}
 	t.nodes, t.policy = t.mesh.Nodes(), t.policyVersion()
-	if state.choices, err = t.choose(t.nodes); err != nil {
+	choices, err := t.choose(t.nodes)
+	if err != nil {
 		return tunnelState{}, err
 	}
-	want, problem := t.wantPeers(t.nodes, state.choices, have)
-	problems := []error{problem}
-	keys := map[tunnel.PublicKey]bool{}
-	for id, peer := range want {
-		keys[peer.PublicKey] = true
-		status, known := have[peer.PublicKey]
-		if err := t.driver.Put(ctx, peer); err != nil {
-			problems = append(problems, fmt.Errorf("set tunnel peer %s: %w", id, err))
-			if known {
-				state.peers[id] = peerState{PeerStatus: status}
-			}
-			continue
-		}
-		if !known {
-			status = tunnel.PeerStatus{Peer: peer}
-			t.log.Info("tunnel peer added", "node", id, "endpoint", peer.Endpoint)
-		}
-		state.peers[id] = peerState{PeerStatus: status}
+	routes, err := t.adoptable()
+	if err != nil {
+		return tunnelState{}, err
 	}
-	for key := range have {
-		if keys[key] {
-			continue
+	problems := []error{t.bringUpNeeded(ctx, choices, routes)}
+	want, problem := t.wantPeers(t.nodes, choices)
+	state := tunnelState{device: first.device, driver: first.driver.Name(), choices: choices}
+	for _, c := range t.carriers {
+		if c.device.Name != "" {
+			state.devices = append(state.devices, c.device)
 		}
-		if err := t.driver.Delete(ctx, key); err != nil {
-			problems = append(problems, fmt.Errorf("remove tunnel peer: %w", err))
-			continue
-		}
-		t.log.Info("tunnel peer removed", "prefix", have[key].Prefix)
 	}
-	problems = append(problems, t.measure(state, time.Now()))
+	now := time.Now()
+	problems = append(problems, problem, t.put(ctx, want, choices), t.move(now, want, choices, routes), t.drop(ctx))
+	state.peers = t.reached(want)
+	problems = append(problems, t.lead(), t.prove(), t.measure(state, now))
 	return state, errors.Join(problems...)
 }
 
-// wantDevice follows from the node's identity and its links.
-func (t *tunnels) wantDevice() (tunnel.Device, error) {
-	self := t.mesh.Self()
-	mtu := 0
+// bringUp makes a carrier's device as it follows from the node's identity and its
+// links.
+func (t *tunnels) bringUp(ctx context.Context, c *carrier) error {
+	want := tunnel.Device{
+		Name: c.name, ListenPort: c.port, Metric: c.metric, Address: t.mesh.Self().Addr, Mesh: t.mesh.MeshPrefix(),
+	}
 	for _, l := range t.links {
 		link, err := t.underlayMTU(l.Addr)
 		if err != nil {
-			return tunnel.Device{}, fmt.Errorf("read MTU of underlay %s: %w", l.Addr, err)
+			return fmt.Errorf("read MTU of underlay %s: %w", l.Addr, err)
 		}
-		if m := tunnel.MTU(link, l.Addr); mtu == 0 || m < mtu {
-			mtu = m
+		if m := c.mtu(link, l.Addr); want.MTU == 0 || m < want.MTU {
+			want.MTU = m
 		}
 	}
-	return tunnel.Device{
-		Name:       deviceName(self.ID),
-		ListenPort: t.port,
-		MTU:        mtu,
-		Address:    self.Addr,
-		Mesh:       t.mesh.MeshPrefix(),
-	}, nil
+	return c.bringUp(ctx, want)
 }
-
-// deviceName is unique on a machine that runs several daemons.
-func deviceName(id mesh.NodeID) string { return "en" + string(id[:10]) + "w" }
-
-func (t *tunnels) announce(d tunnel.Device) error {
-	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&records.Announcement{
-		Wireguard: &records.WireGuard{PublicKey: t.key[:], Port: uint32(d.ListenPort), Driver: t.driver.Name()},
-	})
-	if err != nil {
-		return fmt.Errorf("encode announcement: %w", err)
-	}
-	if err := t.mesh.SetAnnouncement(payload); err != nil {
-		return fmt.Errorf("announce tunnel: %w", err)
-	}
-	return nil
-}
-
-// wantPeers has a peer for each node that can be reached. A node that cannot is
-// reported and stops no other.
-func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice, have map[tunnel.PublicKey]tunnel.PeerStatus) (map[mesh.NodeID]tunnel.Peer, error) {
-	want := map[mesh.NodeID]tunnel.Peer{}
-	holders := map[tunnel.PublicKey]mesh.Node{}
-	var problems []error
-	for _, n := range nodes {
-		c, there := choices[n.ID]
-		if !there || errors.Is(c.err, errSilent) {
-			continue
-		}
-		peer, err := t.wantPeer(n, c)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("node %s: %w", n.Name, err))
-			continue
-		}
-		// An announcement does not prove that its node has the key: one that
-		// names another's must not take that one's tunnel.
-		if first, taken := holders[peer.PublicKey]; taken {
-			problems = append(problems, fmt.Errorf("node %s: announces the tunnel key of node %s", n.Name, first.Name))
-			if have[peer.PublicKey].Prefix != n.Prefix {
-				continue
-			}
-			delete(want, first.ID)
-		}
-		holders[peer.PublicKey] = n
-		want[n.ID] = peer
-	}
-	return want, errors.Join(problems...)
-}
-
-func (t *tunnels) wantPeer(n mesh.Node, c choice) (tunnel.Peer, error) {
-	if c.err != nil {
-		return tunnel.Peer{}, c.err
-	}
-	local := make([]tunnel.Link, 0, len(t.links))
-	for _, l := range t.links {
-		local = append(local, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
-	}
-	remote := make([]tunnel.Link, 0, len(n.Links))
-	for _, l := range n.Links {
-		remote = append(remote, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
-	}
-	key := tunnel.PublicKey(c.announced.GetWireguard().GetPublicKey())
-	if key == t.key {
-		return tunnel.Peer{}, errors.New("announces this node's own tunnel key")
-	}
-	_, addr, err := tunnel.ChooseLinks(local, remote)
-	if err != nil {
-		return tunnel.Peer{}, fmt.Errorf("choose a path: %w", err)
-	}
-	return tunnel.Peer{
-		PublicKey: key,
-		Endpoint:  netip.AddrPortFrom(addr, uint16(c.announced.GetWireguard().GetPort())),
-		Prefix:    n.Prefix,
-		Keepalive: keepalive,
-	}, nil
-}
-
-// nodeAddr is a node's own address in its /64.
-func nodeAddr(p netip.Prefix) netip.Addr { return p.Addr().Next() }
 
 // down takes the tunnels away.
 func (t *tunnels) down(ctx context.Context) error {
@@ -380,8 +204,12 @@ func (t *tunnels) remove(ctx context.Context) error {
 		return nil
 	}
 	t.probes.stop()
-	err := t.driver.Down(ctx)
-	t.gone = err == nil
+	var errs []error
+	for _, c := range t.carriers {
+		errs = append(errs, c.takeDown(ctx))
+	}
+	err := errors.Join(errs...)
+	t.gone, t.ways = err == nil, nil
 	t.replace(tunnelState{problem: err})
 	t.changed()
 	return err

@@ -40,10 +40,15 @@ func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
 	own, theirs := tunnel.PublicKey{1}, tunnel.PublicKey{2}
 	honest := announcing(t, here, "fd00:1:1111::/64", theirs)
 	thief := announcing(t, there, "fd00:1:2222::/64", theirs)
-	tun := &tunnels{key: own, links: []config.Underlay{{Addr: netip.MustParseAddr("198.18.0.2")}}}
-	have := map[tunnel.PublicKey]tunnel.PeerStatus{theirs: {Peer: tunnel.Peer{Prefix: honest.Prefix}}}
+	tun := &tunnels{
+		links: []config.Underlay{{Addr: netip.MustParseAddr("198.18.0.2")}},
+		carriers: []*carrier{{
+			technology: tunnel.WireGuard, key: own,
+			peers: map[netip.Prefix]tunnel.PeerStatus{honest.Prefix: {Peer: tunnel.Peer{PublicKey: theirs, Prefix: honest.Prefix}}},
+		}},
+	}
 	for _, nodes := range [][]mesh.Node{{honest, thief}, {thief, honest}} {
-		want, err := tun.wantPeers(nodes, choose(t, nodes), have)
+		want, err := tun.wantPeers(nodes, choose(t, nodes))
 		if len(want) != 1 || want[honest.ID].Prefix != honest.Prefix {
 			t.Errorf("got peers %v, want the honest one alone", want)
 		}
@@ -52,7 +57,7 @@ func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
 		}
 	}
 	copycat := []mesh.Node{announcing(t, there, "fd00:1:2222::/64", own)}
-	want, err := tun.wantPeers(copycat, choose(t, copycat), nil)
+	want, err := tun.wantPeers(copycat, choose(t, copycat))
 	if len(want) != 0 || err == nil || !strings.Contains(err.Error(), "own tunnel key") {
 		t.Errorf("got %v, %v for a node with this node's key", want, err)
 	}

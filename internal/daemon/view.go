@@ -227,6 +227,7 @@ func apiTunnel(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api
 	if !ok {
 		return out
 	}
+	out.Driver, out.Device, out.Mtu = peer.driver, peer.device.Name, uint32(peer.device.MTU)
 	out.State = tunnelConnecting
 	out.Endpoint = peer.Endpoint.String()
 	out.RxBytes, out.TxBytes = peer.RxBytes, peer.TxBytes

@@ -14,6 +14,7 @@ import (
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/policy"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
@@ -30,7 +31,9 @@ type Kernel struct {
 	// broken are the endpoints that cannot be made, and why.
 	broken map[isolation.Key]error
 	// mtu is why the tunnel device cannot be made.
-	mtu     error
+	mtu error
+	// ipsec is true if the host has IPsec.
+	ipsec   bool
 	downs   int
 	removed bool
 	during  func(isolation.State)
@@ -50,7 +53,20 @@ func (k *Kernel) Daemon() daemon.Kernel {
 		Tunnels: func(cfg wireguard.Config) (tunnel.Driver, error) {
 			return driver{k.Network.Driver(cfg.Key.Public()), k}, nil
 		},
-		Datapath: func(context.Context, isolation.Config) (daemon.Datapath, error) { return datapath{k}, nil },
+		IPsec: func(cfg ipsec.Config) (tunnel.Driver, error) {
+			return named{k.Network.Driver(cfg.Key.Public()), tunnel.IPsecUserspace}, nil
+		},
+		HasIPsec: func() error {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if !k.ipsec {
+				return tunnel.ErrUnsupported
+			}
+			return nil
+		},
+		ListRoutes:   func(netip.Prefix) (map[netip.Prefix]string, error) { return nil, nil },
+		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) error { return nil },
+		Datapath:     func(context.Context, isolation.Config) (daemon.Datapath, error) { return datapath{k}, nil },
 		UnderlayMTU: func(netip.Addr) (int, error) {
 			k.mu.Lock()
 			defer k.mu.Unlock()
@@ -154,6 +170,21 @@ func (k *Kernel) BreakTunnels(err error) {
 	k.mtu = err
 }
 
+// InstallIPsec gives the host IPsec, which nothing in memory proves: nodes are
+// never moved to it.
+func (k *Kernel) InstallIPsec() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ipsec = true
+}
+
+// Reaches is the tunnel device by which a node is reached, or none.
+func (k *Kernel) Reaches(node netip.Prefix) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state.Nodes[node].Device
+}
+
 // During has f called in the midst of every Apply.
 func (k *Kernel) During(f func(isolation.State)) {
 	k.mu.Lock()
@@ -194,6 +225,14 @@ func (d driver) Down(ctx context.Context) error {
 	d.kernel.mu.Unlock()
 	return d.Memory.Down(ctx)
 }
+
+// named is a tunnel in memory that calls itself something.
+type named struct {
+	*tunneltest.Memory
+	name string
+}
+
+func (n named) Name() string { return n.name }
 
 type datapath struct{ kernel *Kernel }
 

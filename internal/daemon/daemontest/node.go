@@ -53,7 +53,7 @@ func Start(t testing.TB, name string, peers func(*daemon.Daemon) http.Handler) *
 		Config: config.Config{
 			Name: name, Underlay: []config.Underlay{{Addr: loopback()}},
 			StateDir: t.TempDir(), RunDir: t.TempDir(),
-			WireGuardPort: config.DefaultWireGuardPort, GossipPort: config.DefaultGossipPort, PeerPort: config.DefaultPeerPort,
+			WireGuardPort: config.DefaultWireGuardPort, IPsecPort: config.DefaultIPsecPort, GossipPort: config.DefaultGossipPort, PeerPort: config.DefaultPeerPort,
 		},
 	}
 	n.Start()

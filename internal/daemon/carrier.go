@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+// carrier is one technology that this node encrypts with: a driver and its
+// device.
+type carrier struct {
+	technology tunnel.Technology
+	driver     tunnel.Driver
+	// key is what peers know this node by.
+	key  tunnel.PublicKey
+	port uint16
+	// mtu is how large a packet into it may be over an underlay of some MTU.
+	mtu func(underlay int, remote netip.Addr) int
+	// name is the device's, as it is asked for.
+	name string
+	// metric is that of the mesh's route into the device; 0 is the kernel's default.
+	metric int
+	// has says what the host lacks for it, if anything; nil is a carrier that every
+	// node has to have.
+	has func() error
+	// proofs probe peers by this device, whatever the routes say.
+	proofs *probing
+
+	// device is as Up left it last; its name is empty while it is down.
+	device tunnel.Device
+	// peers are those of the device, by prefix, as this round found them; nil if
+	// they are not known.
+	peers map[netip.Prefix]tunnel.PeerStatus
+	// down is true when it is known that nothing of it is left.
+	down bool
+	// unwatch ends the watching; nil if nobody watches.
+	unwatch func()
+}
+
+// available tells whether the host has what it needs.
+func (c *carrier) available() bool { return c.has == nil || c.has() == nil }
+
+// bringUp makes the device as wanted, and lists its peers.
+func (c *carrier) bringUp(ctx context.Context, want tunnel.Device) error {
+	c.peers, c.down = nil, false
+	device, err := c.driver.Up(ctx, want)
+	if err != nil {
+		return fmt.Errorf("bring up tunnel device %s: %w", want.Name, err)
+	}
+	c.device = device
+	have, err := c.driver.Peers(ctx)
+	if err != nil {
+		return fmt.Errorf("list peers of %s: %w", device.Name, err)
+	}
+	c.peers = make(map[netip.Prefix]tunnel.PeerStatus, len(have))
+	for _, p := range have {
+		c.peers[p.Prefix] = p
+	}
+	return nil
+}
+
+// takeDown takes away all that bringUp made.
+func (c *carrier) takeDown(ctx context.Context) error {
+	if c.down {
+		return nil
+	}
+	c.letGo()
+	if err := c.driver.Down(ctx); err != nil {
+		return err
+	}
+	c.device, c.peers, c.down = tunnel.Device{}, nil, true
+	return nil
+}
+
+// letGo ends what runs beside the rounds. The device stays.
+func (c *carrier) letGo() {
+	c.proofs.stop()
+	if c.unwatch != nil {
+		c.unwatch()
+		c.unwatch = nil
+	}
+}
+
+// follow has changed called when the driver notices something, until ctx ends or
+// the carrier is taken down.
+func (c *carrier) follow(ctx context.Context, changed func()) {
+	w, ok := c.driver.(tunnel.Watcher)
+	if !ok || c.unwatch != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { _ = w.Watch(ctx, changed) }) // rounds come by themselves, too
+	c.unwatch = func() {
+		cancel()
+		work.Wait()
+	}
+}

@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
+)
+
+// tunnelState is what the last round found. It is replaced, never changed.
+type tunnelState struct {
+	// device is that which is always up, driver what makes it.
+	device tunnel.Device
+	driver string
+	// devices are all that are up, that one first.
+	devices []tunnel.Device
+	peers   map[mesh.NodeID]peerState
+	// choices say how each node is reached, or why it must not be.
+	choices map[mesh.NodeID]choice
+	problem error
+}
+
+// peerState is one tunnel as the last round found it.
+type peerState struct {
+	tunnel.PeerStatus
+	// technology, driver and device are what packets to it go by.
+	technology tunnel.Technology
+	driver     string
+	device     tunnel.Device
+	// size is how large packets to it may be.
+	size pathSize
+	use  usage
+}
+
+// ready is true when the device is up.
+func (s tunnelState) ready() bool { return s.device.Name != "" }
+
+// why says what keeps the device from being ready.
+func (s tunnelState) why() error {
+	if s.problem == nil {
+		return errors.New("it is being made; try again")
+	}
+	return s.problem
+}
+
+// reaches are the nodes that a tunnel leads to.
+func (s tunnelState) reaches() map[mesh.NodeID]reach {
+	out := make(map[mesh.NodeID]reach, len(s.peers))
+	for id, p := range s.peers {
+		out[id] = reach{device: p.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed}
+	}
+	return out
+}
+
+func (t *tunnels) current() tunnelState {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.state
+}
+
+// replace makes next the state, and returns the one before.
+func (t *tunnels) replace(next tunnelState) (before tunnelState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, t.state = t.state, next
+	if t.news != nil {
+		close(t.news)
+		t.news = nil
+	}
+	return before
+}
+
+// awaitReady waits a bounded time for a device that is being made, as it is for a
+// moment after a start.
+func (t *tunnels) awaitReady(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, arrival)
+	defer cancel()
+	for {
+		t.mu.Lock()
+		if t.state.ready() || t.state.problem != nil {
+			t.mu.Unlock()
+			return
+		}
+		if t.news == nil {
+			t.news = make(chan struct{})
+		}
+		news := t.news
+		t.mu.Unlock()
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// samePeer compares what others derive from a peer.
+func samePeer(a, b peerState) bool {
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size && a.device == b.device
+}

@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"google.golang.org/protobuf/proto"
+
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+// deviceName is unique on a machine that runs several daemons; kind tells those of
+// a daemon apart.
+func deviceName(id mesh.NodeID, kind string) string { return "en" + string(id[:10]) + kind }
+
+// announce says what this node encrypts with.
+func (t *tunnels) announce() error {
+	var a records.Announcement
+	for _, c := range t.carriers {
+		switch {
+		case !c.available():
+		case c.technology == tunnel.WireGuard:
+			a.Wireguard = &records.WireGuard{PublicKey: c.key[:], Port: uint32(c.port), Driver: c.driver.Name()}
+		case c.technology == tunnel.IPsec:
+			a.Ipsec = &records.IPsec{Port: uint32(c.port), Driver: c.driver.Name()}
+		}
+	}
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(&a)
+	if err != nil {
+		return fmt.Errorf("encode announcement: %w", err)
+	}
+	if err := t.mesh.SetAnnouncement(payload); err != nil {
+		return fmt.Errorf("announce tunnel: %w", err)
+	}
+	return nil
+}
+
+// wantPeers has a peer for each node that can be reached. A node that cannot is
+// reported and stops no other.
+func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice) (map[mesh.NodeID]tunnel.Peer, error) {
+	want := map[mesh.NodeID]tunnel.Peer{}
+	holders := map[tunnel.PublicKey]mesh.Node{}
+	var problems []error
+	for _, n := range nodes {
+		c, there := choices[n.ID]
+		if !there || errors.Is(c.err, errSilent) {
+			continue
+		}
+		peer, err := t.wantPeer(n, c)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("node %s: %w", n.Name, err))
+			continue
+		}
+		// An announcement does not prove that its node has the key: one that
+		// names another's must not take that one's tunnel.
+		if first, taken := holders[peer.PublicKey]; taken {
+			problems = append(problems, fmt.Errorf("node %s: announces the tunnel key of node %s", n.Name, first.Name))
+			if c := t.carrier(c.Technology); c.peers[n.Prefix].PublicKey != peer.PublicKey {
+				continue
+			}
+			delete(want, first.ID)
+		}
+		holders[peer.PublicKey] = n
+		want[n.ID] = peer
+	}
+	return want, errors.Join(problems...)
+}
+
+func (t *tunnels) wantPeer(n mesh.Node, c choice) (tunnel.Peer, error) {
+	if c.err != nil {
+		return tunnel.Peer{}, c.err
+	}
+	var key tunnel.PublicKey
+	var port uint32
+	if c.Technology == tunnel.IPsec {
+		key, port = tunnel.PublicKey(n.PublicKey), c.announced.GetIpsec().GetPort()
+	} else {
+		key, port = tunnel.PublicKey(c.announced.GetWireguard().GetPublicKey()), c.announced.GetWireguard().GetPort()
+	}
+	if own := t.carrier(c.Technology); own == nil || own.key == key {
+		return tunnel.Peer{}, errors.New("announces this node's own tunnel key")
+	}
+	local := make([]tunnel.Link, 0, len(t.links))
+	for _, l := range t.links {
+		local = append(local, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
+	}
+	remote := make([]tunnel.Link, 0, len(n.Links))
+	for _, l := range n.Links {
+		remote = append(remote, tunnel.Link{Addr: l.Addr, Carrier: l.Carrier})
+	}
+	_, addr, err := tunnel.ChooseLinks(local, remote)
+	if err != nil {
+		return tunnel.Peer{}, fmt.Errorf("choose a path: %w", err)
+	}
+	return tunnel.Peer{PublicKey: key, Endpoint: netip.AddrPortFrom(addr, uint16(port)), Prefix: n.Prefix, Keepalive: keepalive}, nil
+}
+
+// nodeAddr is a node's own address in its /64.
+func nodeAddr(p netip.Prefix) netip.Addr { return p.Addr().Next() }
