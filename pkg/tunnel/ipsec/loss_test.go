@@ -34,13 +34,11 @@ func rekeysWithoutLoss(t *testing.T, kind Kind) {
 	sent1, received1 := there()
 	sent2, received2 := back()
 	t.Logf("6 rekeyings: %d of %d datagrams arrived there, %d of %d back", received1, sent1, received2, sent2)
-	allowed := 0
-	if kind == KindUserspace {
-		// kernel-libipsec encrypts with new keys as soon as it has them, which is a
-		// millisecond before the other end can: of datagrams each 10 ms, one now and
-		// then. The kernel waits until they were used.
-		allowed = 2
-	}
+	// Of datagrams each 10 ms. The kernel goes on with the old keys until the new
+	// ones were used by the other end; still one of 271 was lost once, on an emulated
+	// processor under load. kernel-libipsec encrypts with new keys as soon as it has
+	// them, which is a millisecond before the other end can.
+	allowed := map[Kind]int{KindKernel: 1, KindUserspace: 2}[kind]
 	if sent1-received1 > allowed || sent2-received2 > allowed {
 		t.Errorf("%d and %d datagrams were lost, want at most %d", sent1-received1, sent2-received2, allowed)
 	}
