@@ -32,7 +32,8 @@ func awaitTechnology(l *lab.Lab, host, to *lab.Host, technology string) {
 }
 
 // A pair of nodes goes over to IPsec, back to WireGuard and again to IPsec, by
-// policy, while tenants talk: no packet is lost. What is not needed any more goes.
+// policy, while tenants talk: no packet is lost, and none is seen in clear. What is
+// not needed any more goes.
 //
 //	edge-1: blue-web ══ 10 ms pings, a connection ══ edge-2: blue-db       cloud-1
 func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
@@ -44,7 +45,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 	blue.db.Reaches(blue.web, "icmp")
 	processes := len(edge1.TunnelPIDs())
 	for _, technology := range []string{"ipsec", "wireguard", "ipsec"} {
-		traffic := run(blue.web, blue.db)
+		wire, traffic := edge1.Wiretap(), run(blue.web, blue.db)
 		traffic.flow.Runs()
 		cloud.MustCtl("tunnel", "policy", "set", "node:edge-1,node:edge-2", technology)
 		awaitTechnology(l, edge1, edge2, technology)
@@ -67,6 +68,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 		if status := traffic.flow.Stop(); status.Ended != "" {
 			t.Errorf("the flow ended: %s", status.Ended)
 		}
+		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
 	}
 	awaitTechnology(l, edge1, cloud, "wireguard")
 	red.web.Reaches(red.db, "icmp", "http/80")
