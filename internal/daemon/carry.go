@@ -99,7 +99,12 @@ func (t *tunnels) move(now time.Time, want map[mesh.NodeID]tunnel.Peer, choices 
 	}
 	var problems []error
 	t.ways = make(map[mesh.NodeID]way, len(want))
-	for id, peer := range want {
+	for _, n := range t.nodes {
+		id := n.ID
+		peer, wanted := want[id]
+		if !wanted {
+			continue
+		}
 		w, target := before[id], choices[id].Technology
 		var proved time.Time
 		var received uint64
@@ -119,7 +124,7 @@ func (t *tunnels) move(now time.Time, want map[mesh.NodeID]tunnel.Peer, choices 
 		}
 		if next.to != "" && now.Sub(next.since) > moveTime {
 			problems = append(problems, fmt.Errorf("node %s: does not answer by %s since %s; packets still go by %s",
-				id, next.to, now.Sub(next.since).Round(time.Second), next.on))
+				n.Name, next.to, next.since.UTC().Format(time.RFC3339), next.on))
 		}
 		t.ways[id] = next
 	}
