@@ -56,18 +56,26 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 32768);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct verdict_key);
-	__type(value, struct verdict);
-} verdicts SEC(".maps");
+	__type(key, __u64);
+	__type(value, struct policy);
+} policies SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 524288);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
-	__type(value, struct interval);
+	__type(value, union cell);
+} verdicts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, union line);
 } intervals SEC(".maps");
 
 struct {
@@ -110,13 +118,22 @@ struct {
 	__type(value, struct flow_key);
 } recent SEC(".maps");
 
+#define MAX_RULES 65536
+
 /* By number of the rule. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_RULES);
 	__type(key, __u32);
-	__type(value, struct hit);
+	__type(value, struct rule);
+} known_rules SEC(".maps");
+
+/* Likewise, in pages. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_RULES / HITS_IN_PAGE);
+	__type(key, __u32);
+	__type(value, struct hit_page);
 } hits SEC(".maps");
 
 struct {

@@ -13,16 +13,26 @@ enum judgement_flag {
 	JUDGE_AGAIN = 0,
 };
 
-static __always_inline struct hit *hits_of(__u32 rule)
+static __always_inline struct rule *rule_by(__u32 number)
 {
-	rule &= ~RULE_DENIES;
-	return bpf_map_lookup_elem(&hits, &rule);
+	number &= ~RULE_DENIES;
+	return bpf_map_lookup_elem(&known_rules, &number);
+}
+
+/* A rule has decided about a new flow. */
+static __always_inline void count_hit(__u32 number)
+{
+	__u32 page = (number & ~RULE_DENIES) / HITS_IN_PAGE;
+	struct hit_page *counts = bpf_map_lookup_elem(&hits, &page);
+
+	if (counts)
+		counts->flows[number % HITS_IN_PAGE]++;
 }
 
 /* Counts for the rules of both sides that the candidates judge otherwise. */
 __noinline int count_difference(const struct judgement *j)
 {
-	struct hit *live, *candidate;
+	struct rule *live, *candidate;
 	struct account *account;
 	__u32 slot;
 	int drops;
@@ -31,8 +41,8 @@ __noinline int count_difference(const struct judgement *j)
 		return 0;
 	slot = j->slot;
 	drops = !!(j->shadow_rule & RULE_DENIES);
-	live = hits_of(j->rule);
-	candidate = hits_of(j->shadow_rule);
+	live = rule_by(j->rule);
+	candidate = rule_by(j->shadow_rule);
 	account = bpf_map_lookup_elem(&accounts, &slot);
 	if (live == candidate)
 		candidate = NULL;
@@ -58,7 +68,6 @@ static __noinline int judge(const struct packet *pkt, const struct endpoint *ep,
 	int out = j->origin == EGRESS;
 	__u64 policy = out ? rules->egress : rules->ingress;
 	__u64 candidate = out ? rules->shadow_egress : rules->shadow_ingress;
-	struct hit *hit;
 
 	j->slot = ep->slot;
 	j->endpoint = ep->id;
@@ -69,9 +78,8 @@ static __noinline int judge(const struct packet *pkt, const struct endpoint *ep,
 	if (pkt->traced) {
 		trace_judgement(pkt, j, policy, direction);
 	} else {
-		hit = flags & JUDGE_NEW ? hits_of(j->rule) : NULL;
-		if (hit)
-			__sync_fetch_and_add(&hit->live, 1);
+		if (flags & JUDGE_NEW)
+			count_hit(j->rule);
 		if ((j->rule ^ j->shadow_rule) & RULE_DENIES) {
 			count_difference(j);
 			report_flow(pkt, j, EVENT_SHADOW);

@@ -224,26 +224,65 @@ struct node {
  */
 #define REST(identity) ((identity) & 1)
 
-struct verdict_key {
-	__u64 policy;
-	__u64 identity;
-	__u8 protocol;
-	__u8 reserved[7];
+/*
+ * The cells of the verdicts of one policy. Those of a policy are next to one another, so that as few
+ * pages as possible are asked for. It is changed by one write of 64 bits: who has read it keeps a
+ * region with the same in it.
+ */
+struct region {
+	__u32 first;
+	__u32 homes; /* cells in which rows are looked for first; some more are behind them */
 };
 
-/* A run of sorted, disjoint intervals. */
-struct span {
-	__u32 offset;
-	__u32 count;
-};
-
-/* What a policy says of an identity. Changed in place, like an endpoint. */
-struct verdict {
+/* Where a policy has its region. Changed in place, like an endpoint. */
+struct policy {
 	struct bpf_spin_lock lock;
 	__u32 reserved;
-	struct verdict_key key; /* its own */
-	struct span spans[2]; /* a pair of slots */
+	__u64 id; /* its own key */
+	__u32 heads[2]; /* a pair of slots: the cell with the region, or 0 */
 };
+
+/*
+ * Sorted, disjoint intervals in lines. The first few are what a verdict's limits lead to: leaves, or
+ * forks that are so high above them.
+ */
+struct span {
+	__u32 line;
+	__u16 lines; /* 0 for no interval at all */
+	__u16 height;
+};
+
+/* A port beyond so many limits is in the line behind so many. Those not needed are 65,535. */
+#define VERDICT_LIMITS 8
+#define FORK_LIMITS    28
+
+enum verdict_state {
+	VERDICT_NONE, /* nor is there any behind it */
+	VERDICT_IS,
+	VERDICT_WAS, /* not any more, but there may be others behind it */
+};
+
+/*
+ * What a policy says of an identity: a cell of the policy's region. It is in the one that home()
+ * says, or in one of the next; none is behind one that has never been used, as a region's last cell
+ * is. Its key is changed only while nobody can ask for it, its spans like an endpoint.
+ */
+struct verdict {
+	__u64 identity;
+	__u32 protocol;
+	enum verdict_state state;
+	struct span spans[2]; /* a pair of slots */
+	__u16 limits[2][VERDICT_LIMITS]; /* which of a span's first lines a port is in; likewise */
+};
+
+/* A verdict, or at the head of a policy, its region. */
+union cell {
+	struct verdict verdict;
+	struct region region;
+};
+
+/* How many cells are looked at. Regions are half empty: few rows are farther from home than 2. */
+#define MOST_PROBES 128
 
 #define RULE_DENIES 0x80000000U
 
@@ -260,6 +299,25 @@ struct interval {
 	__u16 last;
 	__u32 rule; /* number of the rule that decides, and RULE_DENIES */
 };
+
+/* Where to go on with a port. */
+struct fork {
+	__u16 limits[FORK_LIMITS];
+	__u32 child; /* lines from the span's first to the first child */
+	__u32 reserved;
+};
+
+/* What a cache line of 64 bytes holds, and one map look-up finds. */
+#define LINE_INTERVALS 8
+
+/* Intervals, or a fork. Where there is no interval, first is above last. */
+union line {
+	struct interval intervals[LINE_INTERVALS];
+	struct fork fork;
+};
+
+/* Forks above a leaf that are enough for as many intervals as there are ports. */
+#define MOST_FORKS 3
 
 /* A flow as one endpoint sees it. Ports in host order. */
 struct flow_key {
@@ -348,12 +406,22 @@ struct dropped {
 	__u64 packets[REASONS];
 };
 
-/* How often a rule decided about a new flow. */
-struct hit {
-	__u64 live;
+/* A rule by its number, and what candidates said otherwise. */
+struct rule {
+	struct rule_name name; /* whose number it is, or was */
+	__u64 flows; /* what its hits were when it was given the number */
 	__u64 shadow_allows; /* it is of the candidate and allows, or in force and denies */
 	__u64 shadow_drops; /* it is of the candidate and denies, or in force and allows */
-	struct rule_name name; /* whose number it is, or was */
+};
+
+/*
+ * How often each of so many rules decided about a new flow, as one CPU saw it: whoever counts waits
+ * for no other CPU. The kernel finds a few large pages in less memory than many small numbers.
+ */
+#define HITS_IN_PAGE 512
+
+struct hit_page {
+	__u64 flows[HITS_IN_PAGE];
 };
 
 /* How many flows an endpoint has; in slot 0, all of them. */

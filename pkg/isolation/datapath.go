@@ -175,7 +175,7 @@ func (c *Config) complete() error {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	for size, standard := range map[*int]int{
-		&c.MaxEndpoints: 8192, &c.MaxAddresses: 131072, &c.MaxFlows: 262144, &c.MaxVerdicts: 262144,
+		&c.MaxEndpoints: 8192, &c.MaxAddresses: 131072, &c.MaxFlows: 262144, &c.MaxVerdicts: 131072,
 	} {
 		if *size < 0 {
 			return errors.New("a table's size is negative")

@@ -55,6 +55,11 @@ type edgenetBudget struct {
 	Next  uint32
 }
 
+type edgenetCell struct {
+	_       structs.HostLayout
+	Verdict edgenetVerdict
+}
+
 type edgenetCutting struct {
 	_        structs.HostLayout
 	Reserved [2]uint8
@@ -226,6 +231,13 @@ const (
 	edgenetFlowStateFLOW_STATES          edgenetFlowState = 18
 )
 
+type edgenetFork struct {
+	_        structs.HostLayout
+	Limits   [28]uint16
+	Child    uint32
+	Reserved uint32
+}
+
 type edgenetFragment struct {
 	_               structs.HostLayout
 	Source          edgenetIp
@@ -248,12 +260,9 @@ type edgenetFragmentPlace struct {
 	Number   uint32
 }
 
-type edgenetHit struct {
-	_            structs.HostLayout
-	Live         uint64
-	ShadowAllows uint64
-	ShadowDrops  uint64
-	Name         edgenetRuleName
+type edgenetHitPage struct {
+	_     structs.HostLayout
+	Flows [512]uint64
 }
 
 type edgenetInterval struct {
@@ -266,6 +275,11 @@ type edgenetInterval struct {
 type edgenetIp struct {
 	_     structs.HostLayout
 	Bytes [16]uint8
+}
+
+type edgenetLine struct {
+	_         structs.HostLayout
+	Intervals [8]edgenetInterval
 }
 
 type edgenetNode struct {
@@ -289,6 +303,17 @@ type edgenetPlaceFlag uint32
 const (
 	edgenetPlaceFlagPLACE_GATEWAY edgenetPlaceFlag = 1
 )
+
+type edgenetPolicy struct {
+	_    structs.HostLayout
+	Lock struct {
+		_   structs.HostLayout
+		Val uint32
+	}
+	Reserved uint32
+	Id       uint64
+	Heads    [2]uint32
+}
 
 type edgenetReason uint32
 
@@ -328,6 +353,12 @@ const (
 	edgenetReasonREASON_MAX                  edgenetReason = 32
 )
 
+type edgenetRegion struct {
+	_     structs.HostLayout
+	First uint32
+	Homes uint32
+}
+
 type edgenetReply struct {
 	_        structs.HostLayout
 	Reserved [56]uint8
@@ -350,6 +381,14 @@ type edgenetRouteKey struct {
 	Prefix edgenetIp
 }
 
+type edgenetRule struct {
+	_            structs.HostLayout
+	Name         edgenetRuleName
+	Flows        uint64
+	ShadowAllows uint64
+	ShadowDrops  uint64
+}
+
 type edgenetRuleName struct {
 	_        structs.HostLayout
 	Vni      uint32
@@ -370,8 +409,9 @@ type edgenetRules struct {
 
 type edgenetSpan struct {
 	_      structs.HostLayout
-	Offset uint32
-	Count  uint32
+	Line   uint32
+	Lines  uint16
+	Height uint16
 }
 
 type edgenetState struct {
@@ -442,23 +482,21 @@ type edgenetTraceSide struct {
 }
 
 type edgenetVerdict struct {
-	_    structs.HostLayout
-	Lock struct {
-		_   structs.HostLayout
-		Val uint32
-	}
-	Reserved uint32
-	Key      edgenetVerdictKey
+	_        structs.HostLayout
+	Identity uint64
+	Protocol uint32
+	State    edgenetVerdictState
 	Spans    [2]edgenetSpan
+	Limits   [2][8]uint16
 }
 
-type edgenetVerdictKey struct {
-	_        structs.HostLayout
-	Policy   uint64
-	Identity uint64
-	Protocol uint8
-	Reserved [7]uint8
-}
+type edgenetVerdictState uint32
+
+const (
+	edgenetVerdictStateVERDICT_NONE edgenetVerdictState = 0
+	edgenetVerdictStateVERDICT_IS   edgenetVerdictState = 1
+	edgenetVerdictStateVERDICT_WAS  edgenetVerdictState = 2
+)
 
 // Names of all BPF objects in the ELF.
 //
@@ -478,8 +516,10 @@ const (
 	edgenetMapFragments     = "fragments"
 	edgenetMapHits          = "hits"
 	edgenetMapIntervals     = "intervals"
+	edgenetMapKnownRules    = "known_rules"
 	edgenetMapLearned       = "learned"
 	edgenetMapNodes         = "nodes"
+	edgenetMapPolicies      = "policies"
 	edgenetMapRecent        = "recent"
 	edgenetMapReplies       = "replies"
 	edgenetMapRoutes        = "routes"
@@ -557,8 +597,10 @@ type edgenetMapSpecs struct {
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Hits          *ebpf.MapSpec `ebpf:"hits"`
 	Intervals     *ebpf.MapSpec `ebpf:"intervals"`
+	KnownRules    *ebpf.MapSpec `ebpf:"known_rules"`
 	Learned       *ebpf.MapSpec `ebpf:"learned"`
 	Nodes         *ebpf.MapSpec `ebpf:"nodes"`
+	Policies      *ebpf.MapSpec `ebpf:"policies"`
 	Recent        *ebpf.MapSpec `ebpf:"recent"`
 	Replies       *ebpf.MapSpec `ebpf:"replies"`
 	Routes        *ebpf.MapSpec `ebpf:"routes"`
@@ -610,8 +652,10 @@ type edgenetMaps struct {
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Hits          *ebpf.Map `ebpf:"hits"`
 	Intervals     *ebpf.Map `ebpf:"intervals"`
+	KnownRules    *ebpf.Map `ebpf:"known_rules"`
 	Learned       *ebpf.Map `ebpf:"learned"`
 	Nodes         *ebpf.Map `ebpf:"nodes"`
+	Policies      *ebpf.Map `ebpf:"policies"`
 	Recent        *ebpf.Map `ebpf:"recent"`
 	Replies       *ebpf.Map `ebpf:"replies"`
 	Routes        *ebpf.Map `ebpf:"routes"`
@@ -636,8 +680,10 @@ func (m *edgenetMaps) Close() error {
 		m.Fragments,
 		m.Hits,
 		m.Intervals,
+		m.KnownRules,
 		m.Learned,
 		m.Nodes,
+		m.Policies,
 		m.Recent,
 		m.Replies,
 		m.Routes,

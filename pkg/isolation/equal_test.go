@@ -61,14 +61,15 @@ func (b *bench) contents() string {
 	}
 	for id, rows := range t.verdicts.rows.have {
 		for key, spans := range rows {
-			if spans[active].Count == 0 {
+			span := spans[active]
+			if span.Lines == 0 {
 				continue
 			}
 			var says []string
-			for _, i := range t.verdicts.store.in(spans[active]) {
+			for _, i := range intervalsIn(t.verdicts.store.in(extentOf(span)), int(span.Height)) {
 				says = append(says, fmt.Sprintf("%d-%d %x %v", i.First, i.Last, i.Rule&ruleDenies, names[i.Rule&^ruleDenies]))
 			}
-			add("verdict %x %x %d: %v", uint64(id), key.Identity, key.Protocol, says)
+			add("verdict %x %x %d: %v", uint64(id), uint64(key.identity), key.protocol, says)
 		}
 	}
 	slices.Sort(lines)

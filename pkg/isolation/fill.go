@@ -104,7 +104,7 @@ func (r *round) orphans() map[policy.ID]bool {
 		return orphans
 	}
 	r.d.tables.loose = false
-	for id := range v.rows.have {
+	for id := range v.policies.have {
 		orphans[id] = true
 	}
 	for _, tables := range v.tables {
@@ -241,12 +241,12 @@ func (r *round) fillPolicy(vni uint32, id policy.ID, table *policy.Table) error 
 }
 
 // pure says whether nobody has asked for a row yet.
-func (r *round) pure(key edgenetVerdictKey) bool {
-	t, id := r.d.tables, policy.Identity(key.Identity)
+func (r *round) pure(key verdictKey) bool {
+	t, id := r.d.tables, key.identity
 	if !t.verdicts.rows.fresh(key) {
 		return false
 	}
-	return t.endpoints.policies[policy.ID(key.Policy)] == 0 || id != id.Rest() && t.identities[id] == 0
+	return t.endpoints.policies[key.policy] == 0 || id != id.Rest() && t.identities[id] == 0
 }
 
 // commit writes what was staged: into the slot that is not in force, if packets
@@ -258,7 +258,9 @@ func (r *round) commit() {
 	if !r.await() {
 		return
 	}
-	if broken := t.verdicts.commit(r.active, r.flip); len(broken) > 0 && !r.closePolicies(broken) {
+	broken := t.verdicts.commit(r.active, r.flip)
+	t.owing = t.owing || len(t.verdicts.regions.left) > 0
+	if len(broken) > 0 && !r.closePolicies(broken) {
 		return
 	}
 	for ifindex, err := range t.endpoints.commit(r.active, r.flip) {

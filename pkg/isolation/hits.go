@@ -3,6 +3,8 @@ package isolation
 import (
 	"context"
 	"fmt"
+
+	"github.com/cilium/ebpf"
 )
 
 // Hits say how often a rule decided.
@@ -27,16 +29,21 @@ func (d *Datapath) RuleHits(ctx context.Context, vni uint32) (map[Rule]Hits, err
 	if err != nil {
 		return nil, fmt.Errorf("read hits: %w", err)
 	}
+	counts := hitCounts{kernel: d.maps.Hits}
 	all := make(map[Rule]Hits, len(numbers))
 	for number, rule := range numbers {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("read hits: %w", err)
 		}
-		var hit edgenetHit
-		if err := d.maps.Hits.Lookup(number, &hit); err != nil {
+		var known edgenetRule
+		if err := d.maps.KnownRules.Lookup(number, &known); err != nil {
 			return nil, fmt.Errorf("read hits: %w", err)
 		}
-		all[rule] = Hits{Flows: hit.Live, ShadowAllows: hit.ShadowAllows, ShadowDrops: hit.ShadowDrops}
+		flows, err := counts.of(number)
+		if err != nil {
+			return nil, err
+		}
+		all[rule] = Hits{Flows: flows - known.Flows, ShadowAllows: known.ShadowAllows, ShadowDrops: known.ShadowDrops}
 	}
 	return all, nil
 }
@@ -54,4 +61,33 @@ func (d *Datapath) numbersOf(vni uint32) (map[uint32]Rule, error) {
 		}
 	}
 	return numbers, nil
+}
+
+// hitCounts are the counts of new flows by number, each page as it was when it was
+// first asked for.
+type hitCounts struct {
+	kernel *ebpf.Map
+	pages  map[uint32]edgenetHitPage
+}
+
+// of is how often the rules that had a number have decided.
+func (c *hitCounts) of(number uint32) (uint64, error) {
+	size := uint32(len(edgenetHitPage{}.Flows))
+	sum, ok := c.pages[number/size]
+	if !ok {
+		var perCPU []edgenetHitPage
+		if err := c.kernel.Lookup(number/size, &perCPU); err != nil {
+			return 0, fmt.Errorf("read hits: %w", err)
+		}
+		for _, page := range perCPU {
+			for i, flows := range page.Flows {
+				sum.Flows[i] += flows
+			}
+		}
+		if c.pages == nil {
+			c.pages = make(map[uint32]edgenetHitPage)
+		}
+		c.pages[number/size] = sum
+	}
+	return sum.Flows[number%size], nil
 }

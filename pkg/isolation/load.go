@@ -11,10 +11,18 @@ import (
 )
 
 // format is the version of the maps' layout, FORMAT in bpf/types.h.
-const format = 3
+const format = 4
 
-// intervalsPerVerdict says how many port intervals there is room for.
-const intervalsPerVerdict = 2
+// cellsPerVerdict says how many cells there are: regions are half empty.
+const cellsPerVerdict = 2
+
+// policiesPerEndpoint says how many policies there is room for: two in force, and
+// two candidates.
+const policiesPerEndpoint = 4
+
+// verdictsPerLine says how many lines of port intervals there is room for: rows of
+// equal intervals share theirs.
+const verdictsPerLine = 2
 
 // recentPerEndpoint is RECENT in bpf/types.h.
 const recentPerEndpoint = 32
@@ -63,8 +71,9 @@ func (d *Datapath) spec(adopted map[string]*ebpf.Map) (*ebpf.CollectionSpec, err
 		edgenetMapRoutes:        d.cfg.MaxAddresses,
 		edgenetMapTokens:        d.cfg.MaxAddresses,
 		edgenetMapFlows:         d.cfg.MaxFlows,
-		edgenetMapVerdicts:      d.cfg.MaxVerdicts,
-		edgenetMapIntervals:     d.cfg.MaxVerdicts * intervalsPerVerdict,
+		edgenetMapPolicies:      d.cfg.MaxEndpoints * policiesPerEndpoint,
+		edgenetMapVerdicts:      d.cfg.MaxVerdicts * cellsPerVerdict,
+		edgenetMapIntervals:     d.cfg.MaxVerdicts / verdictsPerLine,
 		edgenetMapRecent:        (d.cfg.MaxEndpoints + 1) * recentPerEndpoint,
 	} {
 		spec.Maps[name].MaxEntries = uint32(size)

@@ -20,11 +20,11 @@ type Rule struct {
 }
 
 // numbers gives rules the numbers by which the datapath calls them. A rule keeps
-// its number for as long as a table names it, also over restarts: the map hits
-// says whose they are. 0 is the default, which is no rule's.
+// its number for as long as a table names it, also over restarts: the map
+// known_rules says whose they are. 0 is the default, which is no rule's.
 type numbers struct {
-	kernel *ebpf.Map
-	of     map[edgenetRuleName]uint32
+	kernel, hits *ebpf.Map
+	of           map[edgenetRuleName]uint32
 	// names are of the numbers that tables of this process use.
 	names map[uint32]Rule
 	users map[uint32]int
@@ -41,22 +41,22 @@ type numbers struct {
 
 var errNoNumber = errors.New("all numbers for rules are taken")
 
-func openNumbers(kernel *ebpf.Map) (*numbers, error) {
+func openNumbers(kernel, hits *ebpf.Map) (*numbers, error) {
 	n := &numbers{
-		kernel: kernel, of: make(map[edgenetRuleName]uint32),
+		kernel: kernel, hits: hits, of: make(map[edgenetRuleName]uint32),
 		names: make(map[uint32]Rule), users: make(map[uint32]int),
 		resting: make([]bool, kernel.MaxEntries()), before: make(map[uint32]edgenetRuleName), groups: make(map[string]uint64),
 	}
 	keys := make([]uint32, kernel.MaxEntries())
-	values := make([]edgenetHit, len(keys))
+	values := make([]edgenetRule, len(keys))
 	var cursor ebpf.MapBatchCursor
 	got, err := kernel.BatchLookup(&cursor, keys, values, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return nil, fmt.Errorf("read map %s: %w", edgenetMapHits, err)
+		return nil, fmt.Errorf("read map %s: %w", edgenetMapKnownRules, err)
 	}
-	for i, hit := range values[:got] {
-		if hit.Name != (edgenetRuleName{}) && keys[i] != 0 {
-			n.of[hit.Name], n.before[keys[i]] = keys[i], hit.Name
+	for i, rule := range values[:got] {
+		if rule.Name != (edgenetRuleName{}) && keys[i] != 0 {
+			n.of[rule.Name], n.before[keys[i]] = keys[i], rule.Name
 		}
 	}
 	// Those of the last process come last: its tables are in force.
@@ -152,12 +152,18 @@ func (n *numbers) flush() error {
 	if len(n.fresh) == 0 {
 		return nil
 	}
-	hits := make([]edgenetHit, len(n.fresh))
+	counts := hitCounts{kernel: n.hits}
+	rules := make([]edgenetRule, len(n.fresh))
 	for i, number := range n.fresh {
-		hits[i].Name = n.keyOf(n.names[number])
+		// Nobody counts for a number that is given out.
+		flows, err := counts.of(number)
+		if err != nil {
+			return err
+		}
+		rules[i] = edgenetRule{Name: n.keyOf(n.names[number]), Flows: flows}
 	}
-	if err := putAll(n.kernel, n.fresh, hits); err != nil {
-		return fmt.Errorf("write map %s: %w", edgenetMapHits, err)
+	if err := putAll(n.kernel, n.fresh, rules); err != nil {
+		return fmt.Errorf("write map %s: %w", edgenetMapKnownRules, err)
 	}
 	n.fresh = n.fresh[:0]
 	return nil

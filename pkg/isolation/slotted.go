@@ -21,6 +21,8 @@ type slotted[G, K, S comparable, V any] struct {
 	// shared says that values are written in place, under their lock, while
 	// programs may read them. Without, the kernel exchanges them whole.
 	shared bool
+	// memory has the values in place of the kernel's map, if it is not nil.
+	memory memory[K, S]
 	// used is told of every change of a key's slots.
 	used func(key K, old, now [2]S)
 
@@ -37,6 +39,12 @@ type slotted[G, K, S comparable, V any] struct {
 	tainted bool
 }
 
+// memory is a table that is written where it is.
+type memory[K, S comparable] interface {
+	write(key K, slots [2]S) error
+	remove(key K)
+}
+
 type staged[S comparable] struct {
 	want S
 	// before is what a new key stood for so far.
@@ -50,8 +58,7 @@ type write[K, S comparable] struct {
 }
 
 func (t *slotted[G, K, S, V]) open() error {
-	t.have = make(map[G]map[K][2]S)
-	t.staged, t.apart, t.leaving = make(map[K]staged[S]), make(map[K]struct{}), make(map[K]struct{})
+	t.begin()
 	var (
 		key   K
 		value V
@@ -64,6 +71,12 @@ func (t *slotted[G, K, S, V]) open() error {
 		return fmt.Errorf("read map %s: %w", t.name, err)
 	}
 	return nil
+}
+
+// begin makes it ready, with nothing known of the map.
+func (t *slotted[G, K, S, V]) begin() {
+	t.have = make(map[G]map[K][2]S)
+	t.staged, t.apart, t.leaving = make(map[K]staged[S]), make(map[K]struct{}), make(map[K]struct{})
 }
 
 // at is what is in the slots of a key.
@@ -218,6 +231,10 @@ func (t *slotted[G, K, S, V]) put(writes []write[K, S], failed map[K]error) {
 	if t.shared {
 		how = ebpf.UpdateLock
 	}
+	if t.memory != nil {
+		t.putInMemory(writes, failed)
+		return
+	}
 	if len(writes) > few {
 		keys, values := make([]K, len(writes)), make([]V, len(writes))
 		for i, w := range writes {
@@ -245,6 +262,19 @@ func (t *slotted[G, K, S, V]) put(writes []write[K, S], failed map[K]error) {
 	}
 }
 
+func (t *slotted[G, K, S, V]) putInMemory(writes []write[K, S], failed map[K]error) {
+	for _, w := range writes {
+		if failed[w.key] != nil {
+			continue
+		}
+		if err := t.memory.write(w.key, w.slots); err != nil {
+			failed[w.key] = t.explain("write", err)
+			continue
+		}
+		t.note(w.key, w.slots)
+	}
+}
+
 func (t *slotted[G, K, S, V]) explain(verb string, err error) error {
 	if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("map %s is full: it has room for %d", t.name, t.kernel.MaxEntries())
@@ -259,6 +289,13 @@ func (t *slotted[G, K, S, V]) collect() (deleted bool, err error) {
 		return false, nil
 	}
 	t.tainted = true
+	if t.memory != nil {
+		for key := range t.leaving {
+			t.memory.remove(key)
+			t.forget(key)
+		}
+		return true, nil
+	}
 	if len(t.leaving) > few {
 		keys := make([]K, 0, len(t.leaving))
 		for key := range t.leaving {

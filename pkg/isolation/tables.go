@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/policy"
@@ -85,7 +84,7 @@ func (t *tables) read() (err error) {
 		return err
 	}
 	t.tokens = openTokens(known)
-	if t.numbers, err = openNumbers(t.maps.Hits); err != nil {
+	if t.numbers, err = openNumbers(t.maps.KnownRules, t.maps.Hits); err != nil {
 		return err
 	}
 	t.verdicts, err = openVerdicts(t.maps)
@@ -164,7 +163,7 @@ func (t *tables) collect() error {
 	}
 	var errs []error
 	for _, collect := range []func() (bool, error){
-		t.endpoints.collect, t.addresses.collect, t.routes.collect, t.verdicts.rows.collect,
+		t.endpoints.collect, t.addresses.collect, t.routes.collect, t.verdicts.collect,
 	} {
 		deleted, err := collect()
 		t.owing = t.owing || deleted
@@ -203,13 +202,14 @@ func (t *tables) settle() {
 
 // makeRoom waits for what is to be given back, if a table is nearly full.
 func (t *tables) makeRoom() error {
-	full := func(count, leaving int, m *ebpf.Map) bool {
-		return leaving > 0 && count+count/8+leaving > int(m.MaxEntries())
+	full := func(count, leaving int, entries uint32) bool {
+		return leaving > 0 && count+count/8+leaving > int(entries)
 	}
-	if !full(t.addresses.count, len(t.addresses.leaving), t.maps.Addresses) &&
-		!full(t.routes.count, len(t.routes.leaving), t.maps.Routes) &&
-		!full(t.verdicts.rows.count, len(t.verdicts.rows.leaving), t.maps.Verdicts) &&
-		!full(len(t.endpoints.have)+len(t.endpoints.dead), len(t.endpoints.dead), t.maps.Endpoints) {
+	if !full(t.addresses.count, len(t.addresses.leaving), t.maps.Addresses.MaxEntries()) &&
+		!full(t.routes.count, len(t.routes.leaving), t.maps.Routes.MaxEntries()) &&
+		!t.verdicts.nearlyFull() &&
+		!full(t.verdicts.policies.count, len(t.verdicts.policies.leaving), t.maps.Policies.MaxEntries()) &&
+		!full(len(t.endpoints.have)+len(t.endpoints.dead), len(t.endpoints.dead), t.maps.Endpoints.MaxEntries()) {
 		return nil
 	}
 	t.settle()

@@ -49,13 +49,18 @@ func (b *bench) everything() any {
 		}
 		learned[slot] = mac
 	}
-	hits := make([]edgenetHit, 8)
-	for i := range hits {
-		if err := b.dp.maps.Hits.Lookup(uint32(i), &hits[i]); err != nil {
+	rules := make([]edgenetRule, 8)
+	hits, counts := make([]uint64, len(rules)), hitCounts{kernel: b.dp.maps.Hits}
+	for i := range rules {
+		err := b.dp.maps.KnownRules.Lookup(uint32(i), &rules[i])
+		if err == nil {
+			hits[i], err = counts.of(uint32(i))
+		}
+		if err != nil {
 			b.t.Fatal(err)
 		}
 	}
-	return []any{counters, flows, learned, hits}
+	return []any{counters, flows, learned, rules, hits}
 }
 
 func TestATraceSaysWhatTheProgramWouldDo(t *testing.T) {
