@@ -114,12 +114,18 @@ func (r *regions) fits(id policy.ID, more int) bool {
 }
 
 // add returns an empty region for so many rows of a policy. One that has outgrown
-// its region grows further.
+// its region grows further, if there is room for that.
 func (r *regions) add(id policy.ID, rows int) (edgenetRegion, error) {
-	region := edgenetRegion{Homes: uint32(max(2*rows, leastHomes))}
 	if r.of[id].Homes > 0 {
-		region.Homes = uint32(max(3*rows, leastHomes))
+		if region, err := r.addHomes(3 * rows); err == nil {
+			return region, nil
+		}
 	}
+	return r.addHomes(2 * rows)
+}
+
+func (r *regions) addHomes(homes int) (edgenetRegion, error) {
+	region := edgenetRegion{Homes: uint32(max(homes, leastHomes))}
 	taken, err := r.get(extentOfRegion(region).count)
 	if err != nil {
 		return edgenetRegion{}, err

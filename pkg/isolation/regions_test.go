@@ -15,7 +15,7 @@ func TestRowsComeAndGoInARegion(t *testing.T) {
 	b := newBench(t)
 	b.alone()
 	b.close()
-	b.cfg.MaxVerdicts = 1 << 10
+	b.cfg.MaxVerdicts = 1 << 12
 	b.open()
 	r := rand.New(rand.NewPCG(1, 1))
 	rows := make(map[policy.Identity]uint16) // and the port that is allowed
