@@ -174,8 +174,13 @@ func (h Host) checkTCX() *api.DoctorCheck {
 }
 
 func (h Host) checkBTF() *api.DoctorCheck {
-	if h.has("sys/kernel/btf/vmlinux") {
-		return check("btf", OK, "the kernel has its types (BTF)", "")
+	err := h.Checksums()
+	switch {
+	case err == nil:
+		return check("btf", OK, "the kernel has its types (BTF), and the datapath's programs may read what they need", "")
+	case unsupported(err):
+		return check("btf", Lacking, "tenants can evade rules within their own VPC by having checksums written over ports: "+err.Error(),
+			"boot a kernel with CONFIG_DEBUG_INFO_BTF; before Linux 6.2 it must not be locked down for confidentiality")
 	}
-	return check("btf", OK, "the kernel does not have its types (BTF); edgenet does without", "")
+	return check("btf", Unknown, err.Error(), h.unlessRoot())
 }

@@ -27,7 +27,6 @@ func full() Host {
 		Root: fstest.MapFS{
 			"proc/cpuinfo":           {Data: []byte("processor\t: 0\nflags\t\t: fpu aes avx\n")},
 			"proc/sys/net/ipv6/conf": {Data: []byte{}},
-			"sys/kernel/btf/vmlinux": {Data: []byte{}},
 			"lib/modules/6.12.43-cloud-amd64/modules.dep": {Data: []byte(
 				"kernel/drivers/net/wireguard/wireguard.ko.xz: x\nkernel/net/ipv4/esp4.ko:\nkernel/net/ipv6/esp6.ko:\n")},
 		},
@@ -36,6 +35,8 @@ func full() Host {
 		},
 		Programs: func(context.Context) error { return nil },
 		TCX:      fine,
+
+		Checksums: fine,
 	}
 }
 
@@ -95,7 +96,7 @@ func TestWhatAHostLacksIsSaidWithWhatToDo(t *testing.T) {
 			h.Root.(fstest.MapFS)["proc/cpuinfo"] = &fstest.MapFile{Data: []byte("Features : fp asimd\n")}
 		}, "aes", Lacking, "WireGuard is not", true},
 		{"no tcx", func(h *Host) { h.TCX = func() error { return isolation.ErrUnsupported } }, "tcx", Lacking, "Linux 6.6", true},
-		{"no BTF", func(h *Host) { delete(h.Root.(fstest.MapFS), "sys/kernel/btf/vmlinux") }, "btf", OK, "does without", true},
+		{"no BTF", func(h *Host) { h.Checksums = func() error { return isolation.ErrUnsupported } }, "btf", Lacking, "CONFIG_DEBUG_INFO_BTF", true},
 		{"programs that are refused", func(h *Host) {
 			h.Programs = func(context.Context) error { return errors.New("operation not permitted") }
 		}, "datapath", Missing, "CAP_BPF", false},

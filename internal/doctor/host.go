@@ -29,6 +29,8 @@ type Host struct {
 	// Programs probes whether the datapath loads, TCX for tcx.
 	Programs func(context.Context) error
 	TCX      func() error
+	// Checksums probes whether programs may read what of the kernel's they need.
+	Checksums func() error
 }
 
 // Local is this host.
@@ -49,6 +51,8 @@ func Local() (Host, error) {
 		},
 		Programs: isolation.ProbePrograms,
 		TCX:      isolation.ProbeTCX,
+
+		Checksums: isolation.ProbeChecksums,
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -19,12 +20,7 @@ var ErrUnsupported = errors.New("not supported by this kernel")
 // given them, and they are let go of again. Nothing that runs is touched.
 func ProbePrograms(ctx context.Context) error {
 	return inScratch(func() error {
-		d, err := Open(ctx, Config{
-			Logger:       slog.New(slog.DiscardHandler),
-			MeshPrefix:   netip.MustParsePrefix("fd00::/24"),
-			NodePrefix:   netip.MustParsePrefix("fd00::/64"),
-			MaxEndpoints: 8, MaxAddresses: 8, MaxFlows: 64, MaxVerdicts: 8,
-		})
+		d, err := Open(ctx, probeConfig())
 		if errors.Is(err, ebpf.ErrNotSupported) {
 			return fmt.Errorf("%w: %w", ErrUnsupported, err)
 		}
@@ -33,6 +29,33 @@ func ProbePrograms(ctx context.Context) error {
 		}
 		return d.Close()
 	})
+}
+
+// ProbeChecksums says whether this kernel lets the programs look where senders have
+// their checksums written, without which rules can be evaded within a VPC.
+func ProbeChecksums() error {
+	d := &Datapath{cfg: probeConfig()}
+	if err := d.cfg.complete(); err != nil {
+		return err
+	}
+	objs, err := d.tryObjects(nil, seeing)
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsupported, whyBlind(err))
+	}
+	return objs.Close()
+}
+
+// probeConfig is a datapath's of no node, with small tables.
+func probeConfig() Config {
+	return Config{
+		Logger:       slog.New(slog.DiscardHandler),
+		MeshPrefix:   netip.MustParsePrefix("fd00::/24"),
+		NodePrefix:   netip.MustParsePrefix("fd00::/64"),
+		MaxEndpoints: 8, MaxAddresses: 8, MaxFlows: 64, MaxVerdicts: 8,
+	}
 }
 
 // ProbeTCX says whether this kernel attaches programs by tcx; without, they are

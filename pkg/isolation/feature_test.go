@@ -16,6 +16,9 @@ func TestProbesSayWhatTheKernelTakes(t *testing.T) {
 	if err := ProbeTCX(); (err == nil) != hasTCX() || err != nil && !errors.Is(err, ErrUnsupported) {
 		t.Errorf("tcx is there: %v, and the probe says %v", hasTCX(), err)
 	}
+	if err := ProbeChecksums(); err != nil {
+		t.Errorf("the programs may not look where checksums are written: %v", err)
+	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := ProbePrograms(ended); !errors.Is(err, context.Canceled) {
