@@ -77,12 +77,7 @@ static __always_inline int read_fragment_header(struct packet *pkt, const struct
 		return REASON_EXTENSION_HEADERS;
 	pkt->fragmentable = after;
 	pkt->identification = bpf_ntohl(e->identification);
-	pkt->offset = fragment & EXTENSION_OFFSET;
-	pkt->more = !!(fragment & EXTENSION_MORE);
-	if (pkt->offset)
-		pkt->part = PART_LATER;
-	else if (pkt->more)
-		pkt->part = PART_FIRST;
+	set_part(pkt, fragment & EXTENSION_OFFSET, fragment & EXTENSION_MORE);
 	return REASON_NONE;
 }
 

@@ -61,12 +61,7 @@ static __always_inline int read_options4(struct __sk_buff *skb, const struct ove
 	pkt->transport += pkt->options * 4;
 	pkt->fragmentable = pkt->transport;
 	pkt->protocol = rest & OPTIONS4_PROTOCOL;
-	pkt->more = !!(rest & OPTIONS4_MORE);
-	pkt->offset = (rest >> OPTIONS4_OFFSET & IP_OFFSET) * 8;
-	if (pkt->offset)
-		pkt->part = PART_LATER;
-	else if (pkt->more)
-		pkt->part = PART_FIRST;
+	set_part(pkt, (rest >> OPTIONS4_OFFSET & IP_OFFSET) * 8, rest & OPTIONS4_MORE);
 	return REASON_NONE;
 }
 

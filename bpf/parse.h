@@ -80,6 +80,17 @@ struct packet {
 	__u8 traced; /* made to see what would become of it: nothing may follow from it */
 };
 
+/* Which part of a packet it is, by what its header says of fragments. */
+static __always_inline void set_part(struct packet *pkt, __u16 offset, __u32 more)
+{
+	pkt->offset = offset;
+	pkt->more = !!more;
+	if (offset)
+		pkt->part = PART_LATER;
+	else if (more)
+		pkt->part = PART_FIRST;
+}
+
 /* Ethernet and IPv4 headers; the padding aligns the latter. */
 struct frame4 {
 	__u16 reserved;

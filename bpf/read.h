@@ -95,12 +95,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, const struct iphdr 
 	pkt->dont_fragment = !!(fragment & IP_DF);
 	pkt->identification = bpf_ntohs(ip->id);
 	pkt->transport = pkt->fragmentable = ETH_HLEN + ip->ihl * 4;
-	pkt->offset = (fragment & IP_OFFSET) * 8;
-	pkt->more = !!(fragment & IP_MF);
-	if (pkt->offset)
-		pkt->part = PART_LATER;
-	else if (pkt->more)
-		pkt->part = PART_FIRST;
+	set_part(pkt, (fragment & IP_OFFSET) * 8, fragment & IP_MF);
 	return reason;
 }
 
