@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -195,6 +194,6 @@ func (v *vpc) membersWith(e *endpoint) []endpoint {
 			members = append(members, *other)
 		}
 	}
-	at, _ := slices.BinarySearchFunc(members, e.key(), func(a endpoint, key string) int { return strings.Compare(a.key(), key) })
+	at, _ := place(v.all, e)
 	return slices.Insert(members, at, *e)
 }
