@@ -106,10 +106,8 @@ func (s *station) send(frames [][]byte) (time.Duration, error) {
 	}
 	var took time.Duration
 	err := within(s.path, func() error {
-		first := unix.CPUSet{}
-		first.Set(0)
-		if err := unix.SchedSetaffinity(0, &first); err != nil {
-			return fmt.Errorf("stay on one processor: %w", err)
+		if err := stayOn(0); err != nil {
+			return err
 		}
 		began := time.Now()
 		for rest := messages; len(rest) > 0; {

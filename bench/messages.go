@@ -47,10 +47,8 @@ func (y way) messages() (float64, error) {
 // messageSocket is a blocking one, on a thread that stays on one processor: the
 // runtime's own poller would add its threads.
 func messageSocket() (int, error) {
-	first := unix.CPUSet{}
-	first.Set(0)
-	if err := unix.SchedSetaffinity(0, &first); err != nil {
-		return -1, fmt.Errorf("stay on one processor: %w", err)
+	if err := stayOn(0); err != nil {
+		return -1, err
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
