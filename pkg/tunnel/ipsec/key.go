@@ -8,29 +8,17 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/unprinted"
 )
 
 // PrivateKey is a node's identity. It never prints.
-type PrivateKey struct{ key ed25519.PrivateKey }
+type PrivateKey struct {
+	unprinted.Key
 
-const redacted = "PrivateKey(redacted)"
-
-// String returns a constant.
-func (PrivateKey) String() string { return redacted }
-
-// GoString returns a constant.
-func (PrivateKey) GoString() string { return redacted }
-
-// Format writes a constant for every verb: fmt prints the fields of a Stringer
-// under verbs such as %d.
-func (PrivateKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
-
-// LogValue returns a constant.
-func (PrivateKey) LogValue() slog.Value { return slog.StringValue("redacted") }
+	key ed25519.PrivateKey
+}
 
 // NewKey takes a key.
 func NewKey(key ed25519.PrivateKey) (PrivateKey, error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,26 +12,16 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/unprinted"
 )
 
 // PrivateKey is this node's X25519 key. It never prints: wgtypes.Key's own
 // String does.
-type PrivateKey struct{ key wgtypes.Key }
+type PrivateKey struct {
+	unprinted.Key
 
-const redacted = "PrivateKey(redacted)"
-
-// String returns a constant.
-func (PrivateKey) String() string { return redacted }
-
-// GoString returns a constant.
-func (PrivateKey) GoString() string { return redacted }
-
-// Format writes a constant for every verb: fmt prints the fields of a Stringer
-// under verbs such as %d.
-func (PrivateKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, redacted) }
-
-// LogValue returns a constant.
-func (PrivateKey) LogValue() slog.Value { return slog.StringValue("redacted") }
+	key wgtypes.Key
+}
 
 // Public returns the key that peers know this node by.
 func (k PrivateKey) Public() tunnel.PublicKey { return tunnel.PublicKey(k.key.PublicKey()) }
