@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
@@ -25,8 +26,7 @@ const (
 	endTimeout = 5 * time.Second
 	// maxLog is the size of charon's log, in bytes, at which it starts over; the
 	// one before is kept.
-	maxLog    = 1 << 20
-	tunDevice = "/dev/net/tun"
+	maxLog = 1 << 20
 )
 
 // ensureCharon makes a charon run that has the settings, and returns it held.
@@ -127,7 +127,7 @@ func (d *driver) spawn(text string) error {
 			tunnel.ErrUnsupported, err)
 	}
 	if d.cfg.Kind == KindUserspace {
-		if _, err := os.Stat(tunDevice); err != nil {
+		if _, err := os.Stat(device.TUN); err != nil {
 			return fmt.Errorf("%w: %w", tunnel.ErrUnsupported, err)
 		}
 	}

@@ -2,7 +2,6 @@ package ipsec
 
 import (
 	"errors"
-	"os"
 	"testing"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
@@ -17,9 +16,9 @@ func TestKernelConforms(t *testing.T) {
 }
 
 func conforms(t *testing.T, kind Kind) {
-	before := countFDs(t)
+	before := tunneltest.CountFDs(t)
 	tunneltest.Conform(t, func(t *testing.T) tunneltest.Harness { return newHarness(t, kind, 2) })
-	if after := countFDs(t); after > before {
+	if after := tunneltest.CountFDs(t); after > before {
 		t.Errorf("%d descriptors are open, before there were %d", after, before)
 	}
 }
@@ -35,22 +34,4 @@ func requireKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// countFDs counts this process's descriptors but for the two by which the
-// runtime waits, opened at first use and kept.
-func countFDs(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := 0
-	for _, entry := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
-		if err == nil && target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {
-			count++
-		}
-	}
-	return count
 }

@@ -2,9 +2,7 @@ package ipsec
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -43,12 +41,8 @@ func (d *driver) endCharon(ctx context.Context) error {
 	}
 	if p != nil {
 		defer p.Close()
-		here, err := p.Here()
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if elsewhere, err := p.Elsewhere(); elsewhere || err != nil {
 			return err
-		}
-		if err == nil && !here {
-			return nil
 		}
 		if err := d.end(ctx, p); err != nil {
 			return err

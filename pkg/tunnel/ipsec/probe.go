@@ -42,14 +42,7 @@ func Probe(kind Kind) error {
 	if err := probeCharon(DefaultProgram, pluginsTUN); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(tunDevice, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", tunnel.ErrUnsupported, err)
-	}
-	if err != nil {
-		return err
-	}
-	return f.Close()
+	return device.ProbeTUN()
 }
 
 // probeCharon looks for the program and its plugins. Where plugins are not in

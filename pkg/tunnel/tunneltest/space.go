@@ -119,3 +119,21 @@ func (d Spaced) Delete(ctx context.Context, key tunnel.PublicKey) error {
 func (d Spaced) Down(ctx context.Context) error {
 	return d.Space.Do(func() error { return d.Driver.Down(ctx) })
 }
+
+// CountFDs counts this process's descriptors but for the two by which the
+// runtime waits, opened at first use and kept.
+func CountFDs(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, entry := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
+		if err == nil && target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {
+			count++
+		}
+	}
+	return count
+}

@@ -2,7 +2,6 @@ package wireguard
 
 import (
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -12,18 +11,18 @@ import (
 )
 
 func TestUserspaceConforms(t *testing.T) {
-	before := countFDs(t)
+	before := tunneltest.CountFDs(t)
 	tunneltest.Conform(t, func(t *testing.T) tunneltest.Harness { return newHarness(t, KindUserspace) })
-	if after := countFDs(t); after > before {
+	if after := tunneltest.CountFDs(t); after > before {
 		t.Errorf("%d descriptors are open, before there were %d", after, before)
 	}
 }
 
 func TestKernelConforms(t *testing.T) {
 	requireKernel(t)
-	before := countFDs(t)
+	before := tunneltest.CountFDs(t)
 	tunneltest.Conform(t, func(t *testing.T) tunneltest.Harness { return newHarness(t, KindKernel) })
-	if after := countFDs(t); after > before {
+	if after := tunneltest.CountFDs(t); after > before {
 		t.Errorf("%d descriptors are open, before there were %d", after, before)
 	}
 }
@@ -47,22 +46,4 @@ func requireKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// countFDs counts this process's descriptors but for the two by which the
-// runtime waits, opened at first use and kept.
-func countFDs(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := 0
-	for _, entry := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + entry.Name())
-		if err == nil && target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {
-			count++
-		}
-	}
-	return count
 }

@@ -1,11 +1,6 @@
 package wireguard
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-
 	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
@@ -20,12 +15,5 @@ func Probe(kind Kind) error {
 			return createKernelLink(tunnel.Device{Name: "probe", MTU: tunnel.MinMTU})
 		})
 	}
-	f, err := os.OpenFile(tunDevice, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", tunnel.ErrUnsupported, err)
-	}
-	if err != nil {
-		return err
-	}
-	return f.Close()
+	return device.ProbeTUN()
 }

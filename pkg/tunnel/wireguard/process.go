@@ -28,7 +28,6 @@ const (
 	startTimeout = 10 * time.Second
 	// endTimeout bounds its end by itself, and then its end by SIGTERM.
 	endTimeout = 5 * time.Second
-	tunDevice  = "/dev/net/tun"
 )
 
 // ensureProcess makes a userspace process serve the device.
@@ -82,14 +81,10 @@ func (d *driver) adopt(ctx context.Context, p *proc.Process, name string) (bool,
 
 // endOwn ends a process that served this network namespace's device.
 func (d *driver) endOwn(ctx context.Context, p *proc.Process) error {
-	here, err := p.Here()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if elsewhere, err := p.Elsewhere(); elsewhere || err != nil {
 		return err
 	}
-	if err == nil && !here {
-		return nil
-	}
-	return d.end(ctx, p) // without a namespace it is ending already
+	return d.end(ctx, p)
 }
 
 // end waits until the process has ended: by itself, because its device is gone,
@@ -133,7 +128,7 @@ func (d *driver) start(ctx context.Context, want tunnel.Device) error {
 		err = errors.New(strings.TrimSpace(answer))
 	}
 	d.abandon()
-	if _, statErr := os.Stat(tunDevice); statErr != nil {
+	if _, statErr := os.Stat(device.TUN); statErr != nil {
 		return fmt.Errorf("start userspace wireguard: %w: %w", tunnel.ErrUnsupported, statErr)
 	}
 	return fmt.Errorf("start userspace wireguard (see %s): %w", d.logPath(want.Name), err)

@@ -138,6 +138,16 @@ func (p *Process) Here() (bool, error) {
 	return os.SameFile(theirs, ours), nil
 }
 
+// Elsewhere says whether the process is known to be in another network namespace.
+// One that is ending has none any more, and is not.
+func (p *Process) Elsewhere() (bool, error) {
+	here, err := p.Here()
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && !here, err
+}
+
 // Reap collects a child that has ended. What is no child is init's to collect.
 func Reap(pid int) {
 	_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
