@@ -54,7 +54,16 @@ func TestJSONOfAList(t *testing.T) {
     "address": "fdbe:efbb:0:2::1",
     "local": false,
     "version": "",
-    "certificateExpires": "2027-05-04T12:00:00Z"
+    "certificateExpires": "2027-05-04T12:00:00Z",
+    "wireguard": {
+      "publicKey": "cHVibGlj",
+      "port": 51820
+    },
+    "ipsec": {
+      "id": "@#bb00000002",
+      "publicKey": "PEM",
+      "port": 51821
+    }
   }
 ]
 `

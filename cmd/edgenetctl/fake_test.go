@@ -296,6 +296,8 @@ func mesh() *fake {
 				Prefix:             "fdbe:efbb:0:2::/64",
 				Address:            "fdbe:efbb:0:2::1",
 				CertificateExpires: ago(-365 * 24 * time.Hour),
+				Wireguard:          &edgenetv1.WireGuardEnd{PublicKey: "cHVibGlj", Port: 51820},
+				Ipsec:              &edgenetv1.IPsecEnd{Id: "@#bb00000002", PublicKey: "PEM", Port: 51821},
 				Tunnel: &edgenetv1.Tunnel{
 					Driver: "wireguard-userspace", Device: "enaa00000001w", State: "up", Endpoint: "198.18.0.2:51820", Mtu: 1420,
 					RttMs: 1.234, LastHandshake: ago(12 * time.Second), RxBytes: 1536, TxBytes: 1 << 40,

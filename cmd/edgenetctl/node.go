@@ -84,8 +84,14 @@ func (s *session) nodeText(n *edgenetv1.Node) string {
 		{"Prefix", n.GetPrefix()},
 		{"Version", n.GetVersion()},
 		{"Certificate", s.expiry(n)},
-		{"Tunnel", tunnelState(n)},
 	}
+	if w := n.GetWireguard(); w != nil {
+		lines = append(lines, detail{"WireGuard", fmt.Sprintf("key %s, UDP port %d", w.GetPublicKey(), w.GetPort())})
+	}
+	if i := n.GetIpsec(); i != nil {
+		lines = append(lines, detail{"IPsec", fmt.Sprintf("id %s, UDP port %d", i.GetId(), i.GetPort())})
+	}
+	lines = append(lines, detail{"Tunnel", tunnelState(n)})
 	t := n.GetTunnel()
 	if t == nil {
 		return details(lines)

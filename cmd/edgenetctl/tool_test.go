@@ -46,6 +46,8 @@ Address:      fdbe:efbb:0:2::1
 Prefix:       fdbe:efbb:0:2::/64
 Version:      -
 Certificate:  expires in 365d
+WireGuard:    key cHVibGlj, UDP port 51820
+IPsec:        id @#bb00000002, UDP port 51821
 Tunnel:       up
 Driver:       wireguard-userspace
 Device:       enaa00000001w

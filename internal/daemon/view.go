@@ -211,6 +211,7 @@ func apiNode(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api.N
 	if !n.Local {
 		out.Tunnel = apiTunnel(n, t, rtts)
 	}
+	out.Wireguard, out.Ipsec = apiEnds(n)
 	return out
 }
 

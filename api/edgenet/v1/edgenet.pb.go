@@ -60,8 +60,13 @@ type Node struct {
 	Version string `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`
 	// When its certificate ends.
 	CertificateExpires *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=certificate_expires,json=certificateExpires,proto3" json:"certificate_expires,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// What others make WireGuard tunnels to it with; absent if it has announced
+	// none.
+	Wireguard *WireGuardEnd `protobuf:"bytes,12,opt,name=wireguard,proto3" json:"wireguard,omitempty"`
+	// The same for IPsec.
+	Ipsec         *IPsecEnd `protobuf:"bytes,13,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -171,6 +176,140 @@ func (x *Node) GetCertificateExpires() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Node) GetWireguard() *WireGuardEnd {
+	if x != nil {
+		return x.Wireguard
+	}
+	return nil
+}
+
+func (x *Node) GetIpsec() *IPsecEnd {
+	if x != nil {
+		return x.Ipsec
+	}
+	return nil
+}
+
+// WireGuardEnd is what a node takes WireGuard tunnels with.
+type WireGuardEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its public key in base64, as wg(8) has it.
+	PublicKey string `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// The UDP port that it listens on, on each of its underlay addresses.
+	Port          uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WireGuardEnd) Reset() {
+	*x = WireGuardEnd{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WireGuardEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WireGuardEnd) ProtoMessage() {}
+
+func (x *WireGuardEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WireGuardEnd.ProtoReflect.Descriptor instead.
+func (*WireGuardEnd) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WireGuardEnd) GetPublicKey() string {
+	if x != nil {
+		return x.PublicKey
+	}
+	return ""
+}
+
+func (x *WireGuardEnd) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+// IPsecEnd is what a node takes IPsec tunnels with.
+type IPsecEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called in IKE, in strongSwan's notation: a key id, @# and the
+	// node's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its public key, Ed25519, as a SubjectPublicKeyInfo in PEM.
+	PublicKey string `protobuf:"bytes,2,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// The UDP port of IKE and ESP, on each of its underlay addresses.
+	Port          uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IPsecEnd) Reset() {
+	*x = IPsecEnd{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IPsecEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IPsecEnd) ProtoMessage() {}
+
+func (x *IPsecEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IPsecEnd.ProtoReflect.Descriptor instead.
+func (*IPsecEnd) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *IPsecEnd) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *IPsecEnd) GetPublicKey() string {
+	if x != nil {
+		return x.PublicKey
+	}
+	return ""
+}
+
+func (x *IPsecEnd) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
 // Link is one underlay address of a node.
 type Link struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -183,7 +322,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[1]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -195,7 +334,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[1]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -208,7 +347,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{1}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Link) GetAddress() string {
@@ -261,7 +400,7 @@ type Tunnel struct {
 
 func (x *Tunnel) Reset() {
 	*x = Tunnel{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[2]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +412,7 @@ func (x *Tunnel) String() string {
 func (*Tunnel) ProtoMessage() {}
 
 func (x *Tunnel) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[2]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +425,7 @@ func (x *Tunnel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tunnel.ProtoReflect.Descriptor instead.
 func (*Tunnel) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{2}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Tunnel) GetDriver() string {
@@ -392,7 +531,7 @@ type VPC struct {
 
 func (x *VPC) Reset() {
 	*x = VPC{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[3]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +543,7 @@ func (x *VPC) String() string {
 func (*VPC) ProtoMessage() {}
 
 func (x *VPC) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[3]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +556,7 @@ func (x *VPC) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPC.ProtoReflect.Descriptor instead.
 func (*VPC) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{3}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *VPC) GetName() string {
@@ -475,7 +614,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[4]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -487,7 +626,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[4]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -500,7 +639,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{4}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Group) GetName() string {
@@ -569,7 +708,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +720,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +733,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{5}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Rule) GetId() string {
@@ -715,7 +854,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +866,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +879,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{6}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Endpoint) GetName() string {
@@ -892,7 +1031,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1043,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1056,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{7}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Counters) GetRxPackets() uint64 {
@@ -984,7 +1123,7 @@ type InitRequest struct {
 
 func (x *InitRequest) Reset() {
 	*x = InitRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1135,7 @@ func (x *InitRequest) String() string {
 func (*InitRequest) ProtoMessage() {}
 
 func (x *InitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1148,7 @@ func (x *InitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitRequest.ProtoReflect.Descriptor instead.
 func (*InitRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{8}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{10}
 }
 
 type InitResponse struct {
@@ -1022,7 +1161,7 @@ type InitResponse struct {
 
 func (x *InitResponse) Reset() {
 	*x = InitResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1173,7 @@ func (x *InitResponse) String() string {
 func (*InitResponse) ProtoMessage() {}
 
 func (x *InitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1186,7 @@ func (x *InitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitResponse.ProtoReflect.Descriptor instead.
 func (*InitResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{9}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *InitResponse) GetMeshId() string {
@@ -1078,7 +1217,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1229,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1242,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{10}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateTokenRequest) GetTtlSeconds() uint64 {
@@ -1137,7 +1276,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1288,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1301,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{11}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -1188,7 +1327,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1339,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1352,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{12}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -1233,7 +1372,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1384,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1397,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{13}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinResponse) GetMeshId() string {
@@ -1283,7 +1422,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1434,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1447,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{14}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{16}
 }
 
 type LeaveResponse struct {
@@ -1319,7 +1458,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1470,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1483,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{15}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{17}
 }
 
 type GetStatusRequest struct {
@@ -1355,7 +1494,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1506,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1519,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{16}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{18}
 }
 
 type GetStatusResponse struct {
@@ -1409,7 +1548,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1560,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1573,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{17}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetStatusResponse) GetName() string {
@@ -1536,7 +1675,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1687,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1700,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{18}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{20}
 }
 
 type ListNodesResponse struct {
@@ -1573,7 +1712,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1724,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1737,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{19}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1618,7 +1757,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1769,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1782,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{20}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -1662,7 +1801,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1674,7 +1813,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1687,7 +1826,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -1707,7 +1846,7 @@ type CreateVPCRequest struct {
 
 func (x *CreateVPCRequest) Reset() {
 	*x = CreateVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1858,7 @@ func (x *CreateVPCRequest) String() string {
 func (*CreateVPCRequest) ProtoMessage() {}
 
 func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1871,7 @@ func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCRequest.ProtoReflect.Descriptor instead.
 func (*CreateVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CreateVPCRequest) GetName() string {
@@ -1758,7 +1897,7 @@ type CreateVPCResponse struct {
 
 func (x *CreateVPCResponse) Reset() {
 	*x = CreateVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1909,7 @@ func (x *CreateVPCResponse) String() string {
 func (*CreateVPCResponse) ProtoMessage() {}
 
 func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1922,7 @@ func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCResponse.ProtoReflect.Descriptor instead.
 func (*CreateVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CreateVPCResponse) GetVpc() *VPC {
@@ -1801,7 +1940,7 @@ type ListVPCsRequest struct {
 
 func (x *ListVPCsRequest) Reset() {
 	*x = ListVPCsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1952,7 @@ func (x *ListVPCsRequest) String() string {
 func (*ListVPCsRequest) ProtoMessage() {}
 
 func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1965,7 @@ func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsRequest.ProtoReflect.Descriptor instead.
 func (*ListVPCsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
 }
 
 type ListVPCsResponse struct {
@@ -1838,7 +1977,7 @@ type ListVPCsResponse struct {
 
 func (x *ListVPCsResponse) Reset() {
 	*x = ListVPCsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1989,7 @@ func (x *ListVPCsResponse) String() string {
 func (*ListVPCsResponse) ProtoMessage() {}
 
 func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +2002,7 @@ func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsResponse.ProtoReflect.Descriptor instead.
 func (*ListVPCsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListVPCsResponse) GetVpcs() []*VPC {
@@ -1882,7 +2021,7 @@ type GetVPCRequest struct {
 
 func (x *GetVPCRequest) Reset() {
 	*x = GetVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2033,7 @@ func (x *GetVPCRequest) String() string {
 func (*GetVPCRequest) ProtoMessage() {}
 
 func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2046,7 @@ func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCRequest.ProtoReflect.Descriptor instead.
 func (*GetVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetVPCRequest) GetName() string {
@@ -1926,7 +2065,7 @@ type GetVPCResponse struct {
 
 func (x *GetVPCResponse) Reset() {
 	*x = GetVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2077,7 @@ func (x *GetVPCResponse) String() string {
 func (*GetVPCResponse) ProtoMessage() {}
 
 func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2090,7 @@ func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCResponse.ProtoReflect.Descriptor instead.
 func (*GetVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetVPCResponse) GetVpc() *VPC {
@@ -1970,7 +2109,7 @@ type DeleteVPCRequest struct {
 
 func (x *DeleteVPCRequest) Reset() {
 	*x = DeleteVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2121,7 @@ func (x *DeleteVPCRequest) String() string {
 func (*DeleteVPCRequest) ProtoMessage() {}
 
 func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2134,7 @@ func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteVPCRequest) GetName() string {
@@ -2013,7 +2152,7 @@ type DeleteVPCResponse struct {
 
 func (x *DeleteVPCResponse) Reset() {
 	*x = DeleteVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2164,7 @@ func (x *DeleteVPCResponse) String() string {
 func (*DeleteVPCResponse) ProtoMessage() {}
 
 func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2177,7 @@ func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
 }
 
 type CreateGroupRequest struct {
@@ -2051,7 +2190,7 @@ type CreateGroupRequest struct {
 
 func (x *CreateGroupRequest) Reset() {
 	*x = CreateGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2202,7 @@ func (x *CreateGroupRequest) String() string {
 func (*CreateGroupRequest) ProtoMessage() {}
 
 func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2215,7 @@ func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CreateGroupRequest) GetName() string {
@@ -2102,7 +2241,7 @@ type CreateGroupResponse struct {
 
 func (x *CreateGroupResponse) Reset() {
 	*x = CreateGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2253,7 @@ func (x *CreateGroupResponse) String() string {
 func (*CreateGroupResponse) ProtoMessage() {}
 
 func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2266,7 @@ func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateGroupResponse) GetGroup() *Group {
@@ -2147,7 +2286,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2298,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2311,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListGroupsRequest) GetVpc() string {
@@ -2191,7 +2330,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +2342,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +2355,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -2236,7 +2375,7 @@ type GetGroupRequest struct {
 
 func (x *GetGroupRequest) Reset() {
 	*x = GetGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2387,7 @@ func (x *GetGroupRequest) String() string {
 func (*GetGroupRequest) ProtoMessage() {}
 
 func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2400,7 @@ func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
 func (*GetGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetGroupRequest) GetName() string {
@@ -2287,7 +2426,7 @@ type GetGroupResponse struct {
 
 func (x *GetGroupResponse) Reset() {
 	*x = GetGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +2438,7 @@ func (x *GetGroupResponse) String() string {
 func (*GetGroupResponse) ProtoMessage() {}
 
 func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +2451,7 @@ func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
 func (*GetGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetGroupResponse) GetGroup() *Group {
@@ -2332,7 +2471,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2483,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2496,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2382,7 +2521,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2533,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2546,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
 }
 
 type AddRuleRequest struct {
@@ -2423,7 +2562,7 @@ type AddRuleRequest struct {
 
 func (x *AddRuleRequest) Reset() {
 	*x = AddRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2435,7 +2574,7 @@ func (x *AddRuleRequest) String() string {
 func (*AddRuleRequest) ProtoMessage() {}
 
 func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2448,7 +2587,7 @@ func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleRequest.ProtoReflect.Descriptor instead.
 func (*AddRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AddRuleRequest) GetGroup() string {
@@ -2488,7 +2627,7 @@ type AddRuleResponse struct {
 
 func (x *AddRuleResponse) Reset() {
 	*x = AddRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2500,7 +2639,7 @@ func (x *AddRuleResponse) String() string {
 func (*AddRuleResponse) ProtoMessage() {}
 
 func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2513,7 +2652,7 @@ func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleResponse.ProtoReflect.Descriptor instead.
 func (*AddRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AddRuleResponse) GetGroup() *Group {
@@ -2537,7 +2676,7 @@ type RemoveRuleRequest struct {
 
 func (x *RemoveRuleRequest) Reset() {
 	*x = RemoveRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2688,7 @@ func (x *RemoveRuleRequest) String() string {
 func (*RemoveRuleRequest) ProtoMessage() {}
 
 func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2701,7 @@ func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RemoveRuleRequest) GetGroup() string {
@@ -2602,7 +2741,7 @@ type RemoveRuleResponse struct {
 
 func (x *RemoveRuleResponse) Reset() {
 	*x = RemoveRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2753,7 @@ func (x *RemoveRuleResponse) String() string {
 func (*RemoveRuleResponse) ProtoMessage() {}
 
 func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2766,7 @@ func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RemoveRuleResponse) GetGroup() *Group {
@@ -2654,7 +2793,7 @@ type UpdateRuleRequest struct {
 
 func (x *UpdateRuleRequest) Reset() {
 	*x = UpdateRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +2805,7 @@ func (x *UpdateRuleRequest) String() string {
 func (*UpdateRuleRequest) ProtoMessage() {}
 
 func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +2818,7 @@ func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *UpdateRuleRequest) GetGroup() string {
@@ -2733,7 +2872,7 @@ type UpdateRuleResponse struct {
 
 func (x *UpdateRuleResponse) Reset() {
 	*x = UpdateRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +2884,7 @@ func (x *UpdateRuleResponse) String() string {
 func (*UpdateRuleResponse) ProtoMessage() {}
 
 func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +2897,7 @@ func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleResponse.ProtoReflect.Descriptor instead.
 func (*UpdateRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *UpdateRuleResponse) GetGroup() *Group {
@@ -2779,7 +2918,7 @@ type GroupRules struct {
 
 func (x *GroupRules) Reset() {
 	*x = GroupRules{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +2930,7 @@ func (x *GroupRules) String() string {
 func (*GroupRules) ProtoMessage() {}
 
 func (x *GroupRules) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +2943,7 @@ func (x *GroupRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRules.ProtoReflect.Descriptor instead.
 func (*GroupRules) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GroupRules) GetName() string {
@@ -2834,7 +2973,7 @@ type ReplaceGroupsRequest struct {
 
 func (x *ReplaceGroupsRequest) Reset() {
 	*x = ReplaceGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +2985,7 @@ func (x *ReplaceGroupsRequest) String() string {
 func (*ReplaceGroupsRequest) ProtoMessage() {}
 
 func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +2998,7 @@ func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ReplaceGroupsRequest) GetVpc() string {
@@ -2893,7 +3032,7 @@ type ReplaceGroupsResponse struct {
 
 func (x *ReplaceGroupsResponse) Reset() {
 	*x = ReplaceGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2905,7 +3044,7 @@ func (x *ReplaceGroupsResponse) String() string {
 func (*ReplaceGroupsResponse) ProtoMessage() {}
 
 func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2918,7 +3057,7 @@ func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReplaceGroupsResponse) GetGroups() []*Group {
@@ -2955,7 +3094,7 @@ type AttachEndpointRequest struct {
 
 func (x *AttachEndpointRequest) Reset() {
 	*x = AttachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2967,7 +3106,7 @@ func (x *AttachEndpointRequest) String() string {
 func (*AttachEndpointRequest) ProtoMessage() {}
 
 func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2980,7 +3119,7 @@ func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*AttachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AttachEndpointRequest) GetName() string {
@@ -3101,7 +3240,7 @@ type NetnsTarget struct {
 
 func (x *NetnsTarget) Reset() {
 	*x = NetnsTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3252,7 @@ func (x *NetnsTarget) String() string {
 func (*NetnsTarget) ProtoMessage() {}
 
 func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3265,7 @@ func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetnsTarget.ProtoReflect.Descriptor instead.
 func (*NetnsTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NetnsTarget) GetPath() string {
@@ -3153,7 +3292,7 @@ type TapTarget struct {
 
 func (x *TapTarget) Reset() {
 	*x = TapTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3165,7 +3304,7 @@ func (x *TapTarget) String() string {
 func (*TapTarget) ProtoMessage() {}
 
 func (x *TapTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3178,7 +3317,7 @@ func (x *TapTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapTarget.ProtoReflect.Descriptor instead.
 func (*TapTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *TapTarget) GetName() string {
@@ -3199,7 +3338,7 @@ type DeviceTarget struct {
 
 func (x *DeviceTarget) Reset() {
 	*x = DeviceTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3211,7 +3350,7 @@ func (x *DeviceTarget) String() string {
 func (*DeviceTarget) ProtoMessage() {}
 
 func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3363,7 @@ func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceTarget.ProtoReflect.Descriptor instead.
 func (*DeviceTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeviceTarget) GetName() string {
@@ -3243,7 +3382,7 @@ type AttachEndpointResponse struct {
 
 func (x *AttachEndpointResponse) Reset() {
 	*x = AttachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3394,7 @@ func (x *AttachEndpointResponse) String() string {
 func (*AttachEndpointResponse) ProtoMessage() {}
 
 func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3407,7 @@ func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*AttachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *AttachEndpointResponse) GetEndpoint() *Endpoint {
@@ -3288,7 +3427,7 @@ type DetachEndpointRequest struct {
 
 func (x *DetachEndpointRequest) Reset() {
 	*x = DetachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3439,7 @@ func (x *DetachEndpointRequest) String() string {
 func (*DetachEndpointRequest) ProtoMessage() {}
 
 func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3452,7 @@ func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DetachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DetachEndpointRequest) GetName() string {
@@ -3338,7 +3477,7 @@ type DetachEndpointResponse struct {
 
 func (x *DetachEndpointResponse) Reset() {
 	*x = DetachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3489,7 @@ func (x *DetachEndpointResponse) String() string {
 func (*DetachEndpointResponse) ProtoMessage() {}
 
 func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3502,7 @@ func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DetachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
 }
 
 type ListEndpointsRequest struct {
@@ -3376,7 +3515,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3388,7 +3527,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3401,7 +3540,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListEndpointsRequest) GetVpc() string {
@@ -3420,7 +3559,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3432,7 +3571,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3445,7 +3584,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -3465,7 +3604,7 @@ type GetEndpointRequest struct {
 
 func (x *GetEndpointRequest) Reset() {
 	*x = GetEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3477,7 +3616,7 @@ func (x *GetEndpointRequest) String() string {
 func (*GetEndpointRequest) ProtoMessage() {}
 
 func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3490,7 +3629,7 @@ func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointRequest.ProtoReflect.Descriptor instead.
 func (*GetEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetEndpointRequest) GetName() string {
@@ -3516,7 +3655,7 @@ type GetEndpointResponse struct {
 
 func (x *GetEndpointResponse) Reset() {
 	*x = GetEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3528,7 +3667,7 @@ func (x *GetEndpointResponse) String() string {
 func (*GetEndpointResponse) ProtoMessage() {}
 
 func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3541,7 +3680,7 @@ func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointResponse.ProtoReflect.Descriptor instead.
 func (*GetEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetEndpointResponse) GetEndpoint() *Endpoint {
@@ -3561,7 +3700,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3573,7 +3712,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3586,7 +3725,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *WatchRequest) GetKinds() []string {
@@ -3615,7 +3754,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3627,7 +3766,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3640,7 +3779,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *WatchResponse) GetType() string {
@@ -3726,7 +3865,7 @@ var File_edgenet_v1_edgenet_proto protoreflect.FileDescriptor
 const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\n" +
 	"\x18edgenet/v1/edgenet.proto\x12\n" +
-	"edgenet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd9\x02\n" +
+	"edgenet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x03\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
@@ -3739,7 +3878,18 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x05local\x18\t \x01(\bR\x05local\x12\x18\n" +
 	"\aversion\x18\n" +
 	" \x01(\tR\aversion\x12K\n" +
-	"\x13certificate_expires\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\":\n" +
+	"\x13certificate_expires\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\x126\n" +
+	"\twireguard\x18\f \x01(\v2\x18.edgenet.v1.WireGuardEndR\twireguard\x12*\n" +
+	"\x05ipsec\x18\r \x01(\v2\x14.edgenet.v1.IPsecEndR\x05ipsec\"A\n" +
+	"\fWireGuardEnd\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x01 \x01(\tR\tpublicKey\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"M\n" +
+	"\bIPsecEnd\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x02 \x01(\tR\tpublicKey\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\":\n" +
 	"\x04Link\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
 	"\acarrier\x18\x02 \x01(\tR\acarrier\"\x97\x03\n" +
@@ -4029,170 +4179,174 @@ func file_edgenet_v1_edgenet_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_edgenet_proto_rawDescData
 }
 
-var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*Node)(nil),                   // 0: edgenet.v1.Node
-	(*Link)(nil),                   // 1: edgenet.v1.Link
-	(*Tunnel)(nil),                 // 2: edgenet.v1.Tunnel
-	(*VPC)(nil),                    // 3: edgenet.v1.VPC
-	(*Group)(nil),                  // 4: edgenet.v1.Group
-	(*Rule)(nil),                   // 5: edgenet.v1.Rule
-	(*Endpoint)(nil),               // 6: edgenet.v1.Endpoint
-	(*Counters)(nil),               // 7: edgenet.v1.Counters
-	(*InitRequest)(nil),            // 8: edgenet.v1.InitRequest
-	(*InitResponse)(nil),           // 9: edgenet.v1.InitResponse
-	(*CreateTokenRequest)(nil),     // 10: edgenet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),    // 11: edgenet.v1.CreateTokenResponse
-	(*JoinRequest)(nil),            // 12: edgenet.v1.JoinRequest
-	(*JoinResponse)(nil),           // 13: edgenet.v1.JoinResponse
-	(*LeaveRequest)(nil),           // 14: edgenet.v1.LeaveRequest
-	(*LeaveResponse)(nil),          // 15: edgenet.v1.LeaveResponse
-	(*GetStatusRequest)(nil),       // 16: edgenet.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 17: edgenet.v1.GetStatusResponse
-	(*ListNodesRequest)(nil),       // 18: edgenet.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),      // 19: edgenet.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),         // 20: edgenet.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),        // 21: edgenet.v1.GetNodeResponse
-	(*CreateVPCRequest)(nil),       // 22: edgenet.v1.CreateVPCRequest
-	(*CreateVPCResponse)(nil),      // 23: edgenet.v1.CreateVPCResponse
-	(*ListVPCsRequest)(nil),        // 24: edgenet.v1.ListVPCsRequest
-	(*ListVPCsResponse)(nil),       // 25: edgenet.v1.ListVPCsResponse
-	(*GetVPCRequest)(nil),          // 26: edgenet.v1.GetVPCRequest
-	(*GetVPCResponse)(nil),         // 27: edgenet.v1.GetVPCResponse
-	(*DeleteVPCRequest)(nil),       // 28: edgenet.v1.DeleteVPCRequest
-	(*DeleteVPCResponse)(nil),      // 29: edgenet.v1.DeleteVPCResponse
-	(*CreateGroupRequest)(nil),     // 30: edgenet.v1.CreateGroupRequest
-	(*CreateGroupResponse)(nil),    // 31: edgenet.v1.CreateGroupResponse
-	(*ListGroupsRequest)(nil),      // 32: edgenet.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),     // 33: edgenet.v1.ListGroupsResponse
-	(*GetGroupRequest)(nil),        // 34: edgenet.v1.GetGroupRequest
-	(*GetGroupResponse)(nil),       // 35: edgenet.v1.GetGroupResponse
-	(*DeleteGroupRequest)(nil),     // 36: edgenet.v1.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),    // 37: edgenet.v1.DeleteGroupResponse
-	(*AddRuleRequest)(nil),         // 38: edgenet.v1.AddRuleRequest
-	(*AddRuleResponse)(nil),        // 39: edgenet.v1.AddRuleResponse
-	(*RemoveRuleRequest)(nil),      // 40: edgenet.v1.RemoveRuleRequest
-	(*RemoveRuleResponse)(nil),     // 41: edgenet.v1.RemoveRuleResponse
-	(*UpdateRuleRequest)(nil),      // 42: edgenet.v1.UpdateRuleRequest
-	(*UpdateRuleResponse)(nil),     // 43: edgenet.v1.UpdateRuleResponse
-	(*GroupRules)(nil),             // 44: edgenet.v1.GroupRules
-	(*ReplaceGroupsRequest)(nil),   // 45: edgenet.v1.ReplaceGroupsRequest
-	(*ReplaceGroupsResponse)(nil),  // 46: edgenet.v1.ReplaceGroupsResponse
-	(*AttachEndpointRequest)(nil),  // 47: edgenet.v1.AttachEndpointRequest
-	(*NetnsTarget)(nil),            // 48: edgenet.v1.NetnsTarget
-	(*TapTarget)(nil),              // 49: edgenet.v1.TapTarget
-	(*DeviceTarget)(nil),           // 50: edgenet.v1.DeviceTarget
-	(*AttachEndpointResponse)(nil), // 51: edgenet.v1.AttachEndpointResponse
-	(*DetachEndpointRequest)(nil),  // 52: edgenet.v1.DetachEndpointRequest
-	(*DetachEndpointResponse)(nil), // 53: edgenet.v1.DetachEndpointResponse
-	(*ListEndpointsRequest)(nil),   // 54: edgenet.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),  // 55: edgenet.v1.ListEndpointsResponse
-	(*GetEndpointRequest)(nil),     // 56: edgenet.v1.GetEndpointRequest
-	(*GetEndpointResponse)(nil),    // 57: edgenet.v1.GetEndpointResponse
-	(*WatchRequest)(nil),           // 58: edgenet.v1.WatchRequest
-	(*WatchResponse)(nil),          // 59: edgenet.v1.WatchResponse
-	nil,                            // 60: edgenet.v1.Counters.DropsEntry
-	nil,                            // 61: edgenet.v1.GetStatusResponse.DropsEntry
-	nil,                            // 62: edgenet.v1.GetStatusResponse.RefusalsEntry
-	(*timestamppb.Timestamp)(nil),  // 63: google.protobuf.Timestamp
+	(*WireGuardEnd)(nil),           // 1: edgenet.v1.WireGuardEnd
+	(*IPsecEnd)(nil),               // 2: edgenet.v1.IPsecEnd
+	(*Link)(nil),                   // 3: edgenet.v1.Link
+	(*Tunnel)(nil),                 // 4: edgenet.v1.Tunnel
+	(*VPC)(nil),                    // 5: edgenet.v1.VPC
+	(*Group)(nil),                  // 6: edgenet.v1.Group
+	(*Rule)(nil),                   // 7: edgenet.v1.Rule
+	(*Endpoint)(nil),               // 8: edgenet.v1.Endpoint
+	(*Counters)(nil),               // 9: edgenet.v1.Counters
+	(*InitRequest)(nil),            // 10: edgenet.v1.InitRequest
+	(*InitResponse)(nil),           // 11: edgenet.v1.InitResponse
+	(*CreateTokenRequest)(nil),     // 12: edgenet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),    // 13: edgenet.v1.CreateTokenResponse
+	(*JoinRequest)(nil),            // 14: edgenet.v1.JoinRequest
+	(*JoinResponse)(nil),           // 15: edgenet.v1.JoinResponse
+	(*LeaveRequest)(nil),           // 16: edgenet.v1.LeaveRequest
+	(*LeaveResponse)(nil),          // 17: edgenet.v1.LeaveResponse
+	(*GetStatusRequest)(nil),       // 18: edgenet.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 19: edgenet.v1.GetStatusResponse
+	(*ListNodesRequest)(nil),       // 20: edgenet.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),      // 21: edgenet.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),         // 22: edgenet.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),        // 23: edgenet.v1.GetNodeResponse
+	(*CreateVPCRequest)(nil),       // 24: edgenet.v1.CreateVPCRequest
+	(*CreateVPCResponse)(nil),      // 25: edgenet.v1.CreateVPCResponse
+	(*ListVPCsRequest)(nil),        // 26: edgenet.v1.ListVPCsRequest
+	(*ListVPCsResponse)(nil),       // 27: edgenet.v1.ListVPCsResponse
+	(*GetVPCRequest)(nil),          // 28: edgenet.v1.GetVPCRequest
+	(*GetVPCResponse)(nil),         // 29: edgenet.v1.GetVPCResponse
+	(*DeleteVPCRequest)(nil),       // 30: edgenet.v1.DeleteVPCRequest
+	(*DeleteVPCResponse)(nil),      // 31: edgenet.v1.DeleteVPCResponse
+	(*CreateGroupRequest)(nil),     // 32: edgenet.v1.CreateGroupRequest
+	(*CreateGroupResponse)(nil),    // 33: edgenet.v1.CreateGroupResponse
+	(*ListGroupsRequest)(nil),      // 34: edgenet.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),     // 35: edgenet.v1.ListGroupsResponse
+	(*GetGroupRequest)(nil),        // 36: edgenet.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),       // 37: edgenet.v1.GetGroupResponse
+	(*DeleteGroupRequest)(nil),     // 38: edgenet.v1.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),    // 39: edgenet.v1.DeleteGroupResponse
+	(*AddRuleRequest)(nil),         // 40: edgenet.v1.AddRuleRequest
+	(*AddRuleResponse)(nil),        // 41: edgenet.v1.AddRuleResponse
+	(*RemoveRuleRequest)(nil),      // 42: edgenet.v1.RemoveRuleRequest
+	(*RemoveRuleResponse)(nil),     // 43: edgenet.v1.RemoveRuleResponse
+	(*UpdateRuleRequest)(nil),      // 44: edgenet.v1.UpdateRuleRequest
+	(*UpdateRuleResponse)(nil),     // 45: edgenet.v1.UpdateRuleResponse
+	(*GroupRules)(nil),             // 46: edgenet.v1.GroupRules
+	(*ReplaceGroupsRequest)(nil),   // 47: edgenet.v1.ReplaceGroupsRequest
+	(*ReplaceGroupsResponse)(nil),  // 48: edgenet.v1.ReplaceGroupsResponse
+	(*AttachEndpointRequest)(nil),  // 49: edgenet.v1.AttachEndpointRequest
+	(*NetnsTarget)(nil),            // 50: edgenet.v1.NetnsTarget
+	(*TapTarget)(nil),              // 51: edgenet.v1.TapTarget
+	(*DeviceTarget)(nil),           // 52: edgenet.v1.DeviceTarget
+	(*AttachEndpointResponse)(nil), // 53: edgenet.v1.AttachEndpointResponse
+	(*DetachEndpointRequest)(nil),  // 54: edgenet.v1.DetachEndpointRequest
+	(*DetachEndpointResponse)(nil), // 55: edgenet.v1.DetachEndpointResponse
+	(*ListEndpointsRequest)(nil),   // 56: edgenet.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),  // 57: edgenet.v1.ListEndpointsResponse
+	(*GetEndpointRequest)(nil),     // 58: edgenet.v1.GetEndpointRequest
+	(*GetEndpointResponse)(nil),    // 59: edgenet.v1.GetEndpointResponse
+	(*WatchRequest)(nil),           // 60: edgenet.v1.WatchRequest
+	(*WatchResponse)(nil),          // 61: edgenet.v1.WatchResponse
+	nil,                            // 62: edgenet.v1.Counters.DropsEntry
+	nil,                            // 63: edgenet.v1.GetStatusResponse.DropsEntry
+	nil,                            // 64: edgenet.v1.GetStatusResponse.RefusalsEntry
+	(*timestamppb.Timestamp)(nil),  // 65: google.protobuf.Timestamp
 }
 var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
-	1,  // 0: edgenet.v1.Node.links:type_name -> edgenet.v1.Link
-	2,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
-	63, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
-	63, // 3: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
-	63, // 4: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
-	63, // 5: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
-	5,  // 6: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
-	63, // 7: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
-	63, // 8: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
-	7,  // 9: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
-	60, // 10: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
-	0,  // 11: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
-	63, // 12: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	0,  // 13: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
-	63, // 14: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	61, // 15: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
-	62, // 16: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
-	0,  // 17: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
-	0,  // 18: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
-	3,  // 19: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	3,  // 20: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
-	3,  // 21: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	4,  // 22: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
-	4,  // 23: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
-	4,  // 24: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
-	5,  // 25: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
-	4,  // 26: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
-	5,  // 27: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
-	4,  // 28: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
-	4,  // 29: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
-	5,  // 30: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
-	44, // 31: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
-	4,  // 32: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
-	48, // 33: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
-	49, // 34: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
-	50, // 35: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
-	6,  // 36: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	6,  // 37: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
-	6,  // 38: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	0,  // 39: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	3,  // 40: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	4,  // 41: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	6,  // 42: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	8,  // 43: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	10, // 44: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	12, // 45: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	14, // 46: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	16, // 47: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	18, // 48: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	20, // 49: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	22, // 50: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	24, // 51: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	26, // 52: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	28, // 53: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	30, // 54: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	32, // 55: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	34, // 56: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	36, // 57: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	38, // 58: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	40, // 59: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	42, // 60: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
-	45, // 61: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
-	47, // 62: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	52, // 63: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	54, // 64: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	56, // 65: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	58, // 66: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	9,  // 67: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	11, // 68: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	13, // 69: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	15, // 70: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	17, // 71: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	19, // 72: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	21, // 73: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	23, // 74: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	25, // 75: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	27, // 76: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	29, // 77: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	31, // 78: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	33, // 79: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	35, // 80: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	37, // 81: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	39, // 82: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	41, // 83: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	43, // 84: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
-	46, // 85: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
-	51, // 86: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	53, // 87: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	55, // 88: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	57, // 89: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	59, // 90: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	67, // [67:91] is the sub-list for method output_type
-	43, // [43:67] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	3,  // 0: edgenet.v1.Node.links:type_name -> edgenet.v1.Link
+	4,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
+	65, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
+	1,  // 3: edgenet.v1.Node.wireguard:type_name -> edgenet.v1.WireGuardEnd
+	2,  // 4: edgenet.v1.Node.ipsec:type_name -> edgenet.v1.IPsecEnd
+	65, // 5: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
+	65, // 6: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
+	65, // 7: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
+	7,  // 8: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
+	65, // 9: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
+	65, // 10: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
+	9,  // 11: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
+	62, // 12: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
+	0,  // 13: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
+	65, // 14: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	0,  // 15: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
+	65, // 16: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	63, // 17: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
+	64, // 18: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
+	0,  // 19: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
+	0,  // 20: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
+	5,  // 21: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	5,  // 22: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
+	5,  // 23: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	6,  // 24: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
+	6,  // 25: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
+	6,  // 26: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
+	7,  // 27: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
+	6,  // 28: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
+	7,  // 29: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
+	6,  // 30: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
+	6,  // 31: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
+	7,  // 32: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
+	46, // 33: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
+	6,  // 34: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
+	50, // 35: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
+	51, // 36: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
+	52, // 37: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
+	8,  // 38: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	8,  // 39: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
+	8,  // 40: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	0,  // 41: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	5,  // 42: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	6,  // 43: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	8,  // 44: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	10, // 45: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	12, // 46: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	14, // 47: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	16, // 48: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	18, // 49: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	20, // 50: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	22, // 51: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	24, // 52: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	26, // 53: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	28, // 54: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	30, // 55: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	32, // 56: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	34, // 57: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	36, // 58: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	38, // 59: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	40, // 60: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	42, // 61: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	44, // 62: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
+	47, // 63: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
+	49, // 64: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	54, // 65: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	56, // 66: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	58, // 67: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	60, // 68: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	11, // 69: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	13, // 70: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	15, // 71: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	17, // 72: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	19, // 73: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	21, // 74: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	23, // 75: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	25, // 76: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	27, // 77: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	29, // 78: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	31, // 79: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	33, // 80: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	35, // 81: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	37, // 82: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	39, // 83: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	41, // 84: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	43, // 85: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	45, // 86: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
+	48, // 87: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
+	53, // 88: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	55, // 89: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	57, // 90: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	59, // 91: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	61, // 92: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	69, // [69:93] is the sub-list for method output_type
+	45, // [45:69] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }
@@ -4200,14 +4354,14 @@ func file_edgenet_v1_edgenet_proto_init() {
 	if File_edgenet_v1_edgenet_proto != nil {
 		return
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[5].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[42].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[47].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[7].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[44].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[49].OneofWrappers = []any{
 		(*AttachEndpointRequest_Netns)(nil),
 		(*AttachEndpointRequest_Tap)(nil),
 		(*AttachEndpointRequest_Device)(nil),
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[59].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[61].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Vpc)(nil),
 		(*WatchResponse_Group)(nil),
@@ -4219,7 +4373,7 @@ func file_edgenet_v1_edgenet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_edgenet_proto_rawDesc), len(file_edgenet_v1_edgenet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   63,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

@@ -157,7 +157,7 @@ func (l local) auth(key tunnel.PublicKey) (authConfig, error) {
 	if err != nil {
 		return authConfig{}, err
 	}
-	text, err := publicPEM(key)
+	text, err := PublicPEM(key)
 	if err != nil {
 		return authConfig{}, err
 	}

@@ -54,7 +54,8 @@ func publicDER(key tunnel.PublicKey) ([]byte, error) {
 	return der, nil
 }
 
-func publicPEM(key tunnel.PublicKey) (string, error) {
+// PublicPEM is a key as charon and openssl read it: a SubjectPublicKeyInfo.
+func PublicPEM(key tunnel.PublicKey) (string, error) {
 	der, err := publicDER(key)
 	if err != nil {
 		return "", err

@@ -78,7 +78,7 @@ func (f *fleet) stockPeer() tunnel.Peer {
 
 func stockAuth(t *testing.T, key tunnel.PublicKey) map[string]any {
 	t.Helper()
-	text, err := publicPEM(key)
+	text, err := PublicPEM(key)
 	if err != nil {
 		t.Fatal(err)
 	}
