@@ -48,7 +48,6 @@ func (t *tunnels) bringUpNeeded(ctx context.Context, choices map[mesh.NodeID]cho
 			continue
 		}
 		problems = append(problems, t.bringUp(ctx, c))
-		c.follow(t.life, func() { poke(t.sized) })
 	}
 	return errors.Join(problems...)
 }

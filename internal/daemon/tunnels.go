@@ -188,7 +188,9 @@ func (t *tunnels) bringUp(ctx context.Context, c *carrier) error {
 			want.MTU = m
 		}
 	}
-	return c.bringUp(ctx, want)
+	err := c.bringUp(ctx, want)
+	c.follow(t.life, func() { poke(t.sized) })
+	return err
 }
 
 // down takes the tunnels away.

@@ -90,3 +90,44 @@ func TestARoundSeesWhatAChangeDoesNot(t *testing.T) {
 	h.apply()
 	web.reaches("10.0.0.3")
 }
+
+// A tunnel device that was made anew under its name, as charon makes it, is taken
+// for what it is by the next change: it has the program, and nodes are led to it.
+func TestAChangeSeesATunnelThatIsAnother(t *testing.T) {
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, nodeA, mode)
+			remake := func() int {
+				return in(h.space, func() (int, error) {
+					if old, err := netlink.LinkByName("tuntest"); err == nil {
+						if err := netlink.LinkDel(old); err != nil {
+							return 0, err
+						}
+					}
+					if err := createTap("tuntest"); err != nil {
+						return 0, err
+					}
+					now, err := netlink.LinkByName("tuntest")
+					if err != nil {
+						return 0, err
+					}
+					return now.Attrs().Index, nil
+				})
+			}
+			h.state.Tunnels = []string{"tuntest"}
+			h.state.Nodes[nodeB] = Node{Device: "tuntest", MTU: 1400}
+			remake()
+			h.apply()
+			index := remake()
+			h.change()
+			if got := h.dp.tables.nodes.have[prefixWord(nodeB)].Ifindex; got != uint32(index) {
+				t.Errorf("the node is led to device %d, want %d", got, index)
+			}
+			h.do(func() {
+				if _, there, err := h.dp.ownProgram(h.dp.hook, index, h.dp.programIDs[h.dp.fromTunnel]); !there || err != nil {
+					t.Errorf("the new device has the program: %v, %v", there, err)
+				}
+			})
+		})
+	}
+}

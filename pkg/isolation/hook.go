@@ -72,6 +72,9 @@ func (d *Datapath) ensureAttached(h hook, ifindex int, program *ebpf.Program) er
 	if err != nil {
 		return err
 	}
+	if _, was := d.attached[ifindex]; was && !present && old == nil {
+		d.log.Warn("the datapath's program was taken off a device and is attached again", "device", d.nameOf(ifindex))
+	}
 	if !present {
 		err := h.attach(ifindex, program, old)
 		if old != nil {
@@ -88,6 +91,15 @@ func (d *Datapath) ensureAttached(h hook, ifindex int, program *ebpf.Program) er
 	}
 	d.attached[ifindex] = false
 	return nil
+}
+
+// nameOf is a device's name, for people.
+func (d *Datapath) nameOf(ifindex int) string {
+	link, err := d.nl.LinkByIndex(ifindex)
+	if err != nil {
+		return fmt.Sprintf("with index %d", ifindex)
+	}
+	return link.Attrs().Name
 }
 
 // attachEndpoint puts the datapath on an endpoint's device.

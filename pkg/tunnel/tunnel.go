@@ -31,6 +31,9 @@ type Device struct {
 	// gets what this node itself sends to the mesh, unless a route to a peer's
 	// Prefix says otherwise. 0 is the kernel's default, 1024.
 	Metric int
+	// Index is the device's in the kernel, as Up found it: one that was made anew
+	// has another. It is of no meaning in what is wanted.
+	Index int
 }
 
 // Peer is the desired state of the tunnel to one node.

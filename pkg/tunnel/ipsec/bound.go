@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
 const (
@@ -42,7 +43,7 @@ const (
 // bound: a flood would make it grow until the host has no memory. How much
 // charon can encrypt depends on the host and on what else runs there, so the
 // rate follows from what has gathered in charon.
-func (d *driver) ensureBound(ctx context.Context, link netlink.Link) error {
+func (d *driver) ensureBound(ctx context.Context, link netlink.Link, mended *device.Mended) error {
 	used, err := memoryOf(ctx, d.dir)
 	if err != nil {
 		return fmt.Errorf("read charon's memory: %w", err)
@@ -56,6 +57,9 @@ func (d *driver) ensureBound(ctx context.Context, link netlink.Link) error {
 	want := nextRate(have.rate, d.cfg.Rate/8, used, limits)
 	if want == have.rate && have.limit == limitOf(want) {
 		return nil
+	}
+	if have.rate == 0 {
+		mended.Note("its queue had no bound")
 	}
 	if want < have.rate {
 		d.log.Info("charon cannot keep up: its device is slowed down", "memory", used, "bits_per_second", want*8)

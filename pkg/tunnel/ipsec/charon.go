@@ -30,14 +30,14 @@ const (
 )
 
 // ensureCharon makes a charon run that has the settings, and returns it held.
-func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device) (*proc.Process, error) {
+func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device, mended *device.Mended) (*proc.Process, error) {
 	text := settings(d.cfg.Kind, d.dir, want.ListenPort)
 	p, err := proc.Listening(ctx, socketPath(d.dir))
 	if err != nil {
 		return nil, err
 	}
 	if p != nil {
-		fits, err := d.fits(p, text)
+		fits, err := d.fits(p, text, mended)
 		if err == nil && fits {
 			d.adopted(p)
 			return p, d.boundLog(p)
@@ -55,11 +55,12 @@ func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device) (*proc.Pr
 		proc.Reap(d.pid)
 		d.pid = 0
 	}
+	mended.Mute() // the device of the other is new
 	return d.start(ctx, text)
 }
 
 // fits says whether a running charon is of this namespace and has the settings.
-func (d *driver) fits(p *proc.Process, text string) (bool, error) {
+func (d *driver) fits(p *proc.Process, text string, mended *device.Mended) (bool, error) {
 	here, err := p.Here()
 	if errors.Is(err, fs.ErrNotExist) { // it is ending
 		return false, nil
@@ -75,13 +76,15 @@ func (d *driver) fits(p *proc.Process, text string) (bool, error) {
 		return false, fmt.Errorf("read settings: %w", err)
 	}
 	if string(have) != text {
+		mended.Note("charon's settings were changed")
 		d.log.Info("charon has to be started anew: its settings have changed", "pid", p.PID)
 		return false, nil
 	}
 	if d.cfg.Kind == KindUserspace {
 		_, err := tunOf(p.PID)
 		if errors.Is(err, errNoTUN) {
-			d.log.Warn("charon has to be started anew: its device was deleted", "pid", p.PID)
+			mended.Note("the device was deleted")
+			d.log.Info("charon has to be started anew: it has no device", "pid", p.PID)
 			return false, nil
 		}
 		return err == nil, err
@@ -100,10 +103,7 @@ func (d *driver) adopted(p *proc.Process) {
 
 // start runs charon and waits until its control socket answers.
 func (d *driver) start(ctx context.Context, text string) (*proc.Process, error) {
-	d.seen, d.keyed = nil, false
-	clear(d.moved)
-	clear(d.alone)
-	clear(d.tried)
+	d.begunAnew()
 	if err := d.spawn(text); err != nil {
 		return nil, fmt.Errorf("start charon: %w", err)
 	}

@@ -69,6 +69,10 @@ func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey
 	} else if d.alone[key].IsZero() {
 		d.alone[key] = d.now()
 	}
+	if d.served[key] && !next.reached && len(d.moved[key]) == 0 {
+		d.log.Warn("SAs to a peer are gone; others are made", "device", d.device.Name, "prefix", c.prefix)
+	}
+	d.served[key] = next.reached
 	for _, id := range next.end {
 		d.log.Debug("superfluous IKE SA is ended", "device", d.device.Name, "prefix", c.prefix)
 		if err := d.terminate(ctx, map[string]string{"ike-id": strconv.FormatUint(uint64(id), 10), "timeout": dontWait}); err != nil {

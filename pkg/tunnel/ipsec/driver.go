@@ -28,6 +28,8 @@ type driver struct {
 	dir string
 	// device is as wanted last; its name is empty before the first Up.
 	device tunnel.Device
+	// right is the device as the last Up left it; zero if that did not go well.
+	right tunnel.Device
 	// ifID is the xfrm interface's; 0 for KindUserspace.
 	ifID uint32
 	// pid of the charon that was seen last, so that it can be reaped if it is a
@@ -44,6 +46,10 @@ type driver struct {
 	traffic traffic
 	// moved are IKE SAs that lead to an endpoint that is wanted no more.
 	moved map[tunnel.PublicKey]map[uint32]bool
+	// asked are the peers as this charon was told of them last; served are those
+	// that had an SA by which packets could go.
+	asked  map[tunnel.PublicKey]tunnel.Peer
+	served map[tunnel.PublicKey]bool
 	// alone is since when a peer has no SA, tried when the last attempt began.
 	alone, tried map[tunnel.PublicKey]time.Time
 }
@@ -67,6 +73,8 @@ func newDriver(cfg Config) *driver {
 		dir:     directory(cfg.RunDir, cfg.Device),
 		traffic: make(traffic),
 		moved:   make(map[tunnel.PublicKey]map[uint32]bool),
+		asked:   make(map[tunnel.PublicKey]tunnel.Peer),
+		served:  make(map[tunnel.PublicKey]bool),
 		alone:   make(map[tunnel.PublicKey]time.Time),
 		tried:   make(map[tunnel.PublicKey]time.Time),
 	}
@@ -94,63 +102,69 @@ func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 	if want.Name != d.cfg.Device {
 		return tunnel.Device{}, fmt.Errorf("bring up tunnel: the driver is one of device %s, not %s", d.cfg.Device, want.Name)
 	}
+	want.Index = 0
 	if d.device != want {
 		d.device, d.seen = want, nil
 	}
-	got, err := d.up(ctx, want)
+	// What was right before, and is wanted as it was, was changed by others.
+	mended := device.NewMended(d.log, want.Name, d.right == want)
+	d.right = tunnel.Device{}
+	got, err := d.up(ctx, want, mended)
+	mended.Log()
 	if err != nil {
 		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
 	}
+	d.right = want
 	return got, nil
 }
 
-func (d *driver) up(ctx context.Context, want tunnel.Device) (tunnel.Device, error) {
+func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mended) (tunnel.Device, error) {
 	// Before the device: there is no moment in which the mesh's addresses
 	// follow the default route.
-	if err := device.EnsureUnreachable(want.Mesh); err != nil {
+	if err := device.EnsureUnreachable(want.Mesh, mended); err != nil {
 		return want, err
 	}
-	link, err := d.ensureDevice(ctx, want)
+	link, err := d.ensureDevice(ctx, want, mended)
 	if err != nil {
 		return want, err
 	}
-	want.Name = link.Attrs().Name
+	want.Name, want.Index = link.Attrs().Name, link.Attrs().Index
 	if d.cfg.Kind == KindUserspace {
 		want.MTU = min(want.MTU, maxTUNMTU)
 	}
-	if err := device.EnsureIPv6(want.Name); err != nil {
+	if err := device.EnsureIPv6(want.Name, mended); err != nil {
 		return want, err
 	}
-	if err := device.EnsureAttributes(link, Alias, want.MTU); err != nil {
+	if err := device.EnsureAttributes(link, Alias, want.MTU, mended); err != nil {
 		return want, err
 	}
 	if d.cfg.Kind == KindUserspace {
-		if err := d.ensureBound(ctx, link); err != nil {
+		if err := d.ensureBound(ctx, link, mended); err != nil {
 			return want, err
 		}
 	}
-	if err := device.EnsureUp(link); err != nil {
+	if err := device.EnsureUp(link, mended); err != nil {
 		return want, err
 	}
-	if err := device.EnsureAddress(link, want.Address); err != nil {
+	if err := device.EnsureAddress(link, want.Address, mended); err != nil {
 		return want, err
 	}
-	if err := device.EnsureRoutes(link, want.Mesh, want.Metric); err != nil {
+	if err := device.EnsureRoutes(link, want.Mesh, want.Metric, mended); err != nil {
 		return want, err
 	}
 	return want, d.ensureKey(ctx)
 }
 
 // ensureDevice returns the link of a device that exists and whose charon runs.
-func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device) (netlink.Link, error) {
+func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device, mended *device.Mended) (netlink.Link, error) {
 	var link netlink.Link
 	var err error
 	if d.cfg.Kind == KindKernel { // which charon is told of
-		if link, err = d.ensureInterface(want); err != nil {
+		if link, err = d.ensureInterface(want, mended); err != nil {
 			return nil, err
 		}
 	}
-	p, err := d.ensureCharon(ctx, want)
+	p, err := d.ensureCharon(ctx, want, mended)
 	if err != nil {
 		return nil, err
 	}
@@ -205,13 +219,21 @@ func (d *driver) down(ctx context.Context) error {
 	} else if err := removeRules(); err != nil {
 		return err
 	}
-	d.seen, d.keyed, d.device = nil, false, tunnel.Device{}
-	clear(d.moved)
-	clear(d.alone)
-	clear(d.tried)
+	d.device, d.right = tunnel.Device{}, tunnel.Device{}
+	d.begunAnew()
 	clear(d.traffic)
 	// Last: until here nothing could leave in clear.
 	return device.RemoveUnreachable(mesh)
+}
+
+// begunAnew forgets what is true of a charon, because there is another, or none.
+func (d *driver) begunAnew() {
+	d.seen, d.keyed = nil, false
+	clear(d.moved)
+	clear(d.asked)
+	clear(d.served)
+	clear(d.alone)
+	clear(d.tried)
 }
 
 // interfaceID follows from the device's name, so that a driver that adopts knows

@@ -85,7 +85,7 @@ func (f *fleet) keep(t *testing.T, node int, peers ...tunnel.Peer) (stop func())
 	ctx, cancel := context.WithCancel(t.Context())
 	dirty := make(chan struct{}, 1)
 	var tasks sync.WaitGroup
-	watcher := f.drivers[node].(tunneltest.Spaced).Driver.(tunnel.Watcher)
+	watcher := f.drivers[node].(tunneltest.Spaced)
 	tasks.Go(func() {
 		err := watcher.Watch(ctx, func() {
 			select {

@@ -14,12 +14,13 @@ import (
 )
 
 // ensureInterface returns the xfrm interface, made if it is missing.
-func (d *driver) ensureInterface(want tunnel.Device) (netlink.Link, error) {
+func (d *driver) ensureInterface(want tunnel.Device, mended *device.Mended) (netlink.Link, error) {
 	link, err := device.Find(want.Name)
 	if err != nil {
 		return nil, err
 	}
 	if link == nil {
+		mended.Anew("the device was deleted")
 		if err := probeESP(); err != nil {
 			return nil, err
 		}

@@ -108,6 +108,7 @@ func (d *driver) put(ctx context.Context, want tunnel.Peer) error {
 	if err := d.load(ctx, s, want); err != nil {
 		return err
 	}
+	d.asked[want.PublicKey] = want
 	return d.converse(ctx, s, want.PublicKey)
 }
 
@@ -153,6 +154,13 @@ func (d *driver) load(ctx context.Context, s *snapshot, want tunnel.Peer) error 
 		d.move(s, want)
 	}
 	keepalive := (want.Keepalive + time.Second - 1).Truncate(time.Second)
+	if d.asked[want.PublicKey] == want { // a new charon has been asked for nothing yet
+		found := "its configuration was removed"
+		if known {
+			found = "its configuration was another"
+		}
+		d.log.Warn("tunnel peer was changed by others and is put right", "device", d.device.Name, "prefix", want.Prefix, "found", found)
+	}
 	s.conns[want.PublicKey] = conn{child: child, endpoint: want.Endpoint, prefix: want.Prefix, keepalive: keepalive}
 	d.log.Debug("peer configured", "device", d.device.Name, "prefix", want.Prefix, "endpoint", want.Endpoint)
 	return nil

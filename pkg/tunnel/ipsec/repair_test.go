@@ -251,7 +251,7 @@ func TestCharonOfAnotherNamespaceIsRefused(t *testing.T) {
 	if _, err := other.Up(t.Context(), f.device(0)); err == nil {
 		t.Error("it was adopted")
 	}
-	f.lab.Spaces[1].Must(t, func() error { return device.EnsureUnreachable(mesh) })
+	f.lab.Spaces[1].Must(t, func() error { return device.EnsureUnreachable(mesh, nil) })
 	f.up(t, 0)
 }
 

@@ -2,31 +2,53 @@ package ipsec
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/strongswan/govici/vici"
 
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
 // rewatch is how often a charon that is gone is looked for.
 const rewatch = 100 * time.Millisecond
 
-// Watch implements tunnel.Watcher: it follows charon's events, and their end.
+// Watch implements tunnel.Watcher: it follows charon's events, and their end, and
+// what becomes of the kernel's device.
 func (d *driver) Watch(ctx context.Context, changed func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { d.watchCharon(ctx, changed) })
+	if d.cfg.Kind != KindKernel { // its device is charon's, and has a name of charon's
+		work.Wait()
+		return nil
+	}
+	if err := device.Watch(ctx, d.cfg.Device, changed); err != nil {
+		cancel()
+		return fmt.Errorf("watch tunnel %s: %w", d.cfg.Device, err)
+	}
+	return nil
+}
+
+func (d *driver) watchCharon(ctx context.Context, changed func()) {
 	tick := time.NewTicker(rewatch)
 	defer tick.Stop()
-	for ctx.Err() == nil {
-		if d.follow(ctx, changed) {
-			changed() // it is gone, or its events are
+	for served := true; ctx.Err() == nil; {
+		// It is gone, or its events are; or it was gone before it was looked for.
+		if d.follow(ctx, changed) || served {
+			changed()
 		}
+		served = false
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 		}
 	}
-	return nil
 }
 
 // follow passes charon's events on until there are no more. It returns false

@@ -136,12 +136,13 @@ func (d *driver) endLost(ctx context.Context, s *snapshot, k kernelView, states 
 		if still[spi] != sa {
 			continue
 		}
-		d.log.Warn("SAs have vanished from the kernel", "device", d.device.Name, "prefix", s.conns[sa.peer].prefix)
+		d.log.Warn("SAs have vanished from the kernel; others are made", "device", d.device.Name, "prefix", s.conns[sa.peer].prefix)
 		what := map[string]string{"ike-id": fmt.Sprint(sa.ike), "force": "yes", "timeout": terminateTimeout}
 		if err := d.terminate(ctx, what); err != nil {
 			return err
 		}
 		delete(s.sas, sa.peer)
+		delete(d.served, sa.peer) // it has been said
 		delete(d.tried, sa.peer)
 	}
 	return nil

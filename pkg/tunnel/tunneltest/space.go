@@ -120,6 +120,15 @@ func (d Spaced) Down(ctx context.Context) error {
 	return d.Space.Do(func() error { return d.Driver.Down(ctx) })
 }
 
+// Watch implements tunnel.Watcher for a driver that does.
+func (d Spaced) Watch(ctx context.Context, changed func()) error {
+	w, ok := d.Driver.(tunnel.Watcher)
+	if !ok {
+		return nil
+	}
+	return d.Space.Do(func() error { return w.Watch(ctx, changed) })
+}
+
 // CountFDs counts this process's descriptors but for the two by which the
 // runtime waits, opened at first use and kept.
 func CountFDs(t *testing.T) int {

@@ -10,6 +10,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
 // callTimeout bounds one request to the device. A thousand peers are read in
@@ -20,7 +21,7 @@ const callTimeout = 5 * time.Second
 var errBusy = errors.New("the device has not answered an earlier request")
 
 // ensureCrypto sets the private key and the listen port where they differ.
-func (d *driver) ensureCrypto(ctx context.Context, want tunnel.Device) error {
+func (d *driver) ensureCrypto(ctx context.Context, want tunnel.Device, mended *device.Mended) error {
 	have, err := d.read(ctx)
 	if err != nil {
 		return err
@@ -31,11 +32,13 @@ func (d *driver) ensureCrypto(ctx context.Context, want tunnel.Device) error {
 			return fmt.Errorf("set private key: %w", err)
 		}
 		have.privateKey = key
+		mended.Note("its private key was another")
 	}
 	if port := int(want.ListenPort); have.listenPort != port {
 		if err := d.configure(ctx, wgtypes.Config{ListenPort: &port}); err != nil {
 			return fmt.Errorf("listen on UDP port %d: %w", port, err)
 		}
+		mended.Note("it listened on UDP port %d", have.listenPort)
 		have.listenPort = port
 	}
 	return nil

@@ -39,6 +39,10 @@ type driver struct {
 	// pid of the userspace process that was seen last, so that it can be reaped
 	// if it is a child; 0 is none.
 	pid int
+	// right is the device as the last Up left it; zero if that did not go well.
+	right tunnel.Device
+	// asked are the peers as this device, and this process, were given them last.
+	asked map[tunnel.PublicKey]tunnel.Peer
 	// hung is closed when a call that outlasted its deadline returns; nil when
 	// there is none.
 	hung <-chan struct{}
@@ -56,6 +60,7 @@ func New(cfg Config) (tunnel.Driver, error) {
 		kind:   cfg.Kind,
 		name:   cfg.Device,
 		wanted: make(map[tunnel.PublicKey]netip.AddrPort),
+		asked:  make(map[tunnel.PublicKey]tunnel.Peer),
 	}
 	if d.now == nil {
 		d.now = time.Now
@@ -81,47 +86,56 @@ func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 		return tunnel.Device{}, fmt.Errorf("bring up tunnel: %w", err)
 	}
 	d.name, d.mesh = want.Name, want.Mesh
-	if err := d.up(ctx, want); err != nil {
+	want.Index = 0
+	// What was right before, and is wanted as it was, was changed by others.
+	mended := device.NewMended(d.log, want.Name, d.right == want)
+	d.right = tunnel.Device{}
+	got, err := d.up(ctx, want, mended)
+	mended.Log()
+	if err != nil {
 		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
 	}
-	return want, nil
+	d.right = want
+	return got, nil
 }
 
-func (d *driver) up(ctx context.Context, want tunnel.Device) error {
+func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mended) (tunnel.Device, error) {
 	// Before the device: there is no moment in which the mesh's addresses
 	// follow the default route.
-	if err := device.EnsureUnreachable(want.Mesh); err != nil {
-		return err
+	if err := device.EnsureUnreachable(want.Mesh, mended); err != nil {
+		return want, err
 	}
-	link, err := d.ensureDevice(ctx, want)
+	link, err := d.ensureDevice(ctx, want, mended)
 	if err != nil {
-		return err
+		return want, err
 	}
-	if err := device.EnsureIPv6(want.Name); err != nil {
-		return err
+	want.Index = link.Attrs().Index
+	if err := device.EnsureIPv6(want.Name, mended); err != nil {
+		return want, err
 	}
-	if err := device.EnsureAttributes(link, Alias, want.MTU); err != nil {
-		return err
+	if err := device.EnsureAttributes(link, Alias, want.MTU, mended); err != nil {
+		return want, err
 	}
-	if err := d.ensureCrypto(ctx, want); err != nil {
-		return err
+	if err := d.ensureCrypto(ctx, want, mended); err != nil {
+		return want, err
 	}
-	if err := device.EnsureUp(link); err != nil {
-		return err
+	if err := device.EnsureUp(link, mended); err != nil {
+		return want, err
 	}
-	if err := device.EnsureAddress(link, want.Address); err != nil {
-		return err
+	if err := device.EnsureAddress(link, want.Address, mended); err != nil {
+		return want, err
 	}
-	return device.EnsureRoutes(link, want.Mesh, want.Metric)
+	return want, device.EnsureRoutes(link, want.Mesh, want.Metric, mended)
 }
 
 // ensureDevice returns the link of a device that exists and is served.
-func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device) (netlink.Link, error) {
+func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device, mended *device.Mended) (netlink.Link, error) {
 	link, err := device.Find(want.Name)
 	if err != nil {
 		return nil, err
 	}
 	if link == nil {
+		mended.Anew("the device was deleted")
 		if err := d.create(ctx, want); err != nil {
 			return nil, err
 		}
@@ -147,6 +161,7 @@ func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device) (netlink.
 // create makes the device, the kernel's if it may be.
 func (d *driver) create(ctx context.Context, want tunnel.Device) error {
 	d.seen = nil
+	clear(d.asked)
 	if d.cfg.Kind != KindUserspace {
 		err := createKernelLink(want)
 		if err == nil {
@@ -185,8 +200,9 @@ func (d *driver) down(ctx context.Context) error {
 	if err := d.deleteDevice(); err != nil {
 		return err
 	}
-	d.seen = nil
+	d.seen, d.right = nil, tunnel.Device{}
 	clear(d.wanted)
+	clear(d.asked)
 	if p != nil {
 		if err := d.endOwn(ctx, p); err != nil {
 			return err

@@ -70,16 +70,37 @@ func (d *driver) put(ctx context.Context, want tunnel.Peer) error {
 	if err != nil {
 		return err
 	}
-	change, differs := plan(have.peers[want.PublicKey], want, d.wanted[want.PublicKey], d.now())
+	before := have.peers[want.PublicKey]
+	change, differs := plan(before, want, d.wanted[want.PublicKey], d.now())
 	if differs {
 		if err := d.configure(ctx, wgtypes.Config{Peers: []wgtypes.PeerConfig{change}}); err != nil {
 			return err
 		}
 		have.put(want.PublicKey, change)
+		if found := tampered(before, change); found != "" && d.asked[want.PublicKey] == want {
+			d.log.Warn("tunnel peer was changed by others and is put right", "device", d.name, "prefix", want.Prefix, "found", found)
+		}
 		d.log.Debug("peer configured", "device", d.name, "prefix", want.Prefix, "endpoint", want.Endpoint)
 	}
-	d.wanted[want.PublicKey] = want.Endpoint
+	d.wanted[want.PublicKey], d.asked[want.PublicKey] = want.Endpoint, want
 	return nil
+}
+
+// tampered says what others did to a peer that was as it is wanted, from what it
+// takes to put it right; empty for an address that is tried anew, which is nobody's
+// doing.
+func tampered(have peer, change wgtypes.PeerConfig) string {
+	switch {
+	case !have.configured:
+		return "it was removed"
+	case change.ReplaceAllowedIPs:
+		return fmt.Sprintf("its allowed IPs were %v", have.allowed)
+	case change.PersistentKeepaliveInterval != nil:
+		return fmt.Sprintf("its keepalive was %s", have.keepalive)
+	case change.Endpoint != nil && !have.endpoint.IsValid():
+		return "it had no endpoint"
+	}
+	return ""
 }
 
 // plan returns what has to change for have to be as wanted, and whether
@@ -121,6 +142,7 @@ func (d *driver) Delete(ctx context.Context, key tunnel.PublicKey) error {
 		return fmt.Errorf("delete peer: %w", errNotUp)
 	}
 	delete(d.wanted, key)
+	delete(d.asked, key)
 	have, err := d.recent(ctx)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil // no device, or no process: no peers

@@ -49,6 +49,7 @@ func (d *driver) ensureProcess(ctx context.Context, want tunnel.Device) error {
 		d.pid = 0
 	}
 	d.seen = nil
+	clear(d.asked)
 	return d.start(ctx, want)
 }
 

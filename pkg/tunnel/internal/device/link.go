@@ -60,22 +60,25 @@ func Validate(want tunnel.Device) error {
 }
 
 // EnsureAttributes sets what differs; the alias is the driver's mark.
-func EnsureAttributes(link netlink.Link, alias string, mtu int) error {
+func EnsureAttributes(link netlink.Link, alias string, mtu int, mended *Mended) error {
 	have := link.Attrs()
 	if have.Alias != alias {
 		if err := netlink.LinkSetAlias(link, alias); err != nil {
 			return fmt.Errorf("set alias: %w", err)
 		}
+		mended.Note("its alias was %q", have.Alias)
 	}
 	if have.MTU != mtu {
 		if err := netlink.LinkSetMTU(link, mtu); err != nil {
 			return fmt.Errorf("set MTU to %d: %w", mtu, err)
 		}
+		mended.Note("its MTU was %d", have.MTU)
 	}
 	if have.TxQLen != TxQueueLen {
 		if err := netlink.LinkSetTxQLen(link, TxQueueLen); err != nil {
 			return fmt.Errorf("set transmit queue length: %w", err)
 		}
+		mended.Note("its queue held %d packets", have.TxQLen)
 	}
 	if have.Flags&unix.IFF_UP == 0 { // it matters when the link goes up, once
 		if err := netlink.LinkSetIP6AddrGenMode(link, addrGenNone); err != nil {
@@ -86,19 +89,20 @@ func EnsureAttributes(link netlink.Link, alias string, mtu int) error {
 }
 
 // EnsureUp sets the link up if it is not.
-func EnsureUp(link netlink.Link) error {
+func EnsureUp(link netlink.Link, mended *Mended) error {
 	if link.Attrs().Flags&unix.IFF_UP != 0 {
 		return nil
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set link up: %w", err)
 	}
+	mended.Note("it was down")
 	return nil
 }
 
 // EnsureIPv6 enables IPv6 on the device where the host has it disabled by
 // default: the overlay is IPv6, whatever the underlay is.
-func EnsureIPv6(name string) error {
+func EnsureIPv6(name string, mended *Mended) error {
 	path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
 	have, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,5 +117,6 @@ func EnsureIPv6(name string) error {
 	if err := os.WriteFile(path, []byte("0"), 0o644); err != nil {
 		return fmt.Errorf("enable IPv6: %w", err)
 	}
+	mended.Note("IPv6 was off")
 	return nil
 }

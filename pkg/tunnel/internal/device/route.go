@@ -26,7 +26,7 @@ const (
 // EnsureAddress puts the address on the device and takes any other off: the
 // device is edgenet's, so another is from an earlier mesh. Link-local ones are
 // the kernel's.
-func EnsureAddress(link netlink.Link, want netip.Addr) error {
+func EnsureAddress(link netlink.Link, want netip.Addr, mended *Mended) error {
 	have, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
@@ -43,6 +43,7 @@ func EnsureAddress(link netlink.Link, want netip.Addr) error {
 			if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 				return fmt.Errorf("delete address %s: %w", ip, err)
 			}
+			mended.Note("it had the address %s", ip)
 		}
 	}
 	if found {
@@ -55,6 +56,7 @@ func EnsureAddress(link netlink.Link, want netip.Addr) error {
 	if err := netlink.AddrAdd(link, addr); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add address %s: %w", want, err)
 	}
+	mended.Note("its address %s was gone", want)
 	return nil
 }
 
@@ -62,7 +64,7 @@ func EnsureAddress(link netlink.Link, want netip.Addr) error {
 // routes of other meshes: those into the device and those that make them
 // unreachable. Routes to parts of the mesh are left: they are who asked for
 // them's. A metric of 0 is the kernel's default.
-func EnsureRoutes(link netlink.Link, mesh netip.Prefix, metric int) error {
+func EnsureRoutes(link netlink.Link, mesh netip.Prefix, metric int, mended *Mended) error {
 	have, err := OwnRoutes()
 	if err != nil {
 		return err
@@ -87,6 +89,7 @@ func EnsureRoutes(link netlink.Link, mesh netip.Prefix, metric int) error {
 		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("delete route %s: %w", r.Dst, err)
 		}
+		mended.Note("there was a route %s", r.Dst)
 	}
 	if found {
 		return nil
@@ -94,12 +97,13 @@ func EnsureRoutes(link netlink.Link, mesh netip.Prefix, metric int) error {
 	if err := netlink.RouteAdd(want); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add route %s: %w", mesh, err)
 	}
+	mended.Note("the route %s was gone", mesh)
 	return nil
 }
 
 // EnsureUnreachable makes the mesh unreachable for whoever finds no better
 // route, so that nothing for it leaves in clear.
-func EnsureUnreachable(mesh netip.Prefix) error {
+func EnsureUnreachable(mesh netip.Prefix, mended *Mended) error {
 	have, err := OwnRoutes()
 	if err != nil {
 		return err
@@ -112,6 +116,7 @@ func EnsureUnreachable(mesh netip.Prefix) error {
 	if err := netlink.RouteAdd(unreachableRoute(mesh)); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("add unreachable route %s: %w", mesh, err)
 	}
+	mended.Note("what makes %s unreachable was gone", mesh)
 	return nil
 }
 

@@ -30,13 +30,13 @@ func TestTwoDevicesShareTheMesh(t *testing.T) {
 		}
 		node := netip.MustParsePrefix("fd12:3400:0:7::/64")
 		err = errors.Join(
-			device.EnsureUnreachable(mesh), device.EnsureUnreachable(mesh),
-			device.EnsureRoutes(first, mesh, 0), device.EnsureRoutes(first, mesh, 0),
-			device.EnsureRoutes(second, mesh, 2000),
+			device.EnsureUnreachable(mesh, nil), device.EnsureUnreachable(mesh, nil),
+			device.EnsureRoutes(first, mesh, 0, nil), device.EnsureRoutes(first, mesh, 0, nil),
+			device.EnsureRoutes(second, mesh, 2000, nil),
 			netlink.RouteAdd(&netlink.Route{
 				LinkIndex: second.Attrs().Index, Dst: device.IPNet(node), Protocol: device.RouteProtocol,
 			}),
-			device.EnsureRoutes(second, mesh, 2000),
+			device.EnsureRoutes(second, mesh, 2000, nil),
 		)
 		if err != nil {
 			return err
@@ -70,8 +70,8 @@ func TestRoutesOfAnotherMeshGo(t *testing.T) {
 			return err
 		}
 		err = errors.Join(
-			device.EnsureUnreachable(other), device.EnsureRoutes(link, other, 0),
-			device.EnsureUnreachable(mesh), device.EnsureRoutes(link, mesh, 0), device.EnsureRoutes(link, mesh, 5),
+			device.EnsureUnreachable(other, nil), device.EnsureRoutes(link, other, 0, nil),
+			device.EnsureUnreachable(mesh, nil), device.EnsureRoutes(link, mesh, 0, nil), device.EnsureRoutes(link, mesh, 5, nil),
 		)
 		if got, want := routes(t), []string{"fd12:3400::/24 first 5", "unreachable fd12:3400::/24"}; !slices.Equal(got, want) {
 			t.Errorf("routes are %q, want %q", got, want)

@@ -105,24 +105,51 @@ func (p *Process) Signal(s unix.Signal) error {
 // Ended waits until the process has ended, and says whether it did in time. It
 // reaps it if it is a child.
 func (p *Process) Ended(ctx context.Context, timeout time.Duration) (bool, error) {
-	deadline := time.Now().Add(timeout)
-	for ctx.Err() == nil {
-		// In slices, for poll knows nothing of ctx.
-		left := min(time.Until(deadline), 100*time.Millisecond)
-		if left < 0 {
-			return false, nil
-		}
-		fds := []unix.PollFd{{Fd: int32(p.FD), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, int(left.Milliseconds()))
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return false, fmt.Errorf("wait for process %d: %w", p.PID, err)
-		}
-		if n > 0 {
-			Reap(p.PID)
-			return true, nil
-		}
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := p.AwaitEnd(bounded)
+	switch {
+	case err == nil:
+		Reap(p.PID)
+		return true, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case bounded.Err() != nil:
+		return false, nil
 	}
-	return false, ctx.Err()
+	return false, err
+}
+
+// AwaitEnd waits until the process has ended, or ctx, which is its error then. It
+// reaps nobody.
+func (p *Process) AwaitEnd(ctx context.Context) error {
+	// A copy of the descriptor: what waits here may outlast Close.
+	fd, err := unix.FcntlInt(uintptr(p.FD), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true) // so that the runtime waits for it
+	}
+	if err != nil {
+		return fmt.Errorf("wait for process %d: %w", p.PID, err)
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer func() { _ = f.Close() }()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("wait for process %d: %w", p.PID, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err = raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 && err == nil
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("wait for process %d: %w", p.PID, err)
+	}
+	return nil
 }
 
 // Here says whether the process is in this thread's network namespace.
