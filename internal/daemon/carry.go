@@ -35,7 +35,9 @@ func (t *tunnels) carrier(of tunnel.Technology) *carrier {
 func (t *tunnels) bringUpNeeded(ctx context.Context, choices map[mesh.NodeID]choice, routes map[netip.Prefix]string) error {
 	needed := map[tunnel.Technology]bool{}
 	for _, c := range choices {
-		needed[c.Technology] = true
+		if c.err == nil {
+			needed[c.Technology] = true
+		}
 	}
 	for _, w := range t.ways {
 		needed[w.on], needed[w.to], needed[w.left] = true, true, true

@@ -131,6 +131,7 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 		links:        d.cfg.Underlay,
 		carriers:     carriers,
 		probes:       probes(),
+		snapshot:     d.snapshot,
 		sized:        sized,
 		listRoutes:   kernel.ListRoutes,
 		ensureRoutes: kernel.EnsureRoutes,

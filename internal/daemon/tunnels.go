@@ -32,6 +32,8 @@ type tunnels struct {
 	// carriers are what this node encrypts with. The first is always up.
 	carriers []*carrier
 	probes   *probing
+	// snapshot is what the records say.
+	snapshot func() *snapshot
 	// ensureRoutes and listRoutes are Kernel's.
 	ensureRoutes func(netip.Prefix, map[netip.Prefix]string) error
 	listRoutes   func(netip.Prefix) (map[netip.Prefix]string, error)
@@ -55,6 +57,9 @@ type tunnels struct {
 	// policy that it followed.
 	nodes  []mesh.Node
 	policy mesh.Version
+	// needs follow from the records, needed are those that the last round found.
+	needs  needs
+	needed map[mesh.NodeID]bool
 	// ways say how each node is reached, and what it is moved to.
 	ways map[mesh.NodeID]way
 	// life is the context of run.
@@ -100,7 +105,7 @@ func (t *tunnels) awaitNews(ctx context.Context, tick <-chan time.Time) bool {
 		case <-t.sized:
 			return pause(ctx, gather)
 		case <-t.dirty:
-			if !slices.EqualFunc(t.nodes, t.mesh.Nodes(), sameNode) || t.policy != t.policyVersion() || t.current().problem != nil || !t.current().ready() {
+			if !slices.EqualFunc(t.nodes, t.mesh.Nodes(), sameNode) || t.policy != t.policyVersion() || t.current().problem != nil || !t.current().ready() || t.needsMore() {
 				return true
 			}
 		}
@@ -158,6 +163,8 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err != nil {
 		return tunnelState{}, err
 	}
+	now := time.Now()
+	withhold(choices, t.need(now, routes))
 	problems := []error{t.bringUpNeeded(ctx, choices, routes)}
 	want, problem := t.wantPeers(t.nodes, choices)
 	state := tunnelState{device: first.device, driver: first.driver.Name(), choices: choices}
@@ -166,7 +173,6 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 			state.devices = append(state.devices, c.device)
 		}
 	}
-	now := time.Now()
 	problems = append(problems, problem, t.put(ctx, want, choices), t.move(now, want, choices, routes), t.drop(ctx))
 	state.peers = t.reached(want)
 	problems = append(problems, t.lead(), t.prove(), t.measure(state, now))

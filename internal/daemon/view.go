@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -220,12 +221,16 @@ const (
 	tunnelUp         = "up"
 	tunnelConnecting = "connecting"
 	tunnelDown       = "down"
+	tunnelUnneeded   = "not needed"
 )
 
 func apiTunnel(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api.Tunnel {
 	out := &api.Tunnel{Driver: t.driver, Device: t.device.Name, State: tunnelDown, Mtu: uint32(t.device.MTU)}
 	peer, ok := t.peers[n.ID]
 	if !ok {
+		if errors.Is(t.choices[n.ID].err, errUnneeded) {
+			return &api.Tunnel{State: tunnelUnneeded}
+		}
 		return out
 	}
 	out.Driver, out.Device, out.Mtu = peer.driver, peer.device.Name, uint32(peer.device.MTU)

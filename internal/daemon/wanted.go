@@ -46,7 +46,7 @@ func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice) (
 	var problems []error
 	for _, n := range nodes {
 		c, there := choices[n.ID]
-		if !there || errors.Is(c.err, errSilent) {
+		if !there || errors.Is(c.err, errSilent) || errors.Is(c.err, errUnneeded) {
 			continue
 		}
 		peer, err := t.wantPeer(n, c)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"edgenet.dev/edgenet/test/netns/lab"
@@ -56,22 +57,35 @@ func (s *story) mesh(l *lab.Lab) {
 	s.chapter("four hosts, each a network namespace with its own edgenetd; one mesh")
 	s.hosts = l.Mesh("cloud-1", "edge-1", "edge-2", "edge-3")
 	for _, h := range s.hosts {
-		s.seen("%s at %s sees all four alive, with tunnels up to the other three", h.Name, h.Underlay)
+		s.seen("%s at %s sees all four alive, with a tunnel up wherever one is needed", h.Name, h.Underlay)
 	}
-	s.await("edge-2 has measured the round-trip time of its tunnels", func() error {
-		nodes, err := s.hosts[2].Nodes()
-		if err != nil {
-			return err
-		}
-		for _, n := range nodes {
-			if !n.GetLocal() && (n.GetTunnel().GetRttMs() <= 0 || n.GetTunnel().GetLastHandshake() == nil) {
-				return fmt.Errorf("tunnel to %s: no handshake or round-trip time yet", n.GetName())
-			}
-		}
-		return nil
+	s.await("edge-2 has measured its tunnel to the cloud, and needs none to other edges", func() error {
+		return s.measured(2, "cloud-1")
 	}, l)
 	s.ctl(s.hosts[2], "node", "list")
 	s.ctl(s.hosts[2], "node", "show", "cloud-1")
+}
+
+// measured returns an error unless a host's tunnels to these nodes, and to no
+// others, are up and measured.
+func (s *story) measured(host int, to ...string) error {
+	nodes, err := s.hosts[host].Nodes()
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		t := n.GetTunnel()
+		switch {
+		case n.GetLocal():
+		case !slices.Contains(to, n.GetName()):
+			if t.GetState() != "not needed" {
+				return fmt.Errorf("tunnel to %s: is %s", n.GetName(), t.GetState())
+			}
+		case t.GetRttMs() <= 0 || t.GetLastHandshake() == nil:
+			return fmt.Errorf("tunnel to %s: no handshake or round-trip time yet", n.GetName())
+		}
+	}
+	return nil
 }
 
 func (s *story) await(what string, check func() error, l *lab.Lab) {
@@ -114,6 +128,10 @@ func (s *story) tenants(l *lab.Lab) {
 		}
 		return err
 	}, l)
+	s.await("edge-2 has measured the tunnels to the nodes that it shares a VPC with: all three", func() error {
+		return s.measured(2, "cloud-1", "edge-1", "edge-3")
+	}, l)
+	s.ctl(s.hosts[2], "tunnel", "list")
 	s.ctl(s.hosts[3], "vpc", "list")
 	s.ctl(s.hosts[3], "endpoint", "list")
 	s.ctl(s.hosts[3], "group", "show", "app", "--vpc", "green")

@@ -371,8 +371,8 @@ type Tunnel struct {
 	Driver string `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
 	// The network device.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
-	// up (a handshake within three minutes), connecting or down (not
-	// configured).
+	// up (a handshake within three minutes), connecting, "not needed" (there is
+	// nothing to carry: no VPC in common) or down (not configured).
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// The peer's underlay address and port in use.
 	Endpoint string `protobuf:"bytes,4,opt,name=endpoint,proto3" json:"endpoint,omitempty"`

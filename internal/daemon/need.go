@@ -1,0 +1,135 @@
+package daemon
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"edgenet.dev/edgenet/pkg/mesh"
+)
+
+// tunnelGrace is how long a tunnel stays that is needed no more: an endpoint that
+// moves, or is attached anew, finds it there.
+const tunnelGrace = time.Minute
+
+// errUnneeded says that there is nothing to carry between this node and another.
+var errUnneeded = errors.New("no VPC in common")
+
+// central are the roles whose nodes have a tunnel to every other one.
+var central = []mesh.Role{mesh.RoleCloud, mesh.RoleAuthority, mesh.RoleGateway, mesh.RoleRelay}
+
+// isCentral tells whether a node has such a role.
+func isCentral(n mesh.Node) bool {
+	return slices.ContainsFunc(n.Roles, func(r mesh.Role) bool { return slices.Contains(central, r) })
+}
+
+// needs says to which nodes this one needs a tunnel. The other end comes to the
+// same from the same records.
+type needs struct {
+	// shared has what was worked out of each VPC of this node last, by VNI.
+	shared map[uint32]sharers
+	// lately is when a node was last needed.
+	lately map[mesh.NodeID]time.Time
+}
+
+// sharers are the nodes that have endpoints in a VPC which this node has endpoints
+// in, too.
+type sharers struct {
+	of    *holdings
+	nodes map[mesh.NodeID]bool
+}
+
+// now are the nodes that are needed by what the records say. A VPC costs nothing
+// as long as its endpoints are as they were, and else one look at each.
+func (n *needs) now(s *snapshot) map[mesh.NodeID]bool {
+	out := map[mesh.NodeID]bool{}
+	self := isCentral(s.self)
+	for id, other := range s.nodes {
+		if id != s.self.ID && (self || isCentral(other)) {
+			out[id] = true
+		}
+	}
+	before := n.shared
+	n.shared = make(map[uint32]sharers, len(before))
+	for vni, v := range s.byVNI {
+		if !slices.ContainsFunc(v.local, (*endpoint).holds) {
+			continue
+		}
+		of := before[vni]
+		if of.of != v.holdings {
+			of = sharers{of: v.holdings, nodes: v.hostingNodes()}
+		}
+		n.shared[vni] = of
+		maps.Copy(out, of.nodes)
+	}
+	delete(out, s.self.ID)
+	return out
+}
+
+// hostingNodes are the nodes that have an endpoint in the VPC: what is behind one,
+// or may move between several, is at such a node too.
+func (h *holdings) hostingNodes() map[mesh.NodeID]bool {
+	out := map[mesh.NodeID]bool{}
+	for _, e := range h.all {
+		if e.holds() {
+			out[e.node] = true
+		}
+	}
+	return out
+}
+
+// note takes down which nodes are needed at a moment, and returns them with those
+// that were a short while ago.
+func (n *needs) note(at time.Time, needed map[mesh.NodeID]bool) map[mesh.NodeID]bool {
+	if n.lately == nil {
+		n.lately = map[mesh.NodeID]time.Time{}
+	}
+	for id := range needed {
+		n.lately[id] = at
+	}
+	out := make(map[mesh.NodeID]bool, len(n.lately))
+	maps.DeleteFunc(n.lately, func(id mesh.NodeID, last time.Time) bool {
+		out[id] = at.Sub(last) < tunnelGrace
+		return !out[id]
+	})
+	maps.DeleteFunc(out, func(_ mesh.NodeID, keep bool) bool { return !keep })
+	return out
+}
+
+// need works out to which nodes there are to be tunnels. What a daemon before this
+// one has made was needed until now; routes are those that it has left.
+func (t *tunnels) need(now time.Time, routes map[netip.Prefix]string) map[mesh.NodeID]bool {
+	if t.ways == nil {
+		adopted := map[mesh.NodeID]bool{}
+		for _, n := range t.nodes {
+			if _, there := t.carriers[0].peers[n.Prefix]; there || routes[n.Prefix] != "" {
+				adopted[n.ID] = true
+			}
+		}
+		t.needs.note(now, adopted)
+	}
+	t.needed = t.needs.now(t.snapshot())
+	return t.needs.note(now, t.needed)
+}
+
+// needsMore tells whether a node is needed that was not when the last round began.
+func (t *tunnels) needsMore() bool {
+	for id := range t.needs.now(t.snapshot()) {
+		if !t.needed[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// withhold leaves the nodes without a tunnel that need none.
+func withhold(choices map[mesh.NodeID]choice, needed map[mesh.NodeID]bool) {
+	for id, c := range choices {
+		if c.err == nil && !needed[id] {
+			c.err = errUnneeded
+			choices[id] = c
+		}
+	}
+}
