@@ -38,8 +38,8 @@ type Config struct {
 	// header and addresses are *net.IPAddr; nil is a raw socket of the calling
 	// thread's network namespace.
 	Listen func(source netip.Addr) (net.PacketConn, error)
-	// Changed is called when the MTU to a peer, or its basis, is another. It must
-	// not block. Nil is nobody.
+	// Changed is called when the MTU to a peer, or its basis, is another, and when a
+	// peer falls silent or is heard again. It must not block. Nil is nobody.
 	Changed func()
 }
 
@@ -172,6 +172,7 @@ func (p *Prober) Run(ctx context.Context) error {
 			s.ensure()
 		}
 		p.send(s.conn, slot)
+		p.doubt(s.conn)
 		budget = p.sendSizes(s.conn, tickBudget)
 		slot = (slot + 1) % slots
 	}

@@ -67,10 +67,16 @@ func echo(delay time.Duration) func(*wire, netip.Addr, []byte) {
 // start runs a prober in a synctest bubble until the test ends.
 func start(t *testing.T, listen func() (net.PacketConn, error)) *Prober {
 	t.Helper()
+	return startWith(t, listen, nil)
+}
+
+func startWith(t *testing.T, listen func() (net.PacketConn, error), changed func()) *Prober {
+	t.Helper()
 	p, err := New(Config{
-		Logger: slog.New(slog.DiscardHandler),
-		Source: self,
-		Listen: func(netip.Addr) (net.PacketConn, error) { return listen() },
+		Logger:  slog.New(slog.DiscardHandler),
+		Source:  self,
+		Listen:  func(netip.Addr) (net.PacketConn, error) { return listen() },
+		Changed: changed,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -50,9 +50,10 @@ func (t *target) patience() time.Duration {
 }
 
 // sizeSent notes requests, and returns the first one's sequence number.
-func (t *target) sizeSent(sizes []int) uint16 {
+func (t *target) sizeSent(now time.Time, sizes []int) uint16 {
 	first := t.sizes
 	for _, size := range sizes {
+		t.hearing.ask(now)
 		t.sized[t.sizes%outstanding] = sizedRequest{sent: true, seq: t.sizes, bytes: size}
 		t.sizes++
 		t.requests++
@@ -70,6 +71,7 @@ func (t *target) sizeAnswered(seq uint16, length int, now time.Time) (over, chan
 		return false, false
 	}
 	r.sent = false
+	t.hearing.hear()
 	if length == packetLen && packetSize(r.bytes) > packetSize(0) {
 		t.lastCut = now
 	}
@@ -159,7 +161,7 @@ func (p *Prober) dueSizes(now time.Time, budget int) (out []sizeRequests, left i
 		for _, size := range sizes {
 			budget -= packetSize(size)
 		}
-		out = append(out, sizeRequests{to: a, first: t.sizeSent(sizes), sizes: sizes})
+		out = append(out, sizeRequests{to: a, first: t.sizeSent(now, sizes), sizes: sizes})
 	}
 	return out, budget, changed
 }

@@ -11,7 +11,8 @@ type Stats struct {
 	// SRTT and RTTVAR of RFC 6298, section 2. Both are 0 before the first
 	// answer.
 	RTT, Variation time.Duration
-	// LastAnswer is zero before the first.
+	// LastAnswer is when the round-trip time was measured last; zero before the
+	// first.
 	LastAnswer time.Time
 	// LastCut is when an answer last came that was cut off: from the peer's
 	// datapath, by the device that the request came by. It is zero before the first.
@@ -19,6 +20,10 @@ type Stats struct {
 	// Sent is how many of the last 100 requests have been answered or are
 	// older than the timeout; Lost is how many of those are not answered.
 	Sent, Lost int
+
+	// SilentSince is when a peer that does not answer was first asked in vain; zero
+	// for one that does, or that is not known to be silent.
+	SilentSince time.Time
 
 	// Requests is how many were sent, and Bytes how long the packets were in the
 	// tunnel: what others sent is the rest.
@@ -51,6 +56,8 @@ type target struct {
 	lastAnswer time.Time
 	lastCut    time.Time
 
+	hearing hearing
+
 	requests, bytes uint64
 
 	path   string
@@ -71,6 +78,7 @@ func (t *target) sent(now time.Time) uint16 {
 	t.bytes += ipv6HeaderLen + packetLen
 	t.pending[n%window] = pending{sentAt: now}
 	t.count++
+	t.hearing.ask(now)
 	return uint16(n)
 }
 
@@ -91,6 +99,7 @@ func (t *target) answered(seq uint16, now time.Time) bool {
 	}
 	p.answered = true
 	t.lastAnswer = now
+	t.hearing.hear()
 	t.smooth(now.Sub(p.sentAt))
 	return true
 }
@@ -110,6 +119,7 @@ func (t *target) smooth(r time.Duration) {
 func (t *target) stats(now time.Time, timeout time.Duration) Stats {
 	s := Stats{
 		RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer, LastCut: t.lastCut,
+		SilentSince: t.hearing.since(now),
 		Requests: t.requests, Bytes: t.bytes,
 		MTU: t.sizing.mtu, MTUBasis: t.sizing.basis, MTUConfirmed: t.sizing.confirmed,
 	}
