@@ -53,12 +53,24 @@ type PeerStatus struct {
 	Peer
 	// Live is true while there is a session that packets can take.
 	Live bool
-	// LastHandshake is when keys were exchanged last; zero before the first.
+	// LastHandshake is when the keys were made that packets are encrypted with, which
+	// tells them from the keys before; zero before the first.
 	LastHandshake time.Time
+	// Authenticated is when the session began in which they were made: when the two
+	// ends last proved who they are. WireGuard does so in every handshake, IPsec
+	// once for each IKE SA.
+	Authenticated time.Time
 	// RxBytes and TxBytes may begin anew when a driver or its process does.
 	RxBytes, TxBytes uint64
 	// Cipher that the session encrypts with; empty before the first.
 	Cipher string
+	// Refusal says in words why there is no session, if an end has refused one
+	// lately; empty while there is one.
+	Refusal string
+	// Replayed and Forged are how many packets were dropped that had been there
+	// before, or that the peer has not encrypted; 0 where nobody counts them. They
+	// may begin anew as RxBytes may.
+	Replayed, Forged uint64
 	// ReqID tells the peer's packets from other peers' where the device itself
 	// does not drop what is not from Prefix: it is the request id of the XFRM
 	// state that a packet came out of. It is 0 where the device does.

@@ -49,6 +49,7 @@ func (d *driver) forget(key tunnel.PublicKey) {
 	delete(d.alone, key)
 	delete(d.tried, key)
 	delete(d.traffic, key)
+	d.refused.forget(key)
 }
 
 // removeNamed makes charon forget a peer, and ends its SAs without waiting long

@@ -44,6 +44,9 @@ type driver struct {
 	// waited is how often the TUN's token bucket had stopped packets.
 	waited  uint32
 	traffic traffic
+	ages    ages
+	// refused is shared with Watch.
+	refused refusals
 	// moved are IKE SAs that lead to an endpoint that is wanted no more.
 	moved map[tunnel.PublicKey]map[uint32]bool
 	// asked are the peers as this charon was told of them last; served are those
@@ -72,6 +75,7 @@ func newDriver(cfg Config) *driver {
 		now:     cfg.Now,
 		dir:     directory(cfg.RunDir, cfg.Device),
 		traffic: make(traffic),
+		ages:    make(ages),
 		moved:   make(map[tunnel.PublicKey]map[uint32]bool),
 		asked:   make(map[tunnel.PublicKey]tunnel.Peer),
 		served:  make(map[tunnel.PublicKey]bool),

@@ -63,13 +63,19 @@ func (d *driver) status(key tunnel.PublicKey, c conn, sas []ikeSA) tunnel.PeerSt
 		}
 		st.Live = true
 		if !child.installed.Before(st.LastHandshake) {
-			st.LastHandshake, st.Cipher = child.installed, child.cipher
+			st.LastHandshake, st.Cipher, st.Authenticated = child.installed, child.cipher, sa.established
 		}
 		if sa.remote.IsValid() && !d.moved[key][sa.id] {
 			st.Endpoint = sa.remote
 		}
 	}
-	st.RxBytes, st.TxBytes = d.traffic.sum(key, sas)
+	if st.Live {
+		d.refused.forget(key)
+	} else {
+		st.Refusal = d.refused.recent(key, d.now())
+	}
+	sum := d.traffic.sum(key, sas)
+	st.RxBytes, st.TxBytes, st.Replayed, st.Forged = sum.rx, sum.tx, sum.replayed, sum.forged
 	return st
 }
 

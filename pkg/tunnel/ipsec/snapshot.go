@@ -43,6 +43,8 @@ type ikeSA struct {
 	state    string
 	remote   netip.AddrPort
 	children []childSA
+	// established is zero before it is.
+	established time.Time
 }
 
 // childSA is one pair of ESP SAs.
@@ -53,6 +55,8 @@ type childSA struct {
 	rx, tx        uint64
 	cipher        string
 	installed     time.Time
+	// replayed and forged are packets that the kernel has dropped.
+	replayed, forged uint64
 }
 
 func (s *snapshot) fresh(now time.Time) bool {
@@ -114,6 +118,7 @@ func (d *driver) read(ctx context.Context) (*snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read charon: %w", err)
 	}
+	d.ages.settle(s.sas)
 	d.seen = s
 	return s, nil
 }
@@ -193,6 +198,9 @@ func parseSA(m *vici.Message, now time.Time) ikeSA {
 	sa := ikeSA{id: uint32(number(m, "uniqueid")), state: text(m, "state")}
 	if addr, err := netip.ParseAddr(text(m, "remote-host")); err == nil {
 		sa.remote = netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(number(m, "remote-port")))
+	}
+	if age := text(m, "established"); age != "" {
+		sa.established = now.Add(-time.Duration(number(m, "established")) * time.Second)
 	}
 	children := section(m, "child-sas")
 	for _, name := range children.Keys() {

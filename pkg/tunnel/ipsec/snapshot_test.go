@@ -80,8 +80,8 @@ func TestBytesOutliveTheirSA(t *testing.T) {
 		{sa(300, 1), 39, 3},
 		{sa(0, 99), 39, 3}, // not installed yet
 	} {
-		if rx, tx := tr.sum(key, step.sas); rx != step.rx || tx != step.tx {
-			t.Errorf("step %d: %d and %d bytes, want %d and %d", i, rx, tx, step.rx, step.tx)
+		if got := tr.sum(key, step.sas); got != (counts{rx: step.rx, tx: step.tx}) {
+			t.Errorf("step %d: %+v, want %d and %d bytes", i, got, step.rx, step.tx)
 		}
 	}
 }

@@ -13,8 +13,13 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
-// rewatch is how often a charon that is gone is looked for.
-const rewatch = 100 * time.Millisecond
+const (
+	// rewatch is how often a charon that is gone is looked for.
+	rewatch = 100 * time.Millisecond
+	// backlog is how many events wait; what is more is dropped, and found by the
+	// next round. There are some ten lines of the log to each conversation.
+	backlog = 1024
+)
 
 // Watch implements tunnel.Watcher: it follows charon's events, and their end, and
 // what becomes of the kernel's device.
@@ -72,16 +77,18 @@ func (d *driver) follow(ctx context.Context, changed func()) bool {
 	if err != nil {
 		return false
 	}
-	events := make(chan vici.Event, 1)
+	events := make(chan vici.Event, backlog)
 	s.NotifyEvents(events)
 	stop := context.AfterFunc(ctx, closeAll) // which ends the subscription and the events
 	defer stop()
-	if err := s.Subscribe("ike-updown", "child-updown", "child-rekey"); err != nil {
+	if err := s.Subscribe("ike-updown", "child-updown", "child-rekey", "log"); err != nil {
 		return ctx.Err() == nil
 	}
 	changed()
-	for range events {
-		changed()
+	for e := range events {
+		if e.Name != "log" || d.refused.note(e.Message, d.now()) {
+			changed()
+		}
 	}
 	return ctx.Err() == nil
 }

@@ -111,6 +111,7 @@ func (d *driver) compareKernel(ctx context.Context, s *snapshot) error {
 			return err
 		}
 	}
+	s.count(states)
 	if d.started.IsZero() || d.now().Sub(d.started) >= freshAge {
 		k.orphans = append(k.orphans, k.deserted...)
 	}

@@ -120,7 +120,7 @@ func (t *target) stats(now time.Time, timeout time.Duration) Stats {
 	s := Stats{
 		RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer, LastCut: t.lastCut,
 		SilentSince: t.hearing.since(now),
-		Requests: t.requests, Bytes: t.bytes,
+		Requests:    t.requests, Bytes: t.bytes,
 		MTU: t.sizing.mtu, MTUBasis: t.sizing.basis, MTUConfirmed: t.sizing.confirmed,
 	}
 	for _, p := range t.pending[:min(t.count, window)] {

@@ -111,6 +111,7 @@ func (p peer) status(key tunnel.PublicKey, now time.Time) tunnel.PeerStatus {
 		Peer:          tunnel.Peer{PublicKey: key, Endpoint: p.endpoint, Keepalive: p.keepalive},
 		Live:          p.live(now),
 		LastHandshake: p.handshake,
+		Authenticated: p.handshake,
 		RxBytes:       p.rxBytes,
 		TxBytes:       p.txBytes,
 	}
