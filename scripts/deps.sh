@@ -11,8 +11,8 @@ ipsec="charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins"
 declare -A groups=(
 	[build]="$base"
 	[demo]="$base $demo $ipsec"
-	[test]="$base $demo $ipsec gcc iperf3 libc6-dev jq wireguard-tools"
-	[bench]="$base $demo jq nftables"
+	[test]="$base $demo $ipsec gcc iperf3 libc6-dev jq openssl strongswan-swanctl wireguard-tools"
+	[bench]="$base $demo $ipsec jq nftables"
 	[vm]="$base $ipsec cpio kmod qemu-system-common qemu-system-x86 seabios xz-utils"
 	[generate]="$base clang-19 clang-format-19 llvm-19 libbpf-dev protobuf-compiler libprotobuf-dev"
 )
