@@ -44,7 +44,7 @@ const (
 // charon can encrypt depends on the host and on what else runs there, so the
 // rate follows from what has gathered in charon.
 func (d *driver) ensureBound(ctx context.Context, link netlink.Link, mended *device.Mended) error {
-	used, err := memoryOf(ctx, d.dir)
+	used, err := d.memory(ctx)
 	if err != nil {
 		return fmt.Errorf("read charon's memory: %w", err)
 	}
@@ -85,9 +85,9 @@ func nextRate(have, most, used uint64, limits bool) uint64 {
 	return min(have, most)
 }
 
-// memoryOf returns what charon has allocated, in bytes.
-func memoryOf(ctx context.Context, dir string) (used uint64, err error) {
-	err = talk(ctx, dir, func(s *vici.Session) error {
+// memory returns what charon has allocated, in bytes.
+func (d *driver) memory(ctx context.Context) (used uint64, err error) {
+	err = d.talk(ctx, func(s *vici.Session) error {
 		m, err := s.CommandRequest("stats", nil)
 		if err == nil {
 			used = number(section(m, "mallinfo"), "used")

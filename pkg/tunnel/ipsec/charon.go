@@ -31,9 +31,13 @@ const (
 
 // ensureCharon makes a charon run that has the settings, and returns it held.
 func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device, mended *device.Mended) (*proc.Process, error) {
-	text := settings(d.cfg.Kind, d.dir, want.ListenPort)
+	if err := d.endHung(ctx); err != nil {
+		return nil, err
+	}
+	text, asked := settings(d.cfg.Kind, d.dir, want.ListenPort), d.now()
 	p, err := proc.Listening(ctx, socketPath(d.dir))
 	if err != nil {
+		d.hear(asked, err)
 		return nil, err
 	}
 	if p != nil {
@@ -51,7 +55,7 @@ func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device, mended *d
 		}
 	}
 	if d.pid != 0 {
-		d.log.Warn("charon has ended", "device", want.Name, "pid", d.pid)
+		d.log.Warn("charon has ended; another is started", "device", want.Name, "pid", d.pid)
 		proc.Reap(d.pid)
 		d.pid = 0
 	}
@@ -115,6 +119,7 @@ func (d *driver) start(ctx context.Context, text string) (*proc.Process, error) 
 		return nil, fmt.Errorf("start charon (see %s): %w", logPath(d.dir), err)
 	}
 	d.started = d.now()
+	d.silence.Answered()
 	d.log.Info("charon started", "driver", d.Name(), "pid", d.pid)
 	return p, nil
 }

@@ -90,7 +90,7 @@ func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
 	}
-	return request(ctx, d.dir, "initiate", m)
+	return d.request(ctx, "initiate", m)
 }
 
 // forgetMoved drops those IKE SAs that are gone from what is to be replaced.
@@ -169,7 +169,7 @@ func (d *driver) terminate(ctx context.Context, what map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
 	}
-	return talk(ctx, d.dir, func(s *vici.Session) error {
+	return d.talk(ctx, func(s *vici.Session) error {
 		// Charon says in words why it did nothing: nothing was there, or the peer
 		// did not answer in time, and then it is ended all the same.
 		if _, err := s.CommandRequest("terminate", m); err != nil {

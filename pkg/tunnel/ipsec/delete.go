@@ -60,7 +60,7 @@ func (d *driver) removeNamed(ctx context.Context, name string, loaded bool) erro
 		if err != nil {
 			return fmt.Errorf("encode request: %w", err)
 		}
-		if err := request(ctx, d.dir, "unload-conn", m); err != nil {
+		if err := d.request(ctx, "unload-conn", m); err != nil {
 			d.seen = nil
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
 // Alias marks the devices that the drivers of this package made.
@@ -28,6 +29,8 @@ type driver struct {
 	dir string
 	// device is as wanted last; its name is empty before the first Up.
 	device tunnel.Device
+	// silence is charon's.
+	silence proc.Silence
 	// right is the device as the last Up left it; zero if that did not go well.
 	right tunnel.Device
 	// ifID is the xfrm interface's; 0 for KindUserspace.
@@ -192,7 +195,7 @@ func (d *driver) ensureKey(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode private key: %w", err)
 	}
-	if err := request(ctx, d.dir, "load-key", m); err != nil {
+	if err := d.request(ctx, "load-key", m); err != nil {
 		return err
 	}
 	d.keyed = true

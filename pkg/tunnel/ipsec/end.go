@@ -1,6 +1,7 @@
 package ipsec
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -13,7 +14,11 @@ import (
 
 // end makes charon end: it tells its peers when it is asked politely.
 func (d *driver) end(ctx context.Context, p *proc.Process) error {
-	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+	return d.endBy(ctx, p, unix.SIGTERM, unix.SIGKILL)
+}
+
+func (d *driver) endBy(ctx context.Context, p *proc.Process, signals ...unix.Signal) error {
+	for _, sig := range signals {
 		if err := p.Signal(sig); err != nil {
 			return err
 		}
@@ -30,6 +35,26 @@ func (d *driver) end(ctx context.Context, p *proc.Process) error {
 		d.log.Warn("charon does not end", "pid", p.PID, "signal", sig)
 	}
 	return fmt.Errorf("end charon %d: it is still there", p.PID)
+}
+
+// endHung kills a charon that has not answered for too long: its sockets have no
+// room for those who would ask it to end.
+func (d *driver) endHung(ctx context.Context) error {
+	if d.pid == 0 || !d.silence.Hangs(d.now()) {
+		return nil
+	}
+	p, err := proc.Open(d.pid)
+	if err != nil || p == nil {
+		return err
+	}
+	defer p.Close()
+	// The pid may be another's by now, if init has collected ours.
+	if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID)); err != nil || !bytes.Contains(env, []byte(settingsPath(d.dir))) {
+		return nil //nolint:nilerr // it has ended
+	}
+	d.log.Warn("charon does not answer; it is killed, and another is started", "device", d.cfg.Device, "pid", p.PID, "for", proc.HangTime)
+	d.silence.Answered()
+	return d.endBy(ctx, p, unix.SIGKILL)
 }
 
 // endCharon ends the charon of this namespace and removes its directory. One of

@@ -146,7 +146,7 @@ func (d *driver) load(ctx context.Context, s *snapshot, want tunnel.Peer) error 
 	if err != nil {
 		return fmt.Errorf("encode configuration: %w", err)
 	}
-	if err := request(ctx, d.dir, "load-conn", m); err != nil {
+	if err := d.request(ctx, "load-conn", m); err != nil {
 		d.seen = nil
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 )
 
@@ -23,7 +24,7 @@ type damage struct {
 var userspaceDamages = []damage{
 	{"SAs are terminated", terminateAll, hasOtherSAs},
 	{"the configuration is unloaded", unloadAll, hasConn},
-	{"charon is stopped", func(t *testing.T, f *fleet) { f.signal(t, 0, unix.SIGTERM) }, hasOtherSAs},
+	{"charon is stopped", func(t *testing.T, f *fleet) { f.signal(t, unix.SIGTERM) }, hasOtherSAs},
 	{"charon's settings are edited", editSettings, hasSettings},
 	{"a stranger is let in", loadStranger, hasNoStranger},
 	{"the device is deleted", deleteDevice, hasOtherSAs},
@@ -81,9 +82,10 @@ func isRepaired(t *testing.T, kind Kind, damages []damage) {
 	}
 }
 
-func (f *fleet) signal(t *testing.T, node int, s unix.Signal) {
+// signal sends one to the charon of node 0.
+func (f *fleet) signal(t *testing.T, s unix.Signal) {
 	t.Helper()
-	p := f.charon(t, node)
+	p := f.charon(t, 0)
 	if p == nil {
 		t.Fatal("there is no charon")
 	}
@@ -223,13 +225,13 @@ func TestANewDriverFindsADeadCharon(t *testing.T) {
 func TestAHangingCharonHoldsNobodyUp(t *testing.T) {
 	f := newFleet(t, newHarness(t, KindUserspace, 2))
 	f.full(t)
-	f.signal(t, 0, unix.SIGSTOP)
+	f.signal(t, unix.SIGSTOP)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := f.drivers[0].Peers(ctx); err == nil {
 		t.Error("a stopped charon answers")
 	}
-	f.signal(t, 0, unix.SIGCONT)
+	f.signal(t, unix.SIGCONT)
 	deadline := time.Now().Add(tunneltest.DeliverTimeout)
 	for { // what has gathered in its socket is answered first
 		got, err := f.drivers[0].Peers(t.Context())
@@ -240,6 +242,32 @@ func TestAHangingCharonHoldsNobodyUp(t *testing.T) {
 			t.Fatalf("peers are %v, %v, want one alive", got, err)
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// One that does not answer for long is killed, and another takes its place.
+func TestAHungCharonIsReplaced(t *testing.T) {
+	f := newFleet(t, newHarness(t, KindUserspace, 2))
+	f.full(t)
+	before := f.charon(t, 0).PID
+	f.signal(t, unix.SIGSTOP)
+	for range 12 { // more than its socket has room for
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := f.drivers[0].Peers(ctx); err == nil {
+			t.Error("a stopped charon answers")
+		}
+		cancel()
+	}
+	late := time.Now().Add(proc.HangTime)
+	f.raw(0).now = func() time.Time { return late }
+	f.up(t, 0)
+	if now := f.charon(t, 0); now == nil || now.PID == before {
+		t.Fatal("it was not replaced")
+	}
+	f.put(t, 0, f.peer(1))
+	f.await(t, 0, 1)
+	if !f.lab.Deliver(t, 1, 0, f.device(1).Address, f.device(0).Address, f.device(1).Address) {
+		t.Error("a datagram was not delivered")
 	}
 }
 

@@ -98,7 +98,7 @@ func (d *driver) read(ctx context.Context) (*snapshot, error) {
 		sas:    make(map[tunnel.PublicKey][]ikeSA),
 		loaded: make(map[string]bool),
 	}
-	err := talk(ctx, d.dir, func(v *vici.Session) error {
+	err := d.talk(ctx, func(v *vici.Session) error {
 		conns, err := stream(v, "list-conns", "list-conn")
 		if err != nil {
 			return err

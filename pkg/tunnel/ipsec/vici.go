@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"time"
 
 	"github.com/strongswan/govici/vici"
@@ -59,6 +60,33 @@ func talk(ctx context.Context, dir string, f func(*vici.Session) error) error {
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
+	return err
+}
+
+// talk is talk with this driver's charon, whose silence it follows.
+func (d *driver) talk(ctx context.Context, f func(*vici.Session) error) error {
+	asked := d.now()
+	err := talk(ctx, d.dir, f)
+	d.hear(asked, err)
+	return err
+}
+
+// hear notes whether charon answered what was asked. That it has no room for more
+// connections is no answer either.
+func (d *driver) hear(asked time.Time, err error) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, unix.EAGAIN):
+		d.silence.Unanswered(asked)
+	case err == nil:
+		d.silence.Answered()
+	}
+}
+
+// request asks this driver's charon for one thing.
+func (d *driver) request(ctx context.Context, command string, message *vici.Message) error {
+	asked := d.now()
+	err := request(ctx, d.dir, command, message)
+	d.hear(asked, err)
 	return err
 }
 

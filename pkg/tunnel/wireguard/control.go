@@ -88,6 +88,7 @@ func (d *driver) call(ctx context.Context, f func(*wgctrl.Client) error) error {
 		case <-d.hung:
 			d.hung = nil
 		default:
+			d.silence.Unanswered(d.now())
 			return errBusy
 		}
 	}
@@ -95,6 +96,7 @@ func (d *driver) call(ctx context.Context, f func(*wgctrl.Client) error) error {
 	if err != nil {
 		return fmt.Errorf("open wireguard control: %w", err)
 	}
+	asked := d.now()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	result := make(chan error, 1)
@@ -106,9 +108,11 @@ func (d *driver) call(ctx context.Context, f func(*wgctrl.Client) error) error {
 	select {
 	case err := <-result:
 		<-returned
+		d.silence.Answered()
 		return err
 	case <-ctx.Done():
 		d.hung = returned
+		d.silence.Unanswered(asked)
 		return ctx.Err()
 	}
 }

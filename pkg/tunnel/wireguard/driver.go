@@ -46,6 +46,8 @@ type driver struct {
 	// hung is closed when a call that outlasted its deadline returns; nil when
 	// there is none.
 	hung <-chan struct{}
+	// silence is that of the userspace process.
+	silence proc.Silence
 }
 
 // New returns a driver. It touches nothing before Up.

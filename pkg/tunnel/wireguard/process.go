@@ -44,7 +44,7 @@ func (d *driver) ensureProcess(ctx context.Context, want tunnel.Device) error {
 		}
 	}
 	if d.pid != 0 {
-		d.log.Warn("userspace wireguard has died", "device", want.Name, "pid", d.pid)
+		d.log.Warn("userspace wireguard has died; another is started", "device", want.Name, "pid", d.pid)
 		proc.Reap(d.pid)
 		d.pid = 0
 	}
@@ -73,6 +73,11 @@ func (d *driver) adopt(ctx context.Context, p *proc.Process, name string) (bool,
 	if link == nil {
 		return false, d.end(ctx, p)
 	}
+	if d.silence.Hangs(d.now()) {
+		d.log.Warn("userspace wireguard does not answer; it is killed, and another is started",
+			"device", name, "pid", p.PID, "for", proc.HangTime)
+		return false, d.kill(ctx, p)
+	}
 	if d.pid != p.PID {
 		d.log.Info("userspace wireguard adopted", "device", name, "pid", p.PID)
 	}
@@ -91,9 +96,21 @@ func (d *driver) endOwn(ctx context.Context, p *proc.Process) error {
 // end waits until the process has ended: by itself, because its device is gone,
 // or else by force.
 func (d *driver) end(ctx context.Context, p *proc.Process) error {
-	for _, sig := range []unix.Signal{0, unix.SIGTERM, unix.SIGKILL} {
+	return d.endBy(ctx, p, 0, unix.SIGTERM, unix.SIGKILL)
+}
+
+// kill ends a process that does not answer.
+func (d *driver) kill(ctx context.Context, p *proc.Process) error {
+	d.silence.Answered()
+	return d.endBy(ctx, p, unix.SIGKILL)
+}
+
+func (d *driver) endBy(ctx context.Context, p *proc.Process, signals ...unix.Signal) error {
+	for i, sig := range signals {
 		if sig != 0 {
-			d.log.Warn("userspace wireguard does not end", "pid", p.PID, "signal", sig)
+			if i > 0 {
+				d.log.Warn("userspace wireguard does not end", "pid", p.PID, "signal", sig)
+			}
 			if err := p.Signal(sig); err != nil {
 				return err
 			}

@@ -124,6 +124,39 @@ func TestStoppedProcessHoldsNobodyUp(t *testing.T) {
 	n.up(t)
 }
 
+// One that does not answer for long is killed, and another takes its place.
+func TestAHungProcessIsReplaced(t *testing.T) {
+	n := newNode(t)
+	n.up(t)
+	d := n.Driver.(tunneltest.Spaced).Driver.(*driver)
+	p := n.process(t, tunneltest.Left)
+	defer p.Close()
+	if err := p.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	awaitStopped(t, p)
+	for range 2 {
+		short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := n.Up(short, n.want); err == nil {
+			t.Error("a stopped process answers")
+		}
+		cancel()
+	}
+	soon := n.process(t, tunneltest.Left)
+	defer soon.Close()
+	if soon.PID != p.PID {
+		t.Error("it was killed too soon")
+	}
+	late := time.Now().Add(proc.HangTime)
+	d.now = func() time.Time { return late }
+	n.up(t)
+	now := n.process(t, tunneltest.Left)
+	defer now.Close()
+	if now.PID == p.PID {
+		t.Error("it was not replaced")
+	}
+}
+
 // awaitStopped waits until every thread of the process stands still.
 func awaitStopped(t *testing.T, p *proc.Process) {
 	t.Helper()

@@ -42,8 +42,13 @@ func Listening(ctx context.Context, socket string) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find process of control socket: %w", err)
 	}
+	return Open(pid)
+}
+
+// Open returns the process of a pid, or nil when there is none.
+func Open(pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) { // it ended meanwhile
+	if errors.Is(err, unix.ESRCH) {
 		return nil, nil
 	}
 	if err != nil {
