@@ -12,6 +12,7 @@ import (
 
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/policy"
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 // Defaults of the settings.
@@ -59,6 +60,10 @@ type Config struct {
 	LogFormat string
 	// Ports on the underlay: UDP, UDP, TCP and UDP, TCP.
 	WireGuardPort, IPsecPort, GossipPort, PeerPort uint16
+	// TunnelDrivers are the names of the drivers that tunnels may be made by, in
+	// the order of tunnel.Drivers, of which those that the host can run are; empty
+	// is all.
+	TunnelDrivers []string
 	// ForwardFrom are the roles whose nodes may ask this authority for changes
 	// of VPCs and groups; empty means every admitted node.
 	ForwardFrom []string
@@ -85,6 +90,7 @@ type settings struct {
 	IPsecPort     int    `yaml:"ipsec-port"`
 	GossipPort    int    `yaml:"gossip-port"`
 	PeerPort      int    `yaml:"peer-port"`
+	TunnelDrivers list   `yaml:"tunnel-drivers"`
 	ForwardFrom   list   `yaml:"forward-from"`
 	FlowTimeouts  list   `yaml:"flow-timeouts"`
 	MaxFlows      int    `yaml:"max-flows"`
@@ -102,7 +108,7 @@ func (l *list) UnmarshalYAML(unmarshal func(any) error) error {
 	}
 	var texts []string
 	if err := unmarshal(&texts); err != nil {
-		return errors.New("underlay, forward-from, flow-timeouts: want a list of texts, or one text with commas")
+		return errors.New("underlay, tunnel-drivers, forward-from, flow-timeouts: want a list of texts, or one text with commas")
 	}
 	*l = texts
 	return nil
@@ -174,6 +180,8 @@ func (s settings) config() (Config, error) {
 	if s.IPsecPort == s.GossipPort || s.IPsecPort == s.WireGuardPort {
 		note(fmt.Errorf("ipsec-port: %d: is the gossip or WireGuard port too; all use UDP", s.IPsecPort))
 	}
+	c.TunnelDrivers, err = parseDrivers(s.TunnelDrivers)
+	note(err)
 	note(checkRoles(s.ForwardFrom))
 	c.FlowTimeouts, err = parseTimeouts(s.FlowTimeouts)
 	note(err)
@@ -199,6 +207,24 @@ func port(key string, n int) (uint16, error) {
 		return 0, fmt.Errorf("%s: %d: want 1 to 65535", key, n)
 	}
 	return uint16(n), nil
+}
+
+// parseDrivers keeps apart a list that is not given and one that is empty.
+func parseDrivers(texts list) ([]string, error) {
+	if texts == nil {
+		return nil, nil
+	}
+	names := make([]string, 0, len(texts))
+	for _, text := range texts {
+		if name := strings.TrimSpace(text); name != "" || len(texts) > 1 {
+			names = append(names, name)
+		}
+	}
+	drivers, err := tunnel.ParseDrivers(names)
+	if err != nil {
+		return nil, fmt.Errorf("tunnel-drivers: %w", err)
+	}
+	return drivers, nil
 }
 
 func checkRoles(roles []string) error {

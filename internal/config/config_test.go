@@ -78,6 +78,35 @@ func TestUnderlayIsAListInEveryForm(t *testing.T) {
 	}
 }
 
+func TestTunnelDriversAreAllThatAreNamed(t *testing.T) {
+	ok := []string{"--name", "edge-1", "--underlay", "127.0.0.1"}
+	for sentence, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"none is all":     {nil, ""},
+		"commas":          {[]string{"--tunnel-drivers", "ipsec-userspace, wireguard-kernel"}, "wireguard-kernel ipsec-userspace"},
+		"file":            {[]string{"--config", writeFile(t, "tunnel-drivers: [ipsec-kernel]\n")}, "ipsec-kernel"},
+		"a flag replaces": {[]string{"--config", writeFile(t, "tunnel-drivers: ipsec-kernel\n"), "--tunnel-drivers", "ipsec-userspace"}, "ipsec-userspace"},
+	} {
+		cfg, err := loadArgs(t, append(ok, c.args...)...)
+		if got := strings.Join(cfg.TunnelDrivers, " "); err != nil || got != c.want {
+			t.Errorf("%s: got %q, %v, want %q", sentence, got, err, c.want)
+		}
+	}
+	empty := func(args ...string) {
+		t.Helper()
+		cfg, err := loadArgs(t, append(ok, args...)...)
+		if err == nil || !strings.Contains(err.Error(), "tunnel-drivers: is empty") {
+			t.Errorf("got %v, %v of an empty list", cfg.TunnelDrivers, err)
+		}
+	}
+	empty("--config", writeFile(t, "tunnel-drivers: []\n"))
+	empty("--tunnel-drivers", "")
+	t.Setenv("EDGENET_TUNNEL_DRIVERS", "")
+	empty()
+}
+
 func TestAnEmptyFileIsFine(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n"} {
 		if _, err := loadArgs(t, "--config", writeFile(t, text), "--name", "a", "--underlay", "127.0.0.1"); err != nil {
@@ -93,24 +122,28 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		`[1:7] `:                     {"--config", writeFile(t, "name: [\n")},
 		`[1:7] name: want a text`:    {"--config", writeFile(t, "name: [a, b]\n")},
 		`gossip-port: want a number`: {"--config", writeFile(t, "gossip-port: many\n")},
-		`underlay, forward-from, flow-timeouts: want a list`: {"--config", writeFile(t, "underlay: {a: 1}\n")},
-		`flow-timeouts: "udp-replied": want`:                 {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied"},
-		`flow-timeouts: flow state "udp"`:                    {"--underlay", "127.0.0.1", "--flow-timeouts", "udp=90s"},
-		`flow-timeouts: time-out 1s`:                         {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied=1s"},
-		`flow-timeouts: udp-replied: is there`:               {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied=9s,udp-replied=8s"},
-		`max-flows: 1: want 1024`:                            {"--underlay", "127.0.0.1", "--max-flows", "1"},
-		`no such file`:                                       {"--config", "/nowhere/edgenetd.yaml"},
-		`underlay: none given`:                               {"--name", "edge-1"},
-		`name: `:                                             {"--name", "Edge 1", "--underlay", "127.0.0.1"},
-		`underlay: "nonsense"`:                               append(ok, "--underlay", "nonsense"),
-		`is there twice`:                                     append(ok, "--underlay", "127.0.0.1"),
-		`log-level: "loud"`:                                  append(ok, "--log-level", "loud"),
-		`log-format: "xml"`:                                  append(ok, "--log-format", "xml"),
-		`gossip-port: 70000`:                                 append(ok, "--gossip-port", "70000"),
-		`is the gossip port too`:                             append(ok, "--peer-port", "7946"),
-		`run-dir: `:                                          append(ok, "--run-dir", "/"+strings.Repeat("x", 120)),
-		`forward-from: "king"`:                               append(ok, "--forward-from", "king"),
-		`flag provided but not defined`:                      append(ok, "--colour", "red"),
+		`underlay, tunnel-drivers, forward-from, flow-timeouts: want a list`: {"--config", writeFile(t, "underlay: {a: 1}\n")},
+		`flow-timeouts: "udp-replied": want`:                                 {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied"},
+		`flow-timeouts: flow state "udp"`:                                    {"--underlay", "127.0.0.1", "--flow-timeouts", "udp=90s"},
+		`flow-timeouts: time-out 1s`:                                         {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied=1s"},
+		`flow-timeouts: udp-replied: is there`:                               {"--underlay", "127.0.0.1", "--flow-timeouts", "udp-replied=9s,udp-replied=8s"},
+		`tunnel-drivers: "wireguard": want some of wireguard-kernel, `:       append(ok, "--tunnel-drivers", "wireguard"),
+		`tunnel-drivers: "": want some of`:                                   append(ok, "--tunnel-drivers", "ipsec-kernel,"),
+		`tunnel-drivers: is empty; want some of wireguard-kernel, `:          append(ok, "--tunnel-drivers", ""),
+		`tunnel-drivers: ipsec-kernel: is there twice`:                       append(ok, "--tunnel-drivers", "ipsec-kernel,ipsec-kernel"),
+		`max-flows: 1: want 1024`:                                            {"--underlay", "127.0.0.1", "--max-flows", "1"},
+		`no such file`:                                                       {"--config", "/nowhere/edgenetd.yaml"},
+		`underlay: none given`:                                               {"--name", "edge-1"},
+		`name: `:                                                             {"--name", "Edge 1", "--underlay", "127.0.0.1"},
+		`underlay: "nonsense"`:                                               append(ok, "--underlay", "nonsense"),
+		`is there twice`:                                                     append(ok, "--underlay", "127.0.0.1"),
+		`log-level: "loud"`:                                                  append(ok, "--log-level", "loud"),
+		`log-format: "xml"`:                                                  append(ok, "--log-format", "xml"),
+		`gossip-port: 70000`:                                                 append(ok, "--gossip-port", "70000"),
+		`is the gossip port too`:                                             append(ok, "--peer-port", "7946"),
+		`run-dir: `:                                                          append(ok, "--run-dir", "/"+strings.Repeat("x", 120)),
+		`forward-from: "king"`:                                               append(ok, "--forward-from", "king"),
+		`flag provided but not defined`:                                      append(ok, "--colour", "red"),
 	} {
 		t.Run(want, func(t *testing.T) {
 			_, err := loadArgs(t, args...)

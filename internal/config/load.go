@@ -10,6 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 // Flags are edgenetd's settings as flags; each has an environment variable
@@ -36,6 +38,7 @@ func Flags() []cli.Flag {
 		number("ipsec-port", "UDP `PORT` of IPsec tunnels", DefaultIPsecPort),
 		number("gossip-port", "TCP and UDP `PORT` of the mesh's gossip", DefaultGossipPort),
 		number("peer-port", "TCP `PORT` where nodes join and talk to one another", DefaultPeerPort),
+		list("tunnel-drivers", "`NAME` of a driver that tunnels may be made by: "+strings.Join(tunnel.Drivers(), ", ")+"; may be repeated or separated by commas (default: all that the host can run)"),
 		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
 		list("flow-timeouts", "`STATE=DURATION`: how long a silent flow in this state is kept; may be repeated or separated by commas"),
 		number("max-flows", "`NUMBER` of flows that this host keeps at once; of a new datapath only", DefaultMaxFlows),
@@ -94,9 +97,11 @@ func load(ctx *cli.Context) (settings, error) {
 			*to = ctx.Int(key)
 		}
 	}
-	for key, to := range map[string]*list{"underlay": &s.Underlay, "forward-from": &s.ForwardFrom, "flow-timeouts": &s.FlowTimeouts} {
+	for key, to := range map[string]*list{
+		"underlay": &s.Underlay, "tunnel-drivers": &s.TunnelDrivers, "forward-from": &s.ForwardFrom, "flow-timeouts": &s.FlowTimeouts,
+	} {
 		if ctx.IsSet(key) {
-			*to = ctx.StringSlice(key)
+			*to = append(list{}, ctx.StringSlice(key)...)
 		}
 	}
 	return s, nil

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -207,7 +208,10 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	if err != nil {
 		return nil, err
 	}
-	if t := n.tunnels.current(); !t.ready() {
+	switch t := n.tunnels.current(); {
+	case !t.ready() && errors.Is(t.problem, errNoWay):
+		return nil, precondition("attach endpoint %s: %w", name, t.problem)
+	case !t.ready():
 		return nil, unavailable("attach endpoint %s: the tunnel device is not up yet: %w", name, t.why())
 	}
 	if unchanged {

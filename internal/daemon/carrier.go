@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
+	"time"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
@@ -23,14 +25,18 @@ type carrier struct {
 	name string
 	// metric is that of the mesh's route into the device; 0 is the kernel's default.
 	metric int
-	// has says what the host lacks for it, if anything; nil is a carrier that every
-	// node has to have.
-	has func() error
+	// probe says what the host lacks for it, if anything.
+	probe func() error
+	// retired is one that the operator excludes: it is not announced, and goes when
+	// nobody is reached by it any more.
+	retired bool
 	// proofs probe peers by this device, whatever the routes say.
 	proofs *probing
 
 	// device is as Up left it last; its name is empty while it is down.
 	device tunnel.Device
+	// failed says that it could not be brought up in this round.
+	failed bool
 	// peers are those of the device, by prefix, as this round found them; nil if
 	// they are not known.
 	peers map[netip.Prefix]tunnel.PeerStatus
@@ -38,15 +44,33 @@ type carrier struct {
 	down bool
 	// unwatch ends the watching; nil if nobody watches.
 	unwatch func()
+	// lack is what probe said last, and probed when that was.
+	lack   error
+	probed time.Time
 }
 
-// available tells whether the host has what it needs.
-func (c *carrier) available() bool { return c.has == nil || c.has() == nil }
+// probeAgain is how old what a probe said may be: each makes a namespace, or looks
+// at files.
+const probeAgain = 5 * time.Second
+
+// lacking says what the host lacks for it, nil if it has all.
+func (c *carrier) lacking(now time.Time) error {
+	if c.device.Name != "" && c.lack == nil {
+		return nil // it is up
+	}
+	if c.probed.IsZero() || now.Sub(c.probed) >= probeAgain {
+		c.lack, c.probed = c.probe(), now
+	}
+	return c.lack
+}
 
 // bringUp makes the device as wanted, and lists its peers.
 func (c *carrier) bringUp(ctx context.Context, want tunnel.Device) error {
 	c.peers, c.down = nil, false
 	device, err := c.driver.Up(ctx, want)
+	if errors.Is(err, tunnel.ErrUnsupported) {
+		c.lack, c.probed = err, time.Now()
+	}
 	if err != nil {
 		return fmt.Errorf("bring up tunnel device %s: %w", want.Name, err)
 	}

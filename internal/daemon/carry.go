@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -30,9 +31,10 @@ func (t *tunnels) carrier(of tunnel.Technology) *carrier {
 	return nil
 }
 
-// bringUpNeeded brings the devices up by which some node is, or is to be reached,
-// and takes the others down. One that cannot be brought up stops no other.
-func (t *tunnels) bringUpNeeded(ctx context.Context, choices map[mesh.NodeID]choice, routes map[netip.Prefix]string) error {
+// bringUpNeeded brings the devices up, besides the one that is always up, by which
+// some node is, or is to be reached, and takes the others down. One that cannot be
+// brought up stops no other.
+func (t *tunnels) bringUpNeeded(ctx context.Context, home *carrier, choices map[mesh.NodeID]choice, routes map[netip.Prefix]string) error {
 	needed := map[tunnel.Technology]bool{}
 	for _, c := range choices {
 		if c.err == nil {
@@ -43,13 +45,16 @@ func (t *tunnels) bringUpNeeded(ctx context.Context, choices map[mesh.NodeID]cho
 		needed[w.on], needed[w.to], needed[w.left] = true, true, true
 	}
 	var problems []error
-	for _, c := range t.carriers[1:] {
+	for _, c := range slices.Clone(t.carriers) {
 		// What leads somewhere was made by a daemon before this one.
-		if !needed[c.technology] && len(routes) == 0 {
-			problems = append(problems, c.takeDown(ctx))
-			continue
+		first := t.ways == nil && (c.retired || len(routes) > 0)
+		switch {
+		case c == home || c.failed || first && c.retired: // has been, or that has been said
+		case !needed[c.technology] && !first:
+			problems = append(problems, t.takeDown(ctx, c))
+		default:
+			problems = append(problems, t.bringUp(ctx, c))
 		}
-		problems = append(problems, t.bringUp(ctx, c))
 	}
 	return errors.Join(problems...)
 }
@@ -156,13 +161,13 @@ func (t *tunnels) adoptable() (map[netip.Prefix]string, error) {
 }
 
 // adopt finds by what nodes are reached already: those with a route of their own
-// by its device, others by the first.
+// by its device, others by WireGuard.
 func (t *tunnels) adopt(want map[mesh.NodeID]tunnel.Peer, routes map[netip.Prefix]string) map[mesh.NodeID]way {
 	out := map[mesh.NodeID]way{}
 	for id, peer := range want {
 		for _, c := range t.carriers {
 			_, there := c.peers[peer.Prefix]
-			if there && (routes[peer.Prefix] == c.device.Name || routes[peer.Prefix] == "" && c == t.carriers[0]) {
+			if there && (routes[peer.Prefix] == c.device.Name || routes[peer.Prefix] == "" && c.technology == tunnel.WireGuard) {
 				out[id] = way{on: c.technology}
 			}
 		}
@@ -219,12 +224,14 @@ func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer) map[mesh.NodeID]peer
 	return out
 }
 
-// lead gives nodes that are not reached by the first device routes of their own.
+// lead gives nodes that are reached by IPsec routes of their own: where both
+// devices are up, the mesh's leads into WireGuard's. They are there while only
+// IPsec's is up, too, so that nothing has to change when the other comes.
 func (t *tunnels) lead() error {
 	want := map[netip.Prefix]string{}
 	for _, n := range t.nodes {
 		w, ok := t.ways[n.ID]
-		if c := t.carrier(w.on); ok && c != t.carriers[0] && c.device.Name != "" {
+		if c := t.carrier(w.on); ok && w.on != tunnel.WireGuard && c.device.Name != "" {
 			want[n.Prefix] = c.device.Name
 		}
 	}

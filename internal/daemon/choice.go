@@ -43,7 +43,7 @@ func endOf(n mesh.Node) (tunnel.End, *records.Announcement, error) {
 	if err != nil {
 		return e, nil, err
 	}
-	e.Drivers = a.Drivers()
+	e.Drivers, e.Excluded, e.Lacks = a.Drivers(), a.GetExcluded(), a.GetLacks()
 	return e, a, nil
 }
 

@@ -3,11 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,15 +16,7 @@ import (
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/internal/version"
 	"edgenet.dev/edgenet/pkg/mesh"
-	"edgenet.dev/edgenet/pkg/tunnel"
-	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
-	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
-
-// ipsecMetric is that of the mesh's route into the device of IPsec: it loses
-// against the first device's, and nodes that are reached by IPsec have routes of
-// their own.
-const ipsecMetric = 2048
 
 // Daemon is edgenetd without its sockets: what the control API calls.
 type Daemon struct {
@@ -130,6 +120,7 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 		mesh:         d.mesh,
 		links:        d.cfg.Underlay,
 		carriers:     carriers,
+		excluded:     d.excluded(),
 		probes:       probes(),
 		snapshot:     d.snapshot,
 		sized:        sized,
@@ -145,41 +136,6 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 		},
 	}
 	return nil
-}
-
-// openCarriers makes what this node can encrypt with. A node without IPsec is one
-// of WireGuard alone.
-func (d *Daemon) openCarriers(kernel Kernel, log *slog.Logger) ([]*carrier, error) {
-	key, err := wireguard.LoadOrCreateKey(filepath.Join(d.cfg.StateDir, "wireguard.key"))
-	if err != nil {
-		return nil, fmt.Errorf("load tunnel key: %w", err)
-	}
-	executable, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find own executable: %w", err)
-	}
-	id := d.mesh.Self().ID
-	first := &carrier{technology: tunnel.WireGuard, key: key.Public(), port: d.cfg.WireGuardPort, mtu: tunnel.MTU, name: deviceName(id, "w")}
-	first.driver, err = kernel.Tunnels(wireguard.Config{
-		Logger: log, Key: key, RunDir: d.cfg.RunDir, Executable: executable, Device: first.name,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make tunnel driver: %w", err)
-	}
-	identity, err := ipsec.NewKey(d.mesh.PrivateKey())
-	if err != nil {
-		return nil, fmt.Errorf("load identity: %w", err)
-	}
-	second := &carrier{
-		technology: tunnel.IPsec, key: identity.Public(), port: d.cfg.IPsecPort, mtu: tunnel.ESPMTU, name: deviceName(id, "i"),
-		metric: ipsecMetric, has: kernel.HasIPsec,
-	}
-	second.driver, err = kernel.IPsec(ipsec.Config{Logger: log, Kind: ipsecKind, Key: identity, RunDir: d.cfg.RunDir, Device: second.name})
-	if err != nil {
-		log.Warn("this node has no IPsec", "err", err)
-		return []*carrier{first}, nil
-	}
-	return []*carrier{first, second}, nil
 }
 
 // Ready is closed when the mesh is served, or waited for.

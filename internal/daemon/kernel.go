@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/netip"
 
@@ -12,11 +13,6 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
 
-// ipsecKind is the one kind of IPsec that is used: what comes out of the kernel's
-// is compared with its peer by nobody before the datapath sees it, and the datapath
-// does not do so yet.
-const ipsecKind = ipsec.KindUserspace
-
 // Kernel is what a daemon acts upon. Its zero value is this host's; tests give
 // another.
 type Kernel struct {
@@ -24,8 +20,12 @@ type Kernel struct {
 	Tunnels func(wireguard.Config) (tunnel.Driver, error)
 	// IPsec makes the driver of IPsec tunnels; nil is charon's.
 	IPsec func(ipsec.Config) (tunnel.Driver, error)
-	// HasIPsec says what the host lacks for it; nil is ipsec.Probe.
-	HasIPsec func() error
+	// Probe says what the host lacks for a driver, by its name; nil is the
+	// packages' own.
+	Probe func(driver string) error
+	// Found tells by which driver a device was made that is there, empty if none
+	// is; nil is the packages' own.
+	Found func(ctx context.Context, t tunnel.Technology, runDir, device string) (driver string, err error)
 	// ListRoutes and EnsureRoutes are of routes to single nodes; nil is package
 	// route.
 	ListRoutes   func(mesh netip.Prefix) (map[netip.Prefix]string, error)
@@ -68,8 +68,11 @@ func (k Kernel) complete() Kernel {
 	if k.IPsec == nil {
 		k.IPsec = ipsec.New
 	}
-	if k.HasIPsec == nil {
-		k.HasIPsec = func() error { return ipsec.Probe(ipsecKind) }
+	if k.Probe == nil {
+		k.Probe = probeDriver
+	}
+	if k.Found == nil {
+		k.Found = findDriver
 	}
 	if k.ListRoutes == nil {
 		k.ListRoutes, k.EnsureRoutes = route.List, route.Ensure
@@ -81,4 +84,39 @@ func (k Kernel) complete() Kernel {
 		k.UnderlayMTU = tunnel.UnderlayMTU
 	}
 	return k
+}
+
+// errUnchecked keeps IPsec of the kernel's from being used: what comes out of it is
+// compared with its peer by nobody before the datapath sees it, and the datapath
+// does not do so yet.
+var errUnchecked = fmt.Errorf("edgenet cannot tell peers apart there: %w", tunnel.ErrUnsupported)
+
+func probeDriver(name string) error {
+	switch name {
+	case tunnel.WireGuardKernel:
+		return wireguard.Probe(wireguard.KindKernel)
+	case tunnel.WireGuardUserspace:
+		return wireguard.Probe(wireguard.KindUserspace)
+	case tunnel.IPsecUserspace:
+		return ipsec.Probe(ipsec.KindUserspace)
+	}
+	return errUnchecked
+}
+
+func findDriver(ctx context.Context, t tunnel.Technology, runDir, device string) (string, error) {
+	if t == tunnel.IPsec {
+		kind, err := ipsec.Find(ctx, runDir, device)
+		if err != nil || kind == 0 {
+			return "", err
+		}
+		return kind.String(), nil
+	}
+	switch kind, err := wireguard.Find(device); kind {
+	case wireguard.KindKernel:
+		return wireguard.NameKernel, err
+	case wireguard.KindUserspace:
+		return wireguard.NameUserspace, err
+	default:
+		return "", err
+	}
 }

@@ -104,7 +104,7 @@ func (t *tunnels) need(now time.Time, routes map[netip.Prefix]string) map[mesh.N
 	if t.ways == nil {
 		adopted := map[mesh.NodeID]bool{}
 		for _, n := range t.nodes {
-			if _, there := t.carriers[0].peers[n.Prefix]; there || routes[n.Prefix] != "" {
+			if t.knows(n.Prefix) || routes[n.Prefix] != "" {
 				adopted[n.ID] = true
 			}
 		}
@@ -112,6 +112,14 @@ func (t *tunnels) need(now time.Time, routes map[netip.Prefix]string) map[mesh.N
 	}
 	t.needed = t.needs.now(t.snapshot())
 	return t.needs.note(now, t.needed)
+}
+
+// knows tells whether a device has a node as a peer.
+func (t *tunnels) knows(node netip.Prefix) bool {
+	return slices.ContainsFunc(t.carriers, func(c *carrier) bool {
+		_, there := c.peers[node]
+		return there
+	})
 }
 
 // needsMore tells whether a node is needed that was not when the last round began.

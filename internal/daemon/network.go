@@ -149,7 +149,7 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 	if s == nil {
 		s = n.reader.read()
 	}
-	next := applied{parts: n.derived.update(s, t.device.MTU), devices: t.devices, reaches: t.reaches()}
+	next := applied{parts: n.derived.update(s, t.mtu), devices: t.devices, reaches: t.reaches()}
 	if look == news && next.same(n.applied) {
 		return s, nil
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -14,7 +13,6 @@ import (
 
 	"edgenet.dev/edgenet/internal/config"
 	"edgenet.dev/edgenet/pkg/mesh"
-	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 const (
@@ -29,8 +27,10 @@ const (
 type tunnels struct {
 	mesh  *mesh.Mesh
 	links []config.Underlay
-	// carriers are what this node encrypts with. The first is always up.
+	// carriers are what this node encrypts with, the preferred one first.
 	carriers []*carrier
+	// excluded are the drivers that the operator has this node not use.
+	excluded []string
 	probes   *probing
 	// snapshot is what the records say.
 	snapshot func() *snapshot
@@ -147,11 +147,16 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 // converge makes one round: the device that is always up, the choice, the devices
 // that it needs, the peers, and what leads to them.
 func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
-	first := t.carriers[0]
-	if err := t.bringUp(ctx, first); err != nil {
+	mtu, err := t.tenantMTU()
+	if err != nil {
 		return tunnelState{}, err
 	}
-	if err := t.announce(); err != nil {
+	now := time.Now()
+	home, failed := t.bringUpHome(ctx, now)
+	if home == nil {
+		return tunnelState{}, errors.Join(failed, t.closeDown(ctx, failed))
+	}
+	if err := t.announce(now, nil); err != nil {
 		return tunnelState{}, err
 	}
 	t.nodes, t.policy = t.mesh.Nodes(), t.policyVersion()
@@ -163,11 +168,11 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err != nil {
 		return tunnelState{}, err
 	}
-	now := time.Now()
+	problems := []error{failed, t.bringUpRetired(ctx)}
 	withhold(choices, t.need(now, routes))
-	problems := []error{t.bringUpNeeded(ctx, choices, routes)}
+	problems = append(problems, t.bringUpNeeded(ctx, home, choices, routes))
 	want, problem := t.wantPeers(t.nodes, choices)
-	state := tunnelState{device: first.device, driver: first.driver.Name(), choices: choices}
+	state := tunnelState{device: home.device, driver: home.driver.Name(), mtu: mtu, choices: choices}
 	for _, c := range t.carriers {
 		if c.device.Name != "" {
 			state.devices = append(state.devices, c.device)
@@ -177,26 +182,6 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	state.peers = t.reached(want)
 	problems = append(problems, t.lead(), t.prove(), t.measure(state, now))
 	return state, errors.Join(problems...)
-}
-
-// bringUp makes a carrier's device as it follows from the node's identity and its
-// links.
-func (t *tunnels) bringUp(ctx context.Context, c *carrier) error {
-	want := tunnel.Device{
-		Name: c.name, ListenPort: c.port, Metric: c.metric, Address: t.mesh.Self().Addr, Mesh: t.mesh.MeshPrefix(),
-	}
-	for _, l := range t.links {
-		link, err := t.underlayMTU(l.Addr)
-		if err != nil {
-			return fmt.Errorf("read MTU of underlay %s: %w", l.Addr, err)
-		}
-		if m := c.mtu(link, l.Addr); want.MTU == 0 || m < want.MTU {
-			want.MTU = m
-		}
-	}
-	err := c.bringUp(ctx, want)
-	c.follow(t.life, func() { poke(t.sized) })
-	return err
 }
 
 // down takes the tunnels away.
@@ -212,11 +197,7 @@ func (t *tunnels) remove(ctx context.Context) error {
 		return nil
 	}
 	t.probes.stop()
-	var errs []error
-	for _, c := range t.carriers {
-		errs = append(errs, c.takeDown(ctx))
-	}
-	err := errors.Join(errs...)
+	err := t.takeAllDown(ctx)
 	t.gone, t.ways = err == nil, nil
 	t.replace(tunnelState{problem: err})
 	t.changed()

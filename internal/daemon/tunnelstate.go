@@ -14,6 +14,8 @@ type tunnelState struct {
 	// device is that which is always up, driver what makes it.
 	device tunnel.Device
 	driver string
+	// mtu is how large packets of endpoints may be in the overlay, in bytes.
+	mtu int
 	// devices are all that are up, that one first.
 	devices []tunnel.Device
 	peers   map[mesh.NodeID]peerState

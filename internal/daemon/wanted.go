@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,12 +17,15 @@ import (
 // a daemon apart.
 func deviceName(id mesh.NodeID, kind string) string { return "en" + string(id[:10]) + kind }
 
-// announce says what this node encrypts with.
-func (t *tunnels) announce() error {
-	var a records.Announcement
+// announce says what this node encrypts with, or why with nothing.
+func (t *tunnels) announce(now time.Time, without error) error {
+	a := records.Announcement{Excluded: t.excluded}
+	if without != nil {
+		a.Lacks = clip(without.Error())
+	}
 	for _, c := range t.carriers {
 		switch {
-		case !c.available():
+		case without != nil || c.retired || c.device.Name == "" && (c.failed || c.lacking(now) != nil):
 		case c.technology == tunnel.WireGuard:
 			a.Wireguard = &records.WireGuard{PublicKey: c.key[:], Port: uint32(c.port), Driver: c.driver.Name()}
 		case c.technology == tunnel.IPsec:

@@ -3,11 +3,16 @@ package records
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
+
+// maxLacks is how much of Lacks is taken, in bytes.
+const maxLacks = 500
 
 // keyBytes is the length of an X25519 public key.
 const keyBytes = 32
@@ -20,7 +25,7 @@ func DecodeAnnouncement(b []byte) (*Announcement, error) {
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, a); err != nil {
 		return nil, fmt.Errorf("announcement: %w", err)
 	}
-	if a.Wireguard == nil && a.Ipsec == nil {
+	if a.Wireguard == nil && a.Ipsec == nil && a.GetLacks() == "" {
 		return nil, errors.New("announcement: names no tunnel")
 	}
 	if w := a.GetWireguard(); w != nil && (len(w.GetPublicKey()) != keyBytes || !isPort(w.GetPort())) {
@@ -29,6 +34,9 @@ func DecodeAnnouncement(b []byte) (*Announcement, error) {
 	if i := a.GetIpsec(); i != nil && !isPort(i.GetPort()) {
 		return nil, fmt.Errorf("announcement: IPsec port %d: want 1 to 65535", i.GetPort())
 	}
+	all := tunnel.Drivers()
+	a.Excluded = slices.DeleteFunc(a.GetExcluded(), func(name string) bool { return !slices.Contains(all, name) })
+	a.Lacks = strings.ToValidUTF8(a.GetLacks()[:min(len(a.GetLacks()), maxLacks)], "")
 	return a, nil
 }
 

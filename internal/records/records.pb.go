@@ -543,9 +543,13 @@ func (x *Announced) GetVersion() uint64 {
 // it can run. Fields that a reader does not know are of another technology, and
 // not for it.
 type Announcement struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Wireguard     *WireGuard             `protobuf:"bytes,1,opt,name=wireguard,proto3" json:"wireguard,omitempty"`
-	Ipsec         *IPsec                 `protobuf:"bytes,2,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Wireguard *WireGuard             `protobuf:"bytes,1,opt,name=wireguard,proto3" json:"wireguard,omitempty"`
+	Ipsec     *IPsec                 `protobuf:"bytes,2,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
+	// Drivers that the node's operator excludes, for people to read.
+	Excluded []string `protobuf:"bytes,3,rep,name=excluded,proto3" json:"excluded,omitempty"`
+	// Why the node has neither; empty if it has one.
+	Lacks         string `protobuf:"bytes,4,opt,name=lacks,proto3" json:"lacks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -592,6 +596,20 @@ func (x *Announcement) GetIpsec() *IPsec {
 		return x.Ipsec
 	}
 	return nil
+}
+
+func (x *Announcement) GetExcluded() []string {
+	if x != nil {
+		return x.Excluded
+	}
+	return nil
+}
+
+func (x *Announcement) GetLacks() string {
+	if x != nil {
+		return x.Lacks
+	}
+	return ""
 }
 
 // WireGuard is a node's WireGuard end.
@@ -864,10 +882,12 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\tannounced\x18\x0e \x03(\v2\x1d.edgenet.records.v1.AnnouncedR\tannounced\"?\n" +
 	"\tAnnounced\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"|\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xae\x01\n" +
 	"\fAnnouncement\x12;\n" +
 	"\twireguard\x18\x01 \x01(\v2\x1d.edgenet.records.v1.WireGuardR\twireguard\x12/\n" +
-	"\x05ipsec\x18\x02 \x01(\v2\x19.edgenet.records.v1.IPsecR\x05ipsec\"V\n" +
+	"\x05ipsec\x18\x02 \x01(\v2\x19.edgenet.records.v1.IPsecR\x05ipsec\x12\x1a\n" +
+	"\bexcluded\x18\x03 \x03(\tR\bexcluded\x12\x14\n" +
+	"\x05lacks\x18\x04 \x01(\tR\x05lacks\"V\n" +
 	"\tWireGuard\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x12\n" +

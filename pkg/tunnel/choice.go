@@ -17,6 +17,9 @@ const (
 	IPsec     Technology = "ipsec"
 )
 
+// Technologies returns all of them.
+func Technologies() []Technology { return []Technology{WireGuard, IPsec} }
+
 // ParseTechnology is the inverse of the conversion to string.
 func ParseTechnology(text string) (Technology, error) {
 	switch t := Technology(text); t {
@@ -26,14 +29,6 @@ func ParseTechnology(text string) (Technology, error) {
 	return "", fmt.Errorf("parse technology %q: write %s or %s", text, WireGuard, IPsec)
 }
 
-// Drivers' names, as Driver.Name has them.
-const (
-	WireGuardKernel    = "wireguard-kernel"
-	WireGuardUserspace = "wireguard-userspace"
-	IPsecKernel        = "ipsec-kernel"
-	IPsecUserspace     = "ipsec-userspace"
-)
-
 // End is what the choice of a tunnel follows from at one of its nodes. Both
 // nodes have to know the same of both ends.
 type End struct {
@@ -42,27 +37,24 @@ type End struct {
 	// Roles are those of its certificate.
 	Roles []string
 	// Drivers are the names of what it has announced to run; others than those
-	// above are ignored.
+	// of Drivers() are ignored.
 	Drivers []string
+	// Excluded are the names of what its operator lets it not run. Nothing follows
+	// from them but words.
+	Excluded []string
+	// Lacks says why it runs nothing, if it does not.
+	Lacks string
 }
 
 // runs returns the driver by which the end runs a technology, the kernel's
 // before the other; empty if it does not.
 func (e End) runs(t Technology) string {
-	kernel, userspace := driversOf(t)
-	for _, name := range []string{kernel, userspace} {
+	for _, name := range DriversOf(t) {
 		if slices.Contains(e.Drivers, name) {
 			return name
 		}
 	}
 	return ""
-}
-
-func driversOf(t Technology) (kernel, userspace string) {
-	if t == IPsec {
-		return IPsecKernel, IPsecUserspace
-	}
-	return WireGuardKernel, WireGuardUserspace
 }
 
 // Choice says how two nodes reach each other.
@@ -96,12 +88,21 @@ var preferences = []struct {
 // An error means that there must be no tunnel, and says why: a policy that the
 // nodes cannot fulfil is never replaced by something else.
 func Choose(local, remote End, p Policy) (Choice, error) {
+	c, err := decide(local, remote, p)
+	if err != nil {
+		return c, errors.New(err.Error() + exclusions(local, remote))
+	}
+	c.Why += exclusions(local, remote)
+	return c, nil
+}
+
+func decide(local, remote End, p Policy) (Choice, error) {
 	if rule, ok := p.Find(local, remote); ok {
 		return fulfil(rule, local, remote)
 	}
 	for _, want := range preferences {
 		l, r := local.runs(want.technology), remote.runs(want.technology)
-		kernel, _ := driversOf(want.technology)
+		kernel := DriversOf(want.technology)[0]
 		if l == "" || r == "" || want.kernels && (l != kernel || r != kernel) {
 			continue
 		}
@@ -131,6 +132,18 @@ func fulfil(rule Rule, local, remote End) (Choice, error) {
 	return Choice{Technology: rule.Technology, Local: l, Remote: r, Why: "tunnel policy " + rule.String()}, nil
 }
 
+// exclusions say what operators have excluded, by node.
+func exclusions(ends ...End) string {
+	slices.SortFunc(ends, func(a, b End) int { return strings.Compare(a.Node, b.Node) })
+	var words string
+	for _, e := range ends {
+		if len(e.Excluded) > 0 {
+			words += "; tunnel-drivers of " + e.Node + " excludes " + strings.Join(e.Excluded, ", ")
+		}
+	}
+	return words
+}
+
 // inUserspace names the ends that do not run the kernel's driver, sorted.
 func inUserspace(kernel string, local, remote End, l, r string) []string {
 	var names []string
@@ -150,13 +163,13 @@ func nothingInCommon(local, remote End) error {
 	words := make([]string, 0, len(ends))
 	for _, e := range ends {
 		var has []string
-		for _, t := range []Technology{WireGuard, IPsec} {
+		for _, t := range Technologies() {
 			if e.runs(t) != "" {
 				has = append(has, string(t))
 			}
 		}
 		if len(has) == 0 {
-			return errors.New("node " + e.Node + " has no way to encrypt")
+			return errors.New(strings.TrimSuffix("node "+e.Node+" has no way to encrypt: "+e.Lacks, ": "))
 		}
 		words = append(words, "node "+e.Node+" has "+strings.Join(has, " and "))
 	}

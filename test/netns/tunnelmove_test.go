@@ -38,6 +38,7 @@ func awaitTechnology(l *lab.Lab, host, to *lab.Host, technology string) {
 //	edge-1: blue-web ══ 10 ms pings, a connection ══ edge-2: blue-db       cloud-1
 func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 	t.Parallel()
+	lab.NeedsAllDrivers(t)
 	l := lab.New(t)
 	hosts, blue, red := twoTenants(l)
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
@@ -78,6 +79,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 // A daemon that starts again finds by what nodes are reached, and moves none.
 func TestAKilledDaemonStaysWithIPsec(t *testing.T) {
 	t.Parallel()
+	lab.NeedsAllDrivers(t)
 	l := lab.New(t)
 	hosts, blue, _ := twoTenants(l)
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]

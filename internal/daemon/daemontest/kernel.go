@@ -32,8 +32,10 @@ type Kernel struct {
 	broken map[isolation.Key]error
 	// mtu is why the tunnel device cannot be made.
 	mtu error
-	// ipsec is true if the host has IPsec.
-	ipsec   bool
+	// ipsec is true if the host has IPsec, bare if it lacks WireGuard.
+	ipsec, bare bool
+	// devices are the drivers' that were opened last, by technology.
+	devices map[tunnel.Technology]*tunneltest.Memory
 	downs   int
 	removed bool
 	during  func(isolation.State)
@@ -51,19 +53,13 @@ type Kernel struct {
 func (k *Kernel) Daemon() daemon.Kernel {
 	return daemon.Kernel{
 		Tunnels: func(cfg wireguard.Config) (tunnel.Driver, error) {
-			return driver{k.Network.Driver(cfg.Key.Public()), k}, nil
+			return driver{k.open(tunnel.WireGuard, cfg.Key.Public()), k}, nil
 		},
 		IPsec: func(cfg ipsec.Config) (tunnel.Driver, error) {
-			return named{k.Network.Driver(cfg.Key.Public()), tunnel.IPsecUserspace}, nil
+			return named{k.open(tunnel.IPsec, cfg.Key.Public()), tunnel.IPsecUserspace}, nil
 		},
-		HasIPsec: func() error {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			if !k.ipsec {
-				return tunnel.ErrUnsupported
-			}
-			return nil
-		},
+		Probe:        k.probe,
+		Found:        k.found,
 		ListRoutes:   func(netip.Prefix) (map[netip.Prefix]string, error) { return nil, nil },
 		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) error { return nil },
 		Datapath:     func(context.Context, isolation.Config) (daemon.Datapath, error) { return datapath{k}, nil },
@@ -73,6 +69,48 @@ func (k *Kernel) Daemon() daemon.Kernel {
 			return 1500, k.mtu
 		},
 	}
+}
+
+func (k *Kernel) open(t tunnel.Technology, key tunnel.PublicKey) *tunneltest.Memory {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.devices == nil {
+		k.devices = map[tunnel.Technology]*tunneltest.Memory{}
+	}
+	k.devices[t] = k.Network.Driver(key)
+	return k.devices[t]
+}
+
+// probe is of a host that runs what it has in userspace.
+func (k *Kernel) probe(driver string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if driver == tunnel.WireGuardUserspace && !k.bare || driver == tunnel.IPsecUserspace && k.ipsec {
+		return nil
+	}
+	return tunnel.ErrUnsupported
+}
+
+func (k *Kernel) found(_ context.Context, t tunnel.Technology, _, _ string) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if d := k.devices[t]; d == nil || !d.IsUp() {
+		return "", nil
+	}
+	return tunnel.DriversOf(t)[1], nil
+}
+
+// Has tells whether the device of a technology is up.
+func (k *Kernel) Has(t tunnel.Technology) bool {
+	driver, _ := k.found(context.Background(), t, "", "")
+	return driver != ""
+}
+
+// LacksWireGuard takes WireGuard from the host.
+func (k *Kernel) LacksWireGuard() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.bare = true
 }
 
 // Endpoints are those that are in force, and not cut off.

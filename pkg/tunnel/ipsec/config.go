@@ -20,6 +20,17 @@ const (
 	KindUserspace
 )
 
+// String is the name of the driver.
+func (k Kind) String() string {
+	switch k {
+	case KindKernel:
+		return NameKernel
+	case KindUserspace:
+		return NameUserspace
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
 // Names of the drivers in the API.
 const (
 	NameKernel    = "ipsec-kernel"
@@ -33,7 +44,8 @@ const DefaultProgram = "/usr/sbin/charon-systemd"
 type Config struct {
 	// Logger must not be nil.
 	Logger *slog.Logger
-	// Kind of the driver.
+	// Kind of the driver. What one of the other kind has made of the device is
+	// replaced.
 	Kind Kind
 	// Key is this node's identity.
 	Key PrivateKey

@@ -38,6 +38,8 @@ type driver struct {
 	// pid of the charon that was seen last, so that it can be reaped if it is a
 	// child; 0 is none.
 	pid int
+	// replaced is true when nothing of the other kind is left.
+	replaced bool
 	// keyed is true when that charon has the private key.
 	keyed bool
 	// started is when this driver started it; zero when it was adopted.
@@ -164,6 +166,9 @@ func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mend
 
 // ensureDevice returns the link of a device that exists and whose charon runs.
 func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device, mended *device.Mended) (netlink.Link, error) {
+	if err := d.replaceOther(ctx); err != nil {
+		return nil, err
+	}
 	var link netlink.Link
 	var err error
 	if d.cfg.Kind == KindKernel { // which charon is told of

@@ -123,6 +123,13 @@ func (m *Memory) Up(_ context.Context, want tunnel.Device) (tunnel.Device, error
 	return want, nil
 }
 
+// IsUp tells whether the device is there.
+func (m *Memory) IsUp() bool {
+	m.network.mu.Lock()
+	defer m.network.mu.Unlock()
+	return m.network.node(m.key).up
+}
+
 // Peers implements tunnel.Driver.
 func (m *Memory) Peers(context.Context) (map[tunnel.PublicKey]tunnel.PeerStatus, error) {
 	m.network.mu.Lock()

@@ -13,12 +13,14 @@ type Kind uint8
 
 // The kinds.
 const (
-	// KindAuto is the kernel's device where the kernel has one, and otherwise
-	// the userspace process.
+	// KindAuto is what is there already, or else the kernel's device where the
+	// kernel has one, and otherwise the userspace process.
 	KindAuto Kind = iota
-	// KindKernel is the kernel's device or nothing.
+	// KindKernel is the kernel's device or nothing. A userspace one that is there
+	// is replaced.
 	KindKernel
-	// KindUserspace is the userspace process even where the kernel could.
+	// KindUserspace is the userspace process even where the kernel could. A kernel
+	// device that is there is replaced.
 	KindUserspace
 )
 
@@ -63,7 +65,7 @@ type Config struct {
 	// argument is userspace.Command: the daemon's own, from os.Executable. It
 	// may be empty for KindKernel.
 	Executable string
-	// Kind of a device that does not exist yet. One that exists is adopted.
+	// Kind of the device.
 	Kind Kind
 	// Device is the name of the device that Down removes when Up was not called
 	// before. It may be empty otherwise.

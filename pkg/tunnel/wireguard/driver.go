@@ -132,7 +132,7 @@ func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mend
 
 // ensureDevice returns the link of a device that exists and is served.
 func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device, mended *device.Mended) (netlink.Link, error) {
-	link, err := device.Find(want.Name)
+	link, err := d.findOwn(ctx, want.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +158,20 @@ func (d *driver) ensureDevice(ctx context.Context, want tunnel.Device, mended *d
 		err = errors.New("find device: it was deleted meanwhile")
 	}
 	return link, err
+}
+
+// findOwn returns the device if it is there and may stay.
+func (d *driver) findOwn(ctx context.Context, name string) (netlink.Link, error) {
+	link, err := device.Find(name)
+	if err != nil || link == nil || d.cfg.Kind == KindAuto {
+		return link, err
+	}
+	kind, err := kindOf(link)
+	if err != nil || kind == d.cfg.Kind {
+		return link, err
+	}
+	d.log.Warn("tunnel device is replaced: it must not be of this kind", "device", name, "kind", kind)
+	return nil, d.removeDevice(ctx)
 }
 
 // create makes the device, the kernel's if it may be.
@@ -191,6 +205,20 @@ func (d *driver) Down(ctx context.Context) error {
 }
 
 func (d *driver) down(ctx context.Context) error {
+	if err := d.removeDevice(ctx); err != nil {
+		return err
+	}
+	if d.cfg.RunDir != "" {
+		if err := d.removeLeftovers(ctx); err != nil {
+			return err
+		}
+	}
+	// Last: until here nothing could leave in clear.
+	return device.RemoveUnreachable(d.mesh)
+}
+
+// removeDevice removes the device and its process.
+func (d *driver) removeDevice(ctx context.Context) error {
 	// Found first: it drops its socket before it has ended.
 	p, err := findProcess(ctx, d.name)
 	if err != nil {
@@ -214,13 +242,7 @@ func (d *driver) down(ctx context.Context) error {
 		proc.Reap(d.pid)
 		d.pid = 0
 	}
-	if d.cfg.RunDir != "" {
-		if err := d.removeLeftovers(ctx); err != nil {
-			return err
-		}
-	}
-	// Last: until here nothing could leave in clear.
-	return device.RemoveUnreachable(d.mesh)
+	return nil
 }
 
 func (d *driver) deleteDevice() error {

@@ -28,6 +28,16 @@ func kindOf(link netlink.Link) (Kind, error) {
 	return 0, fmt.Errorf("adopt device: it is of type %s, neither wireguard nor a TUN", link.Type())
 }
 
+// Find returns what kind of device of edgenet's has the name; KindAuto if none has.
+func Find(name string) (Kind, error) {
+	link, err := device.Find(name)
+	if err != nil || link == nil {
+		return KindAuto, err
+	}
+	kind, _ := kindOf(link) // KindAuto for a stranger's
+	return kind, nil
+}
+
 func createKernelLink(want tunnel.Device) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.TxQLen = want.Name, want.MTU, device.TxQueueLen

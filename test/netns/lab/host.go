@@ -51,6 +51,9 @@ func (h *Host) build() (err error) {
 		"state-dir": h.StateDir(), "run-dir": h.RunDir(),
 		"log-level": "debug", "log-format": "text",
 	}
+	if Drivers != "" {
+		h.Flags["tunnel-drivers"] = Drivers
+	}
 	if h.ns, err = newNamespace(h.lab.prefix + h.port); err != nil {
 		return err
 	}

@@ -1,0 +1,29 @@
+package lab
+
+import (
+	"os"
+	"slices"
+)
+
+// Drivers is $EDGENET_TUNNEL: what --tunnel-drivers of every host has, unless a
+// test says otherwise; empty is all.
+var Drivers = os.Getenv("EDGENET_TUNNEL")
+
+// NeedsAllDrivers skips a test that is about hosts that may use several, where all
+// run one alone.
+func NeedsAllDrivers(t TB) {
+	t.Helper()
+	if Drivers != "" {
+		t.Skipf("it has hosts use several drivers, and here they are to run %s alone", Drivers)
+	}
+}
+
+// Lacks returns the drivers that this machine cannot run, as edgenetctl doctor has
+// it.
+func (h *Host) Lacks() []string {
+	h.lab.t.Helper()
+	var report struct{ Drivers []string }
+	h.CtlJSON(&report, "doctor")
+	return slices.DeleteFunc([]string{"wireguard-kernel", "wireguard-userspace", "ipsec-kernel", "ipsec-userspace"},
+		func(name string) bool { return slices.Contains(report.Drivers, name) })
+}
