@@ -84,7 +84,7 @@ func (c *completer) flagNames() []string {
 // firstArgument are the names that a command can be about.
 func (c *completer) firstArgument(ctx context.Context) []string {
 	switch strings.Join(c.line.words()[1:], " ") {
-	case "node show":
+	case "node show", "tunnel show":
 		return c.nodeNames(ctx)
 	case "tunnel policy set":
 		return []string{"any", "cloud-edge", "edge-edge", "node:"}
@@ -110,6 +110,8 @@ func (c *completer) values(ctx context.Context, flag, current string) []string {
 	switch flag {
 	case "vpc":
 		return c.vpcNames(ctx)
+	case "node":
+		return c.nodeNames(ctx)
 	case "group":
 		return prefixed(done, c.groupNames(ctx))
 	case "endpoint":

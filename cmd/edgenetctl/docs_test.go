@@ -81,7 +81,7 @@ func TestTheManualHasEveryFieldAndFlag(t *testing.T) {
 		&edgenetv1.PolicyTest{}, &edgenetv1.DiffGroupsResponse{}, &edgenetv1.RuleChange{}, &edgenetv1.FlowChange{}, &edgenetv1.AuditEntry{},
 		&edgenetv1.GetShadowResponse{}, &edgenetv1.RuleCount{}, &edgenetv1.EndpointCount{}, &edgenetv1.ShadowSample{},
 		&edgenetv1.TraceResponse{}, &edgenetv1.TraceSide{}, &edgenetv1.Decision{}, &edgenetv1.Route{}, &edgenetv1.TracedPacket{},
-		&edgenetv1.PeerTunnel{}, &edgenetv1.TunnelRule{}, &edgenetv1.DoctorReport{}, &edgenetv1.DoctorCheck{},
+		&edgenetv1.PeerTunnel{}, &edgenetv1.TunnelProblem{}, &edgenetv1.TunnelEvent{}, &edgenetv1.WatchTunnelsResponse{}, &edgenetv1.TunnelRule{}, &edgenetv1.DoctorReport{}, &edgenetv1.DoctorCheck{},
 		&edgenetv1.Flow{}, &edgenetv1.FlushFlowsResponse{}, &edgenetv1.WatchDropsResponse{}, &edgenetv1.Drop{},
 	} {
 		fields := message.ProtoReflect().Descriptor().Fields()

@@ -302,6 +302,8 @@ func mesh() *fake {
 					Driver: "wireguard-userspace", Device: "enaa00000001w", State: "up", Endpoint: "198.18.0.2:51820", Mtu: 1420,
 					RttMs: 1.234, LastHandshake: ago(12 * time.Second), RxBytes: 1536, TxBytes: 1 << 40,
 					PathMtu: 1216, PathMtuBasis: "confirmed", PathMtuConfirmed: ago(3 * time.Second),
+					Cipher: "chacha20-poly1305", SessionSince: ago(12 * time.Second), Rekeys: 30, Probes: 100, ProbesLost: 3,
+					RttVariationMs: 0.25, LastAnswer: ago(time.Second), Since: ago(time.Hour),
 				},
 			}, {
 				Name: "edge-2", Id: "cc00000003", Roles: []string{"edge"}, State: "dead",

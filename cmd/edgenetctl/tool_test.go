@@ -54,7 +54,9 @@ Device:       enaa00000001w
 Peer:         198.18.0.2:51820
 MTU:          1420 B
 Path MTU:     1216 B, confirmed 3s ago
+Cipher:       chacha20-poly1305
 RTT:          1.23 ms
+Loss:         3%: 3 of the last 100 probes
 Handshake:    12s ago
 Received:     1.5 KiB
 Sent:         1.0 TiB

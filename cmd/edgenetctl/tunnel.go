@@ -19,9 +19,22 @@ func (e *env) tunnelCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name:        "list",
-				Usage:       "list the tunnel to every other node: what encrypts it and why, or why there is none",
+				Usage:       "list the tunnel to every other node: what it is and why, or what is wrong with it",
 				Description: "edgenetctl tunnel list\nedgenetctl tunnel list -o json | jq -r '.[] | select(.driver == \"\") | .node + \": \" + .why'",
 				Action:      e.action(listTunnels),
+			}, {
+				Name:        "show",
+				Usage:       "show all that is known of the tunnel to one node",
+				ArgsUsage:   "NAME|ID",
+				Description: "edgenetctl tunnel show edge-1\nedgenetctl tunnel show edge-1 -o json | jq -r '.tunnel.problems[].message'",
+				Action:      e.action(showTunnel),
+			}, {
+				Name:        "watch",
+				Usage:       "show how each tunnel is, then every change as it happens, until interrupted",
+				ArgsUsage:   "[--node NAME|ID]...",
+				Description: "edgenetctl tunnel watch --node edge-1\nedgenetctl tunnel watch -o json | jq -r 'select(.event.type == \"down\") | .event.node + \": \" + .event.why'",
+				Flags:       []cli.Flag{&cli.StringSliceFlag{Name: "node", Usage: "only the tunnel to `NAME`; repeatable"}},
+				Action:      e.action(watchTunnels),
 			}, {
 				Name:        "policy",
 				Usage:       "say what pairs of nodes have to use; others use the fastest that both have",
@@ -52,26 +65,6 @@ func (e *env) tunnelCommand() *cli.Command {
 			},
 		},
 	}
-}
-
-func listTunnels(ctx context.Context, s *session) error {
-	if _, err := s.arguments(); err != nil {
-		return err
-	}
-	answer, err := call(ctx, s.tunnels.ListTunnels, &edgenetv1.ListTunnelsRequest{})
-	if err != nil {
-		return failed("list tunnels", err)
-	}
-	return printList(s, "other nodes", answer.GetTunnels(), []column[*edgenetv1.PeerTunnel]{
-		{"NODE", (*edgenetv1.PeerTunnel).GetNode},
-		{"STATE", func(t *edgenetv1.PeerTunnel) string { return t.GetTunnel().GetState() }},
-		{"DRIVER", (*edgenetv1.PeerTunnel).GetDriver},
-		{"PEER DRIVER", (*edgenetv1.PeerTunnel).GetPeerDriver},
-		{"RTT", func(t *edgenetv1.PeerTunnel) string { return milliseconds(t.GetTunnel().GetRttMs()) }},
-		{"PATH MTU", func(t *edgenetv1.PeerTunnel) string { return s.pathMTU(t.GetTunnel()) }},
-		{"HANDSHAKE", func(t *edgenetv1.PeerTunnel) string { return s.handshake(&edgenetv1.Node{Tunnel: t.GetTunnel()}) }},
-		{"WHY", (*edgenetv1.PeerTunnel).GetWhy},
-	})
 }
 
 func showTunnelPolicy(ctx context.Context, s *session) error {

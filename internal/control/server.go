@@ -102,7 +102,9 @@ func Listen(path string, handler http.Handler) (*Server, error) {
 // endWith serves watches until ctx ends at most.
 func endWith(ctx context.Context, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == edgenetv1connect.WatchServiceWatchProcedure || r.URL.Path == edgenetv1connect.FlowServiceWatchDropsProcedure {
+		switch r.URL.Path {
+		case edgenetv1connect.WatchServiceWatchProcedure, edgenetv1connect.FlowServiceWatchDropsProcedure,
+			edgenetv1connect.TunnelServiceWatchTunnelsProcedure:
 			watch, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(ctx, cancel)()

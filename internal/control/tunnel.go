@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"connectrpc.com/connect"
+
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/api/edgenet/v1/edgenetv1connect"
 	"edgenet.dev/edgenet/internal/daemon"
@@ -14,6 +16,15 @@ type tunnelService struct{ daemon *daemon.Daemon }
 
 func (s tunnelService) ListTunnels(context.Context, *api.ListTunnelsRequest) (*api.ListTunnelsResponse, error) {
 	return &api.ListTunnelsResponse{Tunnels: s.daemon.ListTunnels()}, nil
+}
+
+func (s tunnelService) GetTunnel(_ context.Context, req *api.GetTunnelRequest) (*api.GetTunnelResponse, error) {
+	t, err := s.daemon.GetTunnel(req.GetNode())
+	return &api.GetTunnelResponse{Tunnel: t}, err
+}
+
+func (s tunnelService) WatchTunnels(ctx context.Context, req *api.WatchTunnelsRequest, stream *connect.ServerStream[api.WatchTunnelsResponse]) error {
+	return s.daemon.WatchTunnels(ctx, req, stream.Send)
 }
 
 func (s tunnelService) GetTunnelPolicy(context.Context, *api.GetTunnelPolicyRequest) (*api.GetTunnelPolicyResponse, error) {

@@ -87,7 +87,7 @@ func (t *tunnels) putBy(ctx context.Context, c *carrier, n mesh.Node, peer tunne
 	}
 	known := c.peers[peer.Prefix].PublicKey == peer.PublicKey
 	if err := c.driver.Put(ctx, peer); err != nil {
-		return fmt.Errorf("set tunnel peer %s: %w", n.ID, err)
+		return about(n, problemDriver, fmt.Errorf("set tunnel peer: %w", err))
 	}
 	if !known {
 		c.peers[peer.Prefix] = tunnel.PeerStatus{Peer: peer}
@@ -104,6 +104,10 @@ func (t *tunnels) move(now time.Time, want map[mesh.NodeID]tunnel.Peer, choices 
 		before = t.adopt(want, routes)
 	}
 	var problems []error
+	proofs := map[tunnel.Technology]map[netip.Addr]probe.Stats{}
+	for _, c := range t.carriers {
+		proofs[c.technology] = c.proofs.stats()
+	}
 	t.ways = make(map[mesh.NodeID]way, len(want))
 	for _, n := range t.nodes {
 		id := n.ID
@@ -115,7 +119,7 @@ func (t *tunnels) move(now time.Time, want map[mesh.NodeID]tunnel.Peer, choices 
 		var proved time.Time
 		var received uint64
 		if c := t.carrier(target); target == w.to {
-			proved = proof(now, c.peers[peer.Prefix], c.proofs.stats()[nodeAddr(peer.Prefix)])
+			proved = proof(now, c.peers[peer.Prefix], proofs[target][nodeAddr(peer.Prefix)])
 		}
 		leaving := w.left
 		if leaving == "" {
@@ -129,8 +133,8 @@ func (t *tunnels) move(now time.Time, want map[mesh.NodeID]tunnel.Peer, choices 
 			t.log.Info("node is reached by another tunnel", "node", id, "was", w.on, "is", next.on, "why", choices[id].Why)
 		}
 		if next.to != "" && now.Sub(next.since) > moveTime {
-			problems = append(problems, fmt.Errorf("node %s: does not answer by %s since %s; packets still go by %s",
-				n.Name, next.to, next.since.UTC().Format(time.RFC3339), next.on))
+			problems = append(problems, about(n, problemNotMoved, fmt.Errorf("does not answer by %s since %s; packets still go by %s",
+				next.to, clock(next.since), next.on)))
 		}
 		t.ways[id] = next
 	}

@@ -7,3 +7,10 @@ func (d *Daemon) Departures() int {
 	defer w.mu.Unlock()
 	return len(w.wait)
 }
+
+// TellOfTunnels tells those who watch tunnels of so many changes, of rounds to come.
+func (d *Daemon) TellOfTunnels(n int) {
+	for range n {
+		d.tunnels.watchers.tell(d.tunnels.current().round+1000, []tunnelEvent{{kind: tunnelRekeyed}})
+	}
+}

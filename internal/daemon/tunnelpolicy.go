@@ -11,33 +11,6 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
-// ListTunnels returns the tunnel to every other node that has not left, by name.
-func (d *Daemon) ListTunnels() []*api.PeerTunnel {
-	t, rtts := d.tunnels.current(), d.tunnels.probes.stats()
-	out := []*api.PeerTunnel{}
-	for _, n := range d.mesh.Nodes() {
-		if n.Local || n.State == mesh.StateLeft {
-			continue
-		}
-		one := &api.PeerTunnel{Node: n.Name, NodeId: string(n.ID), Tunnel: apiTunnel(n, t, rtts)}
-		switch c, there := t.choices[n.ID]; {
-		case !there && t.problem != nil:
-			one.Why = t.problem.Error()
-		case !there:
-			one.Why = "it is not looked at yet"
-		case c.err != nil:
-			one.Why = c.err.Error()
-		default:
-			one.Technology, one.Driver, one.PeerDriver, one.Why = string(c.Technology), c.Local, c.Remote, c.Why
-			if p, reached := t.peers[n.ID]; reached && p.technology != c.Technology {
-				one.Why += fmt.Sprintf("; packets go by %s until that is proved", p.driver)
-			}
-		}
-		out = append(out, one)
-	}
-	return out
-}
-
 // TunnelPolicy returns the rules of the mesh's tunnel policy.
 func (d *Daemon) TunnelPolicy() ([]*api.TunnelRule, error) {
 	p, err := tunnelPolicy(d.mesh)

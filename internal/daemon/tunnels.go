@@ -62,6 +62,8 @@ type tunnels struct {
 	needed map[mesh.NodeID]bool
 	// ways say how each node is reached, and what it is moved to.
 	ways map[mesh.NodeID]way
+	// watchers are told what changes.
+	watchers tunnelWatchers
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -137,8 +139,10 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 		next = t.state
 		next.problem = problem
 	}
+	now := time.Now()
+	next.round, next.seen = t.state.round+1, t.seen(next, now)
 	before := t.replace(next)
-	if !slices.Equal(before.devices, next.devices) || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
+	if t.tell(now, before.seen, next) || !slices.Equal(before.devices, next.devices) || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
 		t.changed()
 	}
 	return err
@@ -199,7 +203,9 @@ func (t *tunnels) remove(ctx context.Context) error {
 	t.probes.stop()
 	err := t.takeAllDown(ctx)
 	t.gone, t.ways = err == nil, nil
-	t.replace(tunnelState{problem: err})
+	next := tunnelState{problem: err, round: t.state.round + 1}
+	before := t.replace(next)
+	t.tell(time.Now(), before.seen, next)
 	t.changed()
 	return err
 }

@@ -22,6 +22,9 @@ type tunnelState struct {
 	// choices say how each node is reached, or why it must not be.
 	choices map[mesh.NodeID]choice
 	problem error
+	// seen is how the tunnel to each node is, round tells one such state from another.
+	seen  map[mesh.NodeID]seenTunnel
+	round uint64
 }
 
 // peerState is one tunnel as the last round found it.

@@ -3,7 +3,6 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -213,43 +212,6 @@ func apiNode(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api.N
 		out.Tunnel = apiTunnel(n, t, rtts)
 	}
 	out.Wireguard, out.Ipsec = apiEnds(n)
-	return out
-}
-
-// The states of a tunnel.
-const (
-	tunnelUp         = "up"
-	tunnelConnecting = "connecting"
-	tunnelDown       = "down"
-	tunnelUnneeded   = "not needed"
-)
-
-func apiTunnel(n mesh.Node, t tunnelState, rtts map[netip.Addr]probe.Stats) *api.Tunnel {
-	out := &api.Tunnel{Driver: t.driver, Device: t.device.Name, State: tunnelDown, Mtu: uint32(t.device.MTU)}
-	peer, ok := t.peers[n.ID]
-	if !ok {
-		if errors.Is(t.choices[n.ID].err, errUnneeded) {
-			return &api.Tunnel{State: tunnelUnneeded}
-		}
-		return out
-	}
-	out.Driver, out.Device, out.Mtu = peer.driver, peer.device.Name, uint32(peer.device.MTU)
-	out.State = tunnelConnecting
-	out.Endpoint = peer.Endpoint.String()
-	out.RxBytes, out.TxBytes = peer.RxBytes, peer.TxBytes
-	if !peer.LastHandshake.IsZero() {
-		out.LastHandshake = timestamppb.New(peer.LastHandshake)
-	}
-	if peer.Live {
-		out.State = tunnelUp
-	}
-	out.PathMtu, out.PathMtuBasis = uint32(peer.size.mtu), peer.size.basis.String()
-	if st, ok := rtts[n.Addr]; ok {
-		out.RttMs = float64(st.RTT) / float64(time.Millisecond)
-		if !st.MTUConfirmed.IsZero() {
-			out.PathMtuConfirmed = timestamppb.New(st.MTUConfirmed)
-		}
-	}
 	return out
 }
 

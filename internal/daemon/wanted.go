@@ -55,13 +55,13 @@ func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice) (
 		}
 		peer, err := t.wantPeer(n, c)
 		if err != nil {
-			problems = append(problems, fmt.Errorf("node %s: %w", n.Name, err))
+			problems = append(problems, about(n, c.kindOf(err), err))
 			continue
 		}
 		// An announcement does not prove that its node has the key: one that
 		// names another's must not take that one's tunnel.
 		if first, taken := holders[peer.PublicKey]; taken {
-			problems = append(problems, fmt.Errorf("node %s: announces the tunnel key of node %s", n.Name, first.Name))
+			problems = append(problems, about(n, problemKey, fmt.Errorf("announces the tunnel key of node %s", first.Name)))
 			if c := t.carrier(c.Technology); c.peers[n.Prefix].PublicKey != peer.PublicKey {
 				continue
 			}

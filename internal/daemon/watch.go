@@ -23,7 +23,7 @@ const (
 )
 
 // Watch sends all there is, then every change, until ctx ends or send fails.
-// Figures that change all the time (bytes, RTT, counters) are not sent as
+// Figures that change all the time (bytes, RTT, ages, counters) are not sent as
 // changes.
 func (d *Daemon) Watch(ctx context.Context, kinds []string, send func(*api.WatchResponse) error) error {
 	for _, k := range kinds {
@@ -68,7 +68,7 @@ func (d *Daemon) watched(kinds []string) map[string]*api.WatchResponse {
 	if slices.Contains(kinds, "node") {
 		for _, n := range d.ListNodes() {
 			if t := n.GetTunnel(); t != nil {
-				t.RxBytes, t.TxBytes, t.RttMs, t.LastHandshake = 0, 0, 0, nil
+				forgetFigures(t)
 			}
 			out["1/"+n.GetId()] = &api.WatchResponse{Object: &api.WatchResponse_Node{Node: n}}
 		}

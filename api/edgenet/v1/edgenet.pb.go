@@ -367,20 +367,25 @@ func (x *Link) GetCarrier() string {
 // Tunnel is the encrypted association of this node with a peer node.
 type Tunnel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// wireguard-kernel or wireguard-userspace.
+	// What packets go by: wireguard-kernel, wireguard-userspace, ipsec-kernel or
+	// ipsec-userspace.
 	Driver string `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
 	// The network device.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
-	// up (a handshake within three minutes), connecting, "not needed" (there is
-	// nothing to carry: no VPC in common) or down (not configured).
+	// up (there are keys, and the peer is not silent), connecting (there are no keys
+	// yet), "not needed" (there is nothing to carry: no VPC in common) or down (the
+	// peer does not answer, or there is no tunnel: problems and why say more).
+	// There may be other words in the future.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// The peer's underlay address and port in use.
 	Endpoint string `protobuf:"bytes,4,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
 	// Bytes that a packet can have to enter the tunnel device.
 	Mtu uint32 `protobuf:"varint,5,opt,name=mtu,proto3" json:"mtu,omitempty"`
-	// Round-trip time in milliseconds inside the tunnel; 0 while not measured.
+	// Round-trip time in milliseconds inside the tunnel; 0 while not measured, and
+	// when answers have ceased.
 	RttMs float64 `protobuf:"fixed64,6,opt,name=rtt_ms,json=rttMs,proto3" json:"rtt_ms,omitempty"`
-	// Absent before the first handshake.
+	// When the keys were made that packets are encrypted with; absent before the
+	// first.
 	LastHandshake *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_handshake,json=lastHandshake,proto3" json:"last_handshake,omitempty"`
 	// Bytes received and sent through it.
 	RxBytes uint64 `protobuf:"varint,8,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
@@ -394,8 +399,35 @@ type Tunnel struct {
 	PathMtuBasis string `protobuf:"bytes,11,opt,name=path_mtu_basis,json=pathMtuBasis,proto3" json:"path_mtu_basis,omitempty"`
 	// When a packet of that size last got through; absent if none did.
 	PathMtuConfirmed *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=path_mtu_confirmed,json=pathMtuConfirmed,proto3" json:"path_mtu_confirmed,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What it encrypts with: aes-256-gcm or chacha20-poly1305; empty before the
+	// first keys.
+	Cipher string `protobuf:"bytes,13,opt,name=cipher,proto3" json:"cipher,omitempty"`
+	// When the session began in which those keys were made: when the two nodes last
+	// proved who they are. IPsec does so once for each IKE SA, WireGuard with
+	// all keys. Absent while there is none.
+	SessionSince *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=session_since,json=sessionSince,proto3" json:"session_since,omitempty"`
+	// How often keys were replaced since edgenetd started, or since the node is a
+	// peer.
+	Rekeys uint64 `protobuf:"varint,15,opt,name=rekeys,proto3" json:"rekeys,omitempty"`
+	// Of how many of the last 100 probes it is known whether they were answered, and
+	// how many of them were not.
+	Probes     uint32 `protobuf:"varint,16,opt,name=probes,proto3" json:"probes,omitempty"`
+	ProbesLost uint32 `protobuf:"varint,17,opt,name=probes_lost,json=probesLost,proto3" json:"probes_lost,omitempty"`
+	// How much the round-trip time varies, in milliseconds (RTTVAR of RFC 6298).
+	RttVariationMs float64 `protobuf:"fixed64,18,opt,name=rtt_variation_ms,json=rttVariationMs,proto3" json:"rtt_variation_ms,omitempty"`
+	// When a probe was answered last; absent if none was.
+	LastAnswer *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=last_answer,json=lastAnswer,proto3" json:"last_answer,omitempty"`
+	// Since when it is in this state, or since edgenetd knows.
+	Since *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=since,proto3" json:"since,omitempty"`
+	// What is wrong with it now.
+	Problems []*TunnelProblem `protobuf:"bytes,21,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Packets that the kernel has dropped: those that were there before, or came too
+	// late to tell, and those that the peer has not encrypted. 0 where nobody counts
+	// them, which only ipsec-kernel does. They may begin anew as the bytes may.
+	ReplayedPackets uint64 `protobuf:"varint,22,opt,name=replayed_packets,json=replayedPackets,proto3" json:"replayed_packets,omitempty"`
+	ForgedPackets   uint64 `protobuf:"varint,23,opt,name=forged_packets,json=forgedPackets,proto3" json:"forged_packets,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Tunnel) Reset() {
@@ -512,6 +544,151 @@ func (x *Tunnel) GetPathMtuConfirmed() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Tunnel) GetCipher() string {
+	if x != nil {
+		return x.Cipher
+	}
+	return ""
+}
+
+func (x *Tunnel) GetSessionSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SessionSince
+	}
+	return nil
+}
+
+func (x *Tunnel) GetRekeys() uint64 {
+	if x != nil {
+		return x.Rekeys
+	}
+	return 0
+}
+
+func (x *Tunnel) GetProbes() uint32 {
+	if x != nil {
+		return x.Probes
+	}
+	return 0
+}
+
+func (x *Tunnel) GetProbesLost() uint32 {
+	if x != nil {
+		return x.ProbesLost
+	}
+	return 0
+}
+
+func (x *Tunnel) GetRttVariationMs() float64 {
+	if x != nil {
+		return x.RttVariationMs
+	}
+	return 0
+}
+
+func (x *Tunnel) GetLastAnswer() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastAnswer
+	}
+	return nil
+}
+
+func (x *Tunnel) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Tunnel) GetProblems() []*TunnelProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *Tunnel) GetReplayedPackets() uint64 {
+	if x != nil {
+		return x.ReplayedPackets
+	}
+	return 0
+}
+
+func (x *Tunnel) GetForgedPackets() uint64 {
+	if x != nil {
+		return x.ForgedPackets
+	}
+	return 0
+}
+
+// TunnelProblem is something that is wrong with a tunnel.
+type TunnelProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// impossible (the two nodes have nothing in common that the policy allows),
+	// no-path (no addresses in common), key (one that another node has), driver (it
+	// could not be set up), refused (by either end), no-session (no keys),
+	// no-answer (probes are lost), not-moved (the technology that is to be used
+	// does not work, and packets go by another) or too-narrow (not even 1,200 bytes
+	// get through). There may be others in the future.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What is wrong, in words.
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelProblem) Reset() {
+	*x = TunnelProblem{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelProblem) ProtoMessage() {}
+
+func (x *TunnelProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelProblem.ProtoReflect.Descriptor instead.
+func (*TunnelProblem) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *TunnelProblem) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *TunnelProblem) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *TunnelProblem) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // VPC is a tenant's private network.
 type VPC struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -531,7 +708,7 @@ type VPC struct {
 
 func (x *VPC) Reset() {
 	*x = VPC{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +720,7 @@ func (x *VPC) String() string {
 func (*VPC) ProtoMessage() {}
 
 func (x *VPC) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[5]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +733,7 @@ func (x *VPC) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VPC.ProtoReflect.Descriptor instead.
 func (*VPC) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{5}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VPC) GetName() string {
@@ -614,7 +791,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +803,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[6]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +816,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{6}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Group) GetName() string {
@@ -708,7 +885,7 @@ type Rule struct {
 
 func (x *Rule) Reset() {
 	*x = Rule{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +897,7 @@ func (x *Rule) String() string {
 func (*Rule) ProtoMessage() {}
 
 func (x *Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[7]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +910,7 @@ func (x *Rule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rule.ProtoReflect.Descriptor instead.
 func (*Rule) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{7}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Rule) GetId() string {
@@ -854,7 +1031,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +1043,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[8]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +1056,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{8}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Endpoint) GetName() string {
@@ -1031,7 +1208,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1220,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[9]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1233,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{9}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Counters) GetRxPackets() uint64 {
@@ -1123,7 +1300,7 @@ type InitRequest struct {
 
 func (x *InitRequest) Reset() {
 	*x = InitRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1312,7 @@ func (x *InitRequest) String() string {
 func (*InitRequest) ProtoMessage() {}
 
 func (x *InitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[10]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1325,7 @@ func (x *InitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitRequest.ProtoReflect.Descriptor instead.
 func (*InitRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{10}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{11}
 }
 
 type InitResponse struct {
@@ -1161,7 +1338,7 @@ type InitResponse struct {
 
 func (x *InitResponse) Reset() {
 	*x = InitResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1350,7 @@ func (x *InitResponse) String() string {
 func (*InitResponse) ProtoMessage() {}
 
 func (x *InitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[11]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1363,7 @@ func (x *InitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitResponse.ProtoReflect.Descriptor instead.
 func (*InitResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{11}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *InitResponse) GetMeshId() string {
@@ -1217,7 +1394,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1406,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[12]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1419,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{12}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateTokenRequest) GetTtlSeconds() uint64 {
@@ -1276,7 +1453,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1465,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[13]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1478,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{13}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -1327,7 +1504,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1516,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[14]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1529,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{14}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -1372,7 +1549,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1561,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[15]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1574,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{15}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JoinResponse) GetMeshId() string {
@@ -1422,7 +1599,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1611,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[16]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1624,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{16}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{17}
 }
 
 type LeaveResponse struct {
@@ -1458,7 +1635,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1647,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[17]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1660,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{17}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{18}
 }
 
 type GetStatusRequest struct {
@@ -1494,7 +1671,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1683,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[18]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1696,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{18}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{19}
 }
 
 type GetStatusResponse struct {
@@ -1548,7 +1725,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1737,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1750,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{19}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetStatusResponse) GetName() string {
@@ -1675,7 +1852,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1864,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1877,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{20}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
 }
 
 type ListNodesResponse struct {
@@ -1712,7 +1889,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1901,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1914,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1757,7 +1934,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +1946,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +1959,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -1801,7 +1978,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1990,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +2003,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -1846,7 +2023,7 @@ type CreateVPCRequest struct {
 
 func (x *CreateVPCRequest) Reset() {
 	*x = CreateVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2035,7 @@ func (x *CreateVPCRequest) String() string {
 func (*CreateVPCRequest) ProtoMessage() {}
 
 func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2048,7 @@ func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCRequest.ProtoReflect.Descriptor instead.
 func (*CreateVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CreateVPCRequest) GetName() string {
@@ -1897,7 +2074,7 @@ type CreateVPCResponse struct {
 
 func (x *CreateVPCResponse) Reset() {
 	*x = CreateVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2086,7 @@ func (x *CreateVPCResponse) String() string {
 func (*CreateVPCResponse) ProtoMessage() {}
 
 func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2099,7 @@ func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCResponse.ProtoReflect.Descriptor instead.
 func (*CreateVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateVPCResponse) GetVpc() *VPC {
@@ -1940,7 +2117,7 @@ type ListVPCsRequest struct {
 
 func (x *ListVPCsRequest) Reset() {
 	*x = ListVPCsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2129,7 @@ func (x *ListVPCsRequest) String() string {
 func (*ListVPCsRequest) ProtoMessage() {}
 
 func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2142,7 @@ func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsRequest.ProtoReflect.Descriptor instead.
 func (*ListVPCsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
 }
 
 type ListVPCsResponse struct {
@@ -1977,7 +2154,7 @@ type ListVPCsResponse struct {
 
 func (x *ListVPCsResponse) Reset() {
 	*x = ListVPCsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2166,7 @@ func (x *ListVPCsResponse) String() string {
 func (*ListVPCsResponse) ProtoMessage() {}
 
 func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2179,7 @@ func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsResponse.ProtoReflect.Descriptor instead.
 func (*ListVPCsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListVPCsResponse) GetVpcs() []*VPC {
@@ -2021,7 +2198,7 @@ type GetVPCRequest struct {
 
 func (x *GetVPCRequest) Reset() {
 	*x = GetVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2210,7 @@ func (x *GetVPCRequest) String() string {
 func (*GetVPCRequest) ProtoMessage() {}
 
 func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2223,7 @@ func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCRequest.ProtoReflect.Descriptor instead.
 func (*GetVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetVPCRequest) GetName() string {
@@ -2065,7 +2242,7 @@ type GetVPCResponse struct {
 
 func (x *GetVPCResponse) Reset() {
 	*x = GetVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2254,7 @@ func (x *GetVPCResponse) String() string {
 func (*GetVPCResponse) ProtoMessage() {}
 
 func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2267,7 @@ func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCResponse.ProtoReflect.Descriptor instead.
 func (*GetVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetVPCResponse) GetVpc() *VPC {
@@ -2109,7 +2286,7 @@ type DeleteVPCRequest struct {
 
 func (x *DeleteVPCRequest) Reset() {
 	*x = DeleteVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2121,7 +2298,7 @@ func (x *DeleteVPCRequest) String() string {
 func (*DeleteVPCRequest) ProtoMessage() {}
 
 func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2134,7 +2311,7 @@ func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteVPCRequest) GetName() string {
@@ -2152,7 +2329,7 @@ type DeleteVPCResponse struct {
 
 func (x *DeleteVPCResponse) Reset() {
 	*x = DeleteVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2164,7 +2341,7 @@ func (x *DeleteVPCResponse) String() string {
 func (*DeleteVPCResponse) ProtoMessage() {}
 
 func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2177,7 +2354,7 @@ func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
 }
 
 type CreateGroupRequest struct {
@@ -2190,7 +2367,7 @@ type CreateGroupRequest struct {
 
 func (x *CreateGroupRequest) Reset() {
 	*x = CreateGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2202,7 +2379,7 @@ func (x *CreateGroupRequest) String() string {
 func (*CreateGroupRequest) ProtoMessage() {}
 
 func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2215,7 +2392,7 @@ func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateGroupRequest) GetName() string {
@@ -2241,7 +2418,7 @@ type CreateGroupResponse struct {
 
 func (x *CreateGroupResponse) Reset() {
 	*x = CreateGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2430,7 @@ func (x *CreateGroupResponse) String() string {
 func (*CreateGroupResponse) ProtoMessage() {}
 
 func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2443,7 @@ func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CreateGroupResponse) GetGroup() *Group {
@@ -2286,7 +2463,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2475,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2488,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListGroupsRequest) GetVpc() string {
@@ -2330,7 +2507,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2519,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2532,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -2375,7 +2552,7 @@ type GetGroupRequest struct {
 
 func (x *GetGroupRequest) Reset() {
 	*x = GetGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2564,7 @@ func (x *GetGroupRequest) String() string {
 func (*GetGroupRequest) ProtoMessage() {}
 
 func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2577,7 @@ func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
 func (*GetGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetGroupRequest) GetName() string {
@@ -2426,7 +2603,7 @@ type GetGroupResponse struct {
 
 func (x *GetGroupResponse) Reset() {
 	*x = GetGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2615,7 @@ func (x *GetGroupResponse) String() string {
 func (*GetGroupResponse) ProtoMessage() {}
 
 func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2628,7 @@ func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
 func (*GetGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetGroupResponse) GetGroup() *Group {
@@ -2471,7 +2648,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2660,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2673,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2521,7 +2698,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2710,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2723,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
 }
 
 type AddRuleRequest struct {
@@ -2562,7 +2739,7 @@ type AddRuleRequest struct {
 
 func (x *AddRuleRequest) Reset() {
 	*x = AddRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2574,7 +2751,7 @@ func (x *AddRuleRequest) String() string {
 func (*AddRuleRequest) ProtoMessage() {}
 
 func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2587,7 +2764,7 @@ func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleRequest.ProtoReflect.Descriptor instead.
 func (*AddRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *AddRuleRequest) GetGroup() string {
@@ -2627,7 +2804,7 @@ type AddRuleResponse struct {
 
 func (x *AddRuleResponse) Reset() {
 	*x = AddRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2816,7 @@ func (x *AddRuleResponse) String() string {
 func (*AddRuleResponse) ProtoMessage() {}
 
 func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2829,7 @@ func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleResponse.ProtoReflect.Descriptor instead.
 func (*AddRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AddRuleResponse) GetGroup() *Group {
@@ -2676,7 +2853,7 @@ type RemoveRuleRequest struct {
 
 func (x *RemoveRuleRequest) Reset() {
 	*x = RemoveRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +2865,7 @@ func (x *RemoveRuleRequest) String() string {
 func (*RemoveRuleRequest) ProtoMessage() {}
 
 func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +2878,7 @@ func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RemoveRuleRequest) GetGroup() string {
@@ -2741,7 +2918,7 @@ type RemoveRuleResponse struct {
 
 func (x *RemoveRuleResponse) Reset() {
 	*x = RemoveRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2930,7 @@ func (x *RemoveRuleResponse) String() string {
 func (*RemoveRuleResponse) ProtoMessage() {}
 
 func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2943,7 @@ func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RemoveRuleResponse) GetGroup() *Group {
@@ -2793,7 +2970,7 @@ type UpdateRuleRequest struct {
 
 func (x *UpdateRuleRequest) Reset() {
 	*x = UpdateRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2805,7 +2982,7 @@ func (x *UpdateRuleRequest) String() string {
 func (*UpdateRuleRequest) ProtoMessage() {}
 
 func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2818,7 +2995,7 @@ func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *UpdateRuleRequest) GetGroup() string {
@@ -2872,7 +3049,7 @@ type UpdateRuleResponse struct {
 
 func (x *UpdateRuleResponse) Reset() {
 	*x = UpdateRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3061,7 @@ func (x *UpdateRuleResponse) String() string {
 func (*UpdateRuleResponse) ProtoMessage() {}
 
 func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3074,7 @@ func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleResponse.ProtoReflect.Descriptor instead.
 func (*UpdateRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *UpdateRuleResponse) GetGroup() *Group {
@@ -2918,7 +3095,7 @@ type GroupRules struct {
 
 func (x *GroupRules) Reset() {
 	*x = GroupRules{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +3107,7 @@ func (x *GroupRules) String() string {
 func (*GroupRules) ProtoMessage() {}
 
 func (x *GroupRules) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +3120,7 @@ func (x *GroupRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRules.ProtoReflect.Descriptor instead.
 func (*GroupRules) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GroupRules) GetName() string {
@@ -2973,7 +3150,7 @@ type ReplaceGroupsRequest struct {
 
 func (x *ReplaceGroupsRequest) Reset() {
 	*x = ReplaceGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2985,7 +3162,7 @@ func (x *ReplaceGroupsRequest) String() string {
 func (*ReplaceGroupsRequest) ProtoMessage() {}
 
 func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2998,7 +3175,7 @@ func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReplaceGroupsRequest) GetVpc() string {
@@ -3032,7 +3209,7 @@ type ReplaceGroupsResponse struct {
 
 func (x *ReplaceGroupsResponse) Reset() {
 	*x = ReplaceGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3221,7 @@ func (x *ReplaceGroupsResponse) String() string {
 func (*ReplaceGroupsResponse) ProtoMessage() {}
 
 func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3234,7 @@ func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReplaceGroupsResponse) GetGroups() []*Group {
@@ -3094,7 +3271,7 @@ type AttachEndpointRequest struct {
 
 func (x *AttachEndpointRequest) Reset() {
 	*x = AttachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3283,7 @@ func (x *AttachEndpointRequest) String() string {
 func (*AttachEndpointRequest) ProtoMessage() {}
 
 func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +3296,7 @@ func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*AttachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AttachEndpointRequest) GetName() string {
@@ -3240,7 +3417,7 @@ type NetnsTarget struct {
 
 func (x *NetnsTarget) Reset() {
 	*x = NetnsTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3429,7 @@ func (x *NetnsTarget) String() string {
 func (*NetnsTarget) ProtoMessage() {}
 
 func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3442,7 @@ func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetnsTarget.ProtoReflect.Descriptor instead.
 func (*NetnsTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *NetnsTarget) GetPath() string {
@@ -3292,7 +3469,7 @@ type TapTarget struct {
 
 func (x *TapTarget) Reset() {
 	*x = TapTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3304,7 +3481,7 @@ func (x *TapTarget) String() string {
 func (*TapTarget) ProtoMessage() {}
 
 func (x *TapTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3317,7 +3494,7 @@ func (x *TapTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapTarget.ProtoReflect.Descriptor instead.
 func (*TapTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *TapTarget) GetName() string {
@@ -3338,7 +3515,7 @@ type DeviceTarget struct {
 
 func (x *DeviceTarget) Reset() {
 	*x = DeviceTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3527,7 @@ func (x *DeviceTarget) String() string {
 func (*DeviceTarget) ProtoMessage() {}
 
 func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3540,7 @@ func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceTarget.ProtoReflect.Descriptor instead.
 func (*DeviceTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeviceTarget) GetName() string {
@@ -3382,7 +3559,7 @@ type AttachEndpointResponse struct {
 
 func (x *AttachEndpointResponse) Reset() {
 	*x = AttachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3394,7 +3571,7 @@ func (x *AttachEndpointResponse) String() string {
 func (*AttachEndpointResponse) ProtoMessage() {}
 
 func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3407,7 +3584,7 @@ func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*AttachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AttachEndpointResponse) GetEndpoint() *Endpoint {
@@ -3427,7 +3604,7 @@ type DetachEndpointRequest struct {
 
 func (x *DetachEndpointRequest) Reset() {
 	*x = DetachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3439,7 +3616,7 @@ func (x *DetachEndpointRequest) String() string {
 func (*DetachEndpointRequest) ProtoMessage() {}
 
 func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3452,7 +3629,7 @@ func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DetachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *DetachEndpointRequest) GetName() string {
@@ -3477,7 +3654,7 @@ type DetachEndpointResponse struct {
 
 func (x *DetachEndpointResponse) Reset() {
 	*x = DetachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3489,7 +3666,7 @@ func (x *DetachEndpointResponse) String() string {
 func (*DetachEndpointResponse) ProtoMessage() {}
 
 func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3502,7 +3679,7 @@ func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DetachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
 }
 
 type ListEndpointsRequest struct {
@@ -3515,7 +3692,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +3704,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +3717,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListEndpointsRequest) GetVpc() string {
@@ -3559,7 +3736,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3748,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3761,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -3604,7 +3781,7 @@ type GetEndpointRequest struct {
 
 func (x *GetEndpointRequest) Reset() {
 	*x = GetEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3616,7 +3793,7 @@ func (x *GetEndpointRequest) String() string {
 func (*GetEndpointRequest) ProtoMessage() {}
 
 func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3629,7 +3806,7 @@ func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointRequest.ProtoReflect.Descriptor instead.
 func (*GetEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetEndpointRequest) GetName() string {
@@ -3655,7 +3832,7 @@ type GetEndpointResponse struct {
 
 func (x *GetEndpointResponse) Reset() {
 	*x = GetEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3667,7 +3844,7 @@ func (x *GetEndpointResponse) String() string {
 func (*GetEndpointResponse) ProtoMessage() {}
 
 func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +3857,7 @@ func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointResponse.ProtoReflect.Descriptor instead.
 func (*GetEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetEndpointResponse) GetEndpoint() *Endpoint {
@@ -3700,7 +3877,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3712,7 +3889,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3725,7 +3902,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{60}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *WatchRequest) GetKinds() []string {
@@ -3754,7 +3931,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3766,7 +3943,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3779,7 +3956,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{61}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *WatchResponse) GetType() string {
@@ -3892,7 +4069,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x04port\x18\x03 \x01(\rR\x04port\":\n" +
 	"\x04Link\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
-	"\acarrier\x18\x02 \x01(\tR\acarrier\"\x97\x03\n" +
+	"\acarrier\x18\x02 \x01(\tR\acarrier\"\xe3\x06\n" +
 	"\x06Tunnel\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x14\n" +
@@ -3906,7 +4083,24 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\bpath_mtu\x18\n" +
 	" \x01(\rR\apathMtu\x12$\n" +
 	"\x0epath_mtu_basis\x18\v \x01(\tR\fpathMtuBasis\x12H\n" +
-	"\x12path_mtu_confirmed\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x10pathMtuConfirmed\"\xb1\x01\n" +
+	"\x12path_mtu_confirmed\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x10pathMtuConfirmed\x12\x16\n" +
+	"\x06cipher\x18\r \x01(\tR\x06cipher\x12?\n" +
+	"\rsession_since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\fsessionSince\x12\x16\n" +
+	"\x06rekeys\x18\x0f \x01(\x04R\x06rekeys\x12\x16\n" +
+	"\x06probes\x18\x10 \x01(\rR\x06probes\x12\x1f\n" +
+	"\vprobes_lost\x18\x11 \x01(\rR\n" +
+	"probesLost\x12(\n" +
+	"\x10rtt_variation_ms\x18\x12 \x01(\x01R\x0erttVariationMs\x12;\n" +
+	"\vlast_answer\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastAnswer\x120\n" +
+	"\x05since\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x125\n" +
+	"\bproblems\x18\x15 \x03(\v2\x19.edgenet.v1.TunnelProblemR\bproblems\x12)\n" +
+	"\x10replayed_packets\x18\x16 \x01(\x04R\x0freplayedPackets\x12%\n" +
+	"\x0eforged_packets\x18\x17 \x01(\x04R\rforgedPackets\"o\n" +
+	"\rTunnelProblem\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xb1\x01\n" +
 	"\x03VPC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vni\x18\x02 \x01(\rR\x03vni\x12\x14\n" +
@@ -4179,174 +4373,180 @@ func file_edgenet_v1_edgenet_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_edgenet_proto_rawDescData
 }
 
-var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
 var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*Node)(nil),                   // 0: edgenet.v1.Node
 	(*WireGuardEnd)(nil),           // 1: edgenet.v1.WireGuardEnd
 	(*IPsecEnd)(nil),               // 2: edgenet.v1.IPsecEnd
 	(*Link)(nil),                   // 3: edgenet.v1.Link
 	(*Tunnel)(nil),                 // 4: edgenet.v1.Tunnel
-	(*VPC)(nil),                    // 5: edgenet.v1.VPC
-	(*Group)(nil),                  // 6: edgenet.v1.Group
-	(*Rule)(nil),                   // 7: edgenet.v1.Rule
-	(*Endpoint)(nil),               // 8: edgenet.v1.Endpoint
-	(*Counters)(nil),               // 9: edgenet.v1.Counters
-	(*InitRequest)(nil),            // 10: edgenet.v1.InitRequest
-	(*InitResponse)(nil),           // 11: edgenet.v1.InitResponse
-	(*CreateTokenRequest)(nil),     // 12: edgenet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),    // 13: edgenet.v1.CreateTokenResponse
-	(*JoinRequest)(nil),            // 14: edgenet.v1.JoinRequest
-	(*JoinResponse)(nil),           // 15: edgenet.v1.JoinResponse
-	(*LeaveRequest)(nil),           // 16: edgenet.v1.LeaveRequest
-	(*LeaveResponse)(nil),          // 17: edgenet.v1.LeaveResponse
-	(*GetStatusRequest)(nil),       // 18: edgenet.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 19: edgenet.v1.GetStatusResponse
-	(*ListNodesRequest)(nil),       // 20: edgenet.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),      // 21: edgenet.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),         // 22: edgenet.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),        // 23: edgenet.v1.GetNodeResponse
-	(*CreateVPCRequest)(nil),       // 24: edgenet.v1.CreateVPCRequest
-	(*CreateVPCResponse)(nil),      // 25: edgenet.v1.CreateVPCResponse
-	(*ListVPCsRequest)(nil),        // 26: edgenet.v1.ListVPCsRequest
-	(*ListVPCsResponse)(nil),       // 27: edgenet.v1.ListVPCsResponse
-	(*GetVPCRequest)(nil),          // 28: edgenet.v1.GetVPCRequest
-	(*GetVPCResponse)(nil),         // 29: edgenet.v1.GetVPCResponse
-	(*DeleteVPCRequest)(nil),       // 30: edgenet.v1.DeleteVPCRequest
-	(*DeleteVPCResponse)(nil),      // 31: edgenet.v1.DeleteVPCResponse
-	(*CreateGroupRequest)(nil),     // 32: edgenet.v1.CreateGroupRequest
-	(*CreateGroupResponse)(nil),    // 33: edgenet.v1.CreateGroupResponse
-	(*ListGroupsRequest)(nil),      // 34: edgenet.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),     // 35: edgenet.v1.ListGroupsResponse
-	(*GetGroupRequest)(nil),        // 36: edgenet.v1.GetGroupRequest
-	(*GetGroupResponse)(nil),       // 37: edgenet.v1.GetGroupResponse
-	(*DeleteGroupRequest)(nil),     // 38: edgenet.v1.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),    // 39: edgenet.v1.DeleteGroupResponse
-	(*AddRuleRequest)(nil),         // 40: edgenet.v1.AddRuleRequest
-	(*AddRuleResponse)(nil),        // 41: edgenet.v1.AddRuleResponse
-	(*RemoveRuleRequest)(nil),      // 42: edgenet.v1.RemoveRuleRequest
-	(*RemoveRuleResponse)(nil),     // 43: edgenet.v1.RemoveRuleResponse
-	(*UpdateRuleRequest)(nil),      // 44: edgenet.v1.UpdateRuleRequest
-	(*UpdateRuleResponse)(nil),     // 45: edgenet.v1.UpdateRuleResponse
-	(*GroupRules)(nil),             // 46: edgenet.v1.GroupRules
-	(*ReplaceGroupsRequest)(nil),   // 47: edgenet.v1.ReplaceGroupsRequest
-	(*ReplaceGroupsResponse)(nil),  // 48: edgenet.v1.ReplaceGroupsResponse
-	(*AttachEndpointRequest)(nil),  // 49: edgenet.v1.AttachEndpointRequest
-	(*NetnsTarget)(nil),            // 50: edgenet.v1.NetnsTarget
-	(*TapTarget)(nil),              // 51: edgenet.v1.TapTarget
-	(*DeviceTarget)(nil),           // 52: edgenet.v1.DeviceTarget
-	(*AttachEndpointResponse)(nil), // 53: edgenet.v1.AttachEndpointResponse
-	(*DetachEndpointRequest)(nil),  // 54: edgenet.v1.DetachEndpointRequest
-	(*DetachEndpointResponse)(nil), // 55: edgenet.v1.DetachEndpointResponse
-	(*ListEndpointsRequest)(nil),   // 56: edgenet.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),  // 57: edgenet.v1.ListEndpointsResponse
-	(*GetEndpointRequest)(nil),     // 58: edgenet.v1.GetEndpointRequest
-	(*GetEndpointResponse)(nil),    // 59: edgenet.v1.GetEndpointResponse
-	(*WatchRequest)(nil),           // 60: edgenet.v1.WatchRequest
-	(*WatchResponse)(nil),          // 61: edgenet.v1.WatchResponse
-	nil,                            // 62: edgenet.v1.Counters.DropsEntry
-	nil,                            // 63: edgenet.v1.GetStatusResponse.DropsEntry
-	nil,                            // 64: edgenet.v1.GetStatusResponse.RefusalsEntry
-	(*timestamppb.Timestamp)(nil),  // 65: google.protobuf.Timestamp
+	(*TunnelProblem)(nil),          // 5: edgenet.v1.TunnelProblem
+	(*VPC)(nil),                    // 6: edgenet.v1.VPC
+	(*Group)(nil),                  // 7: edgenet.v1.Group
+	(*Rule)(nil),                   // 8: edgenet.v1.Rule
+	(*Endpoint)(nil),               // 9: edgenet.v1.Endpoint
+	(*Counters)(nil),               // 10: edgenet.v1.Counters
+	(*InitRequest)(nil),            // 11: edgenet.v1.InitRequest
+	(*InitResponse)(nil),           // 12: edgenet.v1.InitResponse
+	(*CreateTokenRequest)(nil),     // 13: edgenet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),    // 14: edgenet.v1.CreateTokenResponse
+	(*JoinRequest)(nil),            // 15: edgenet.v1.JoinRequest
+	(*JoinResponse)(nil),           // 16: edgenet.v1.JoinResponse
+	(*LeaveRequest)(nil),           // 17: edgenet.v1.LeaveRequest
+	(*LeaveResponse)(nil),          // 18: edgenet.v1.LeaveResponse
+	(*GetStatusRequest)(nil),       // 19: edgenet.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),      // 20: edgenet.v1.GetStatusResponse
+	(*ListNodesRequest)(nil),       // 21: edgenet.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),      // 22: edgenet.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),         // 23: edgenet.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),        // 24: edgenet.v1.GetNodeResponse
+	(*CreateVPCRequest)(nil),       // 25: edgenet.v1.CreateVPCRequest
+	(*CreateVPCResponse)(nil),      // 26: edgenet.v1.CreateVPCResponse
+	(*ListVPCsRequest)(nil),        // 27: edgenet.v1.ListVPCsRequest
+	(*ListVPCsResponse)(nil),       // 28: edgenet.v1.ListVPCsResponse
+	(*GetVPCRequest)(nil),          // 29: edgenet.v1.GetVPCRequest
+	(*GetVPCResponse)(nil),         // 30: edgenet.v1.GetVPCResponse
+	(*DeleteVPCRequest)(nil),       // 31: edgenet.v1.DeleteVPCRequest
+	(*DeleteVPCResponse)(nil),      // 32: edgenet.v1.DeleteVPCResponse
+	(*CreateGroupRequest)(nil),     // 33: edgenet.v1.CreateGroupRequest
+	(*CreateGroupResponse)(nil),    // 34: edgenet.v1.CreateGroupResponse
+	(*ListGroupsRequest)(nil),      // 35: edgenet.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),     // 36: edgenet.v1.ListGroupsResponse
+	(*GetGroupRequest)(nil),        // 37: edgenet.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),       // 38: edgenet.v1.GetGroupResponse
+	(*DeleteGroupRequest)(nil),     // 39: edgenet.v1.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),    // 40: edgenet.v1.DeleteGroupResponse
+	(*AddRuleRequest)(nil),         // 41: edgenet.v1.AddRuleRequest
+	(*AddRuleResponse)(nil),        // 42: edgenet.v1.AddRuleResponse
+	(*RemoveRuleRequest)(nil),      // 43: edgenet.v1.RemoveRuleRequest
+	(*RemoveRuleResponse)(nil),     // 44: edgenet.v1.RemoveRuleResponse
+	(*UpdateRuleRequest)(nil),      // 45: edgenet.v1.UpdateRuleRequest
+	(*UpdateRuleResponse)(nil),     // 46: edgenet.v1.UpdateRuleResponse
+	(*GroupRules)(nil),             // 47: edgenet.v1.GroupRules
+	(*ReplaceGroupsRequest)(nil),   // 48: edgenet.v1.ReplaceGroupsRequest
+	(*ReplaceGroupsResponse)(nil),  // 49: edgenet.v1.ReplaceGroupsResponse
+	(*AttachEndpointRequest)(nil),  // 50: edgenet.v1.AttachEndpointRequest
+	(*NetnsTarget)(nil),            // 51: edgenet.v1.NetnsTarget
+	(*TapTarget)(nil),              // 52: edgenet.v1.TapTarget
+	(*DeviceTarget)(nil),           // 53: edgenet.v1.DeviceTarget
+	(*AttachEndpointResponse)(nil), // 54: edgenet.v1.AttachEndpointResponse
+	(*DetachEndpointRequest)(nil),  // 55: edgenet.v1.DetachEndpointRequest
+	(*DetachEndpointResponse)(nil), // 56: edgenet.v1.DetachEndpointResponse
+	(*ListEndpointsRequest)(nil),   // 57: edgenet.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),  // 58: edgenet.v1.ListEndpointsResponse
+	(*GetEndpointRequest)(nil),     // 59: edgenet.v1.GetEndpointRequest
+	(*GetEndpointResponse)(nil),    // 60: edgenet.v1.GetEndpointResponse
+	(*WatchRequest)(nil),           // 61: edgenet.v1.WatchRequest
+	(*WatchResponse)(nil),          // 62: edgenet.v1.WatchResponse
+	nil,                            // 63: edgenet.v1.Counters.DropsEntry
+	nil,                            // 64: edgenet.v1.GetStatusResponse.DropsEntry
+	nil,                            // 65: edgenet.v1.GetStatusResponse.RefusalsEntry
+	(*timestamppb.Timestamp)(nil),  // 66: google.protobuf.Timestamp
 }
 var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	3,  // 0: edgenet.v1.Node.links:type_name -> edgenet.v1.Link
 	4,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
-	65, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
+	66, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: edgenet.v1.Node.wireguard:type_name -> edgenet.v1.WireGuardEnd
 	2,  // 4: edgenet.v1.Node.ipsec:type_name -> edgenet.v1.IPsecEnd
-	65, // 5: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
-	65, // 6: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
-	65, // 7: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
-	7,  // 8: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
-	65, // 9: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
-	65, // 10: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
-	9,  // 11: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
-	62, // 12: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
-	0,  // 13: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
-	65, // 14: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	0,  // 15: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
-	65, // 16: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	63, // 17: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
-	64, // 18: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
-	0,  // 19: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
-	0,  // 20: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
-	5,  // 21: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	5,  // 22: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
-	5,  // 23: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	6,  // 24: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
-	6,  // 25: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
-	6,  // 26: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
-	7,  // 27: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
-	6,  // 28: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
-	7,  // 29: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
-	6,  // 30: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
-	6,  // 31: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
-	7,  // 32: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
-	46, // 33: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
-	6,  // 34: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
-	50, // 35: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
-	51, // 36: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
-	52, // 37: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
-	8,  // 38: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	8,  // 39: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
-	8,  // 40: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	0,  // 41: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	5,  // 42: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	6,  // 43: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	8,  // 44: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	10, // 45: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	12, // 46: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	14, // 47: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	16, // 48: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	18, // 49: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	20, // 50: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	22, // 51: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	24, // 52: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	26, // 53: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	28, // 54: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	30, // 55: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	32, // 56: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	34, // 57: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	36, // 58: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	38, // 59: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	40, // 60: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	42, // 61: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	44, // 62: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
-	47, // 63: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
-	49, // 64: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	54, // 65: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	56, // 66: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	58, // 67: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	60, // 68: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	11, // 69: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	13, // 70: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	15, // 71: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	17, // 72: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	19, // 73: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	21, // 74: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	23, // 75: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	25, // 76: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	27, // 77: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	29, // 78: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	31, // 79: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	33, // 80: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	35, // 81: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	37, // 82: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	39, // 83: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	41, // 84: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	43, // 85: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	45, // 86: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
-	48, // 87: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
-	53, // 88: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	55, // 89: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	57, // 90: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	59, // 91: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	61, // 92: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	69, // [69:93] is the sub-list for method output_type
-	45, // [45:69] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	66, // 5: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
+	66, // 6: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
+	66, // 7: edgenet.v1.Tunnel.session_since:type_name -> google.protobuf.Timestamp
+	66, // 8: edgenet.v1.Tunnel.last_answer:type_name -> google.protobuf.Timestamp
+	66, // 9: edgenet.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
+	5,  // 10: edgenet.v1.Tunnel.problems:type_name -> edgenet.v1.TunnelProblem
+	66, // 11: edgenet.v1.TunnelProblem.since:type_name -> google.protobuf.Timestamp
+	66, // 12: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
+	8,  // 13: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
+	66, // 14: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
+	66, // 15: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
+	10, // 16: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
+	63, // 17: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
+	0,  // 18: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
+	66, // 19: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	0,  // 20: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
+	66, // 21: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	64, // 22: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
+	65, // 23: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
+	0,  // 24: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
+	0,  // 25: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
+	6,  // 26: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	6,  // 27: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
+	6,  // 28: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	7,  // 29: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
+	7,  // 30: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
+	7,  // 31: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
+	8,  // 32: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
+	7,  // 33: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
+	8,  // 34: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
+	7,  // 35: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
+	7,  // 36: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
+	8,  // 37: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
+	47, // 38: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
+	7,  // 39: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
+	51, // 40: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
+	52, // 41: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
+	53, // 42: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
+	9,  // 43: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	9,  // 44: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
+	9,  // 45: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	0,  // 46: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	6,  // 47: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	7,  // 48: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	9,  // 49: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	11, // 50: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	13, // 51: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	15, // 52: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	17, // 53: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	19, // 54: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	21, // 55: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	23, // 56: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	25, // 57: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	27, // 58: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	29, // 59: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	31, // 60: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	33, // 61: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	35, // 62: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	37, // 63: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	39, // 64: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	41, // 65: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	43, // 66: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	45, // 67: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
+	48, // 68: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
+	50, // 69: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	55, // 70: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	57, // 71: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	59, // 72: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	61, // 73: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	12, // 74: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	14, // 75: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	16, // 76: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	18, // 77: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	20, // 78: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	22, // 79: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	24, // 80: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	26, // 81: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	28, // 82: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	30, // 83: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	32, // 84: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	34, // 85: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	36, // 86: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	38, // 87: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	40, // 88: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	42, // 89: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	44, // 90: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	46, // 91: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
+	49, // 92: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
+	54, // 93: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	56, // 94: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	58, // 95: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	60, // 96: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	62, // 97: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	74, // [74:98] is the sub-list for method output_type
+	50, // [50:74] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }
@@ -4354,14 +4554,14 @@ func file_edgenet_v1_edgenet_proto_init() {
 	if File_edgenet_v1_edgenet_proto != nil {
 		return
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[7].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[44].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[49].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[8].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[45].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[50].OneofWrappers = []any{
 		(*AttachEndpointRequest_Netns)(nil),
 		(*AttachEndpointRequest_Tap)(nil),
 		(*AttachEndpointRequest_Device)(nil),
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[61].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[62].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Vpc)(nil),
 		(*WatchResponse_Group)(nil),
@@ -4373,7 +4573,7 @@ func file_edgenet_v1_edgenet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_edgenet_proto_rawDesc), len(file_edgenet_v1_edgenet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   65,
+			NumMessages:   66,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

@@ -12,6 +12,7 @@ package edgenetv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -181,6 +182,307 @@ func (x *TunnelRule) GetTechnology() string {
 	return ""
 }
 
+// TunnelEvent is a change of the tunnel to one node, or how it is.
+type TunnelEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// present (how it is; the first ones, and again after some were left out), synced
+	// (all of those were sent), up, down, state (another change of the state),
+	// rekeyed, moved (packets go by another driver), endpoint (the peer's underlay
+	// address is another), mtu (the path's is another), problem, problem-over,
+	// added or removed (a node that came, or left). There may be others in the
+	// future.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// The name and id of the node; empty with synced.
+	Node   string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	NodeId string `protobuf:"bytes,4,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// What it was and what it is: the state, driver, endpoint, path MTU and its
+	// basis, time of the keys, or kind of the problem.
+	Was string `protobuf:"bytes,5,opt,name=was,proto3" json:"was,omitempty"`
+	Is  string `protobuf:"bytes,6,opt,name=is,proto3" json:"is,omitempty"`
+	// Why, or what exactly, in words.
+	Why string `protobuf:"bytes,7,opt,name=why,proto3" json:"why,omitempty"`
+	// The whole of it; with present only.
+	Tunnel        *PeerTunnel `protobuf:"bytes,8,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelEvent) Reset() {
+	*x = TunnelEvent{}
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelEvent) ProtoMessage() {}
+
+func (x *TunnelEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelEvent.ProtoReflect.Descriptor instead.
+func (*TunnelEvent) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TunnelEvent) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *TunnelEvent) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *TunnelEvent) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *TunnelEvent) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *TunnelEvent) GetWas() string {
+	if x != nil {
+		return x.Was
+	}
+	return ""
+}
+
+func (x *TunnelEvent) GetIs() string {
+	if x != nil {
+		return x.Is
+	}
+	return ""
+}
+
+func (x *TunnelEvent) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *TunnelEvent) GetTunnel() *PeerTunnel {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+type GetTunnelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name or id of the node.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTunnelRequest) Reset() {
+	*x = GetTunnelRequest{}
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTunnelRequest) ProtoMessage() {}
+
+func (x *GetTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTunnelRequest.ProtoReflect.Descriptor instead.
+func (*GetTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetTunnelRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type GetTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel        *PeerTunnel            `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTunnelResponse) Reset() {
+	*x = GetTunnelResponse{}
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTunnelResponse) ProtoMessage() {}
+
+func (x *GetTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTunnelResponse.ProtoReflect.Descriptor instead.
+func (*GetTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetTunnelResponse) GetTunnel() *PeerTunnel {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+type WatchTunnelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names or ids of nodes; none is all.
+	Nodes         []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTunnelsRequest) Reset() {
+	*x = WatchTunnelsRequest{}
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTunnelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTunnelsRequest) ProtoMessage() {}
+
+func (x *WatchTunnelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTunnelsRequest.ProtoReflect.Descriptor instead.
+func (*WatchTunnelsRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchTunnelsRequest) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type WatchTunnelsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absent when this only says what was left out.
+	Event *TunnelEvent `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// How many events were left out because the caller reads too slowly. How all
+	// tunnels are is sent anew after that.
+	LeftOut       uint64 `protobuf:"varint,2,opt,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTunnelsResponse) Reset() {
+	*x = WatchTunnelsResponse{}
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTunnelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTunnelsResponse) ProtoMessage() {}
+
+func (x *WatchTunnelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTunnelsResponse.ProtoReflect.Descriptor instead.
+func (*WatchTunnelsResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WatchTunnelsResponse) GetEvent() *TunnelEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchTunnelsResponse) GetLeftOut() uint64 {
+	if x != nil {
+		return x.LeftOut
+	}
+	return 0
+}
+
 type ListTunnelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -189,7 +491,7 @@ type ListTunnelsRequest struct {
 
 func (x *ListTunnelsRequest) Reset() {
 	*x = ListTunnelsRequest{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[2]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +503,7 @@ func (x *ListTunnelsRequest) String() string {
 func (*ListTunnelsRequest) ProtoMessage() {}
 
 func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[2]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +516,7 @@ func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTunnelsRequest.ProtoReflect.Descriptor instead.
 func (*ListTunnelsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{2}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{7}
 }
 
 type ListTunnelsResponse struct {
@@ -226,7 +528,7 @@ type ListTunnelsResponse struct {
 
 func (x *ListTunnelsResponse) Reset() {
 	*x = ListTunnelsResponse{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[3]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +540,7 @@ func (x *ListTunnelsResponse) String() string {
 func (*ListTunnelsResponse) ProtoMessage() {}
 
 func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[3]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +553,7 @@ func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTunnelsResponse.ProtoReflect.Descriptor instead.
 func (*ListTunnelsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{3}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListTunnelsResponse) GetTunnels() []*PeerTunnel {
@@ -269,7 +571,7 @@ type GetTunnelPolicyRequest struct {
 
 func (x *GetTunnelPolicyRequest) Reset() {
 	*x = GetTunnelPolicyRequest{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[4]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +583,7 @@ func (x *GetTunnelPolicyRequest) String() string {
 func (*GetTunnelPolicyRequest) ProtoMessage() {}
 
 func (x *GetTunnelPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[4]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +596,7 @@ func (x *GetTunnelPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetTunnelPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{4}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{9}
 }
 
 type GetTunnelPolicyResponse struct {
@@ -308,7 +610,7 @@ type GetTunnelPolicyResponse struct {
 
 func (x *GetTunnelPolicyResponse) Reset() {
 	*x = GetTunnelPolicyResponse{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[5]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +622,7 @@ func (x *GetTunnelPolicyResponse) String() string {
 func (*GetTunnelPolicyResponse) ProtoMessage() {}
 
 func (x *GetTunnelPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[5]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +635,7 @@ func (x *GetTunnelPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetTunnelPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{5}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetTunnelPolicyResponse) GetRules() []*TunnelRule {
@@ -354,7 +656,7 @@ type SetTunnelRuleRequest struct {
 
 func (x *SetTunnelRuleRequest) Reset() {
 	*x = SetTunnelRuleRequest{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[6]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +668,7 @@ func (x *SetTunnelRuleRequest) String() string {
 func (*SetTunnelRuleRequest) ProtoMessage() {}
 
 func (x *SetTunnelRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[6]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +681,7 @@ func (x *SetTunnelRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTunnelRuleRequest.ProtoReflect.Descriptor instead.
 func (*SetTunnelRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{6}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SetTunnelRuleRequest) GetRule() *TunnelRule {
@@ -406,7 +708,7 @@ type SetTunnelRuleResponse struct {
 
 func (x *SetTunnelRuleResponse) Reset() {
 	*x = SetTunnelRuleResponse{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[7]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +720,7 @@ func (x *SetTunnelRuleResponse) String() string {
 func (*SetTunnelRuleResponse) ProtoMessage() {}
 
 func (x *SetTunnelRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[7]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +733,7 @@ func (x *SetTunnelRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTunnelRuleResponse.ProtoReflect.Descriptor instead.
 func (*SetTunnelRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{7}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetTunnelRuleResponse) GetRule() *TunnelRule {
@@ -452,7 +754,7 @@ type RemoveTunnelRuleRequest struct {
 
 func (x *RemoveTunnelRuleRequest) Reset() {
 	*x = RemoveTunnelRuleRequest{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[8]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +766,7 @@ func (x *RemoveTunnelRuleRequest) String() string {
 func (*RemoveTunnelRuleRequest) ProtoMessage() {}
 
 func (x *RemoveTunnelRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[8]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +779,7 @@ func (x *RemoveTunnelRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTunnelRuleRequest.ProtoReflect.Descriptor instead.
 func (*RemoveTunnelRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{8}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveTunnelRuleRequest) GetBetween() string {
@@ -502,7 +804,7 @@ type RemoveTunnelRuleResponse struct {
 
 func (x *RemoveTunnelRuleResponse) Reset() {
 	*x = RemoveTunnelRuleResponse{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +816,7 @@ func (x *RemoveTunnelRuleResponse) String() string {
 func (*RemoveTunnelRuleResponse) ProtoMessage() {}
 
 func (x *RemoveTunnelRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +829,7 @@ func (x *RemoveTunnelRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTunnelRuleResponse.ProtoReflect.Descriptor instead.
 func (*RemoveTunnelRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{9}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{14}
 }
 
 var File_edgenet_v1_tunnel_proto protoreflect.FileDescriptor
@@ -535,7 +837,7 @@ var File_edgenet_v1_tunnel_proto protoreflect.FileDescriptor
 const file_edgenet_v1_tunnel_proto_rawDesc = "" +
 	"\n" +
 	"\x17edgenet/v1/tunnel.proto\x12\n" +
-	"edgenet.v1\x1a\x18edgenet/v1/edgenet.proto\"\xd0\x01\n" +
+	"edgenet.v1\x1a\x18edgenet/v1/edgenet.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x01\n" +
 	"\n" +
 	"PeerTunnel\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x17\n" +
@@ -553,7 +855,25 @@ const file_edgenet_v1_tunnel_proto_rawDesc = "" +
 	"\abetween\x18\x01 \x01(\tR\abetween\x12\x1e\n" +
 	"\n" +
 	"technology\x18\x02 \x01(\tR\n" +
-	"technology\"\x14\n" +
+	"technology\"\xe2\x01\n" +
+	"\vTunnelEvent\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x17\n" +
+	"\anode_id\x18\x04 \x01(\tR\x06nodeId\x12\x10\n" +
+	"\x03was\x18\x05 \x01(\tR\x03was\x12\x0e\n" +
+	"\x02is\x18\x06 \x01(\tR\x02is\x12\x10\n" +
+	"\x03why\x18\a \x01(\tR\x03why\x12.\n" +
+	"\x06tunnel\x18\b \x01(\v2\x16.edgenet.v1.PeerTunnelR\x06tunnel\"&\n" +
+	"\x10GetTunnelRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"C\n" +
+	"\x11GetTunnelResponse\x12.\n" +
+	"\x06tunnel\x18\x01 \x01(\v2\x16.edgenet.v1.PeerTunnelR\x06tunnel\"+\n" +
+	"\x13WatchTunnelsRequest\x12\x14\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\"`\n" +
+	"\x14WatchTunnelsResponse\x12-\n" +
+	"\x05event\x18\x01 \x01(\v2\x17.edgenet.v1.TunnelEventR\x05event\x12\x19\n" +
+	"\bleft_out\x18\x02 \x01(\x04R\aleftOut\"\x14\n" +
 	"\x12ListTunnelsRequest\"G\n" +
 	"\x13ListTunnelsResponse\x120\n" +
 	"\atunnels\x18\x01 \x03(\v2\x16.edgenet.v1.PeerTunnelR\atunnels\"\x18\n" +
@@ -568,9 +888,11 @@ const file_edgenet_v1_tunnel_proto_rawDesc = "" +
 	"\x17RemoveTunnelRuleRequest\x12\x18\n" +
 	"\abetween\x18\x01 \x01(\tR\abetween\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x1a\n" +
-	"\x18RemoveTunnelRuleResponse2\xf0\x02\n" +
+	"\x18RemoveTunnelRuleResponse2\x8f\x04\n" +
 	"\rTunnelService\x12N\n" +
-	"\vListTunnels\x12\x1e.edgenet.v1.ListTunnelsRequest\x1a\x1f.edgenet.v1.ListTunnelsResponse\x12Z\n" +
+	"\vListTunnels\x12\x1e.edgenet.v1.ListTunnelsRequest\x1a\x1f.edgenet.v1.ListTunnelsResponse\x12H\n" +
+	"\tGetTunnel\x12\x1c.edgenet.v1.GetTunnelRequest\x1a\x1d.edgenet.v1.GetTunnelResponse\x12S\n" +
+	"\fWatchTunnels\x12\x1f.edgenet.v1.WatchTunnelsRequest\x1a .edgenet.v1.WatchTunnelsResponse0\x01\x12Z\n" +
 	"\x0fGetTunnelPolicy\x12\".edgenet.v1.GetTunnelPolicyRequest\x1a#.edgenet.v1.GetTunnelPolicyResponse\x12T\n" +
 	"\rSetTunnelRule\x12 .edgenet.v1.SetTunnelRuleRequest\x1a!.edgenet.v1.SetTunnelRuleResponse\x12]\n" +
 	"\x10RemoveTunnelRule\x12#.edgenet.v1.RemoveTunnelRuleRequest\x1a$.edgenet.v1.RemoveTunnelRuleResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
@@ -587,39 +909,53 @@ func file_edgenet_v1_tunnel_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_tunnel_proto_rawDescData
 }
 
-var file_edgenet_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_edgenet_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_edgenet_v1_tunnel_proto_goTypes = []any{
 	(*PeerTunnel)(nil),               // 0: edgenet.v1.PeerTunnel
 	(*TunnelRule)(nil),               // 1: edgenet.v1.TunnelRule
-	(*ListTunnelsRequest)(nil),       // 2: edgenet.v1.ListTunnelsRequest
-	(*ListTunnelsResponse)(nil),      // 3: edgenet.v1.ListTunnelsResponse
-	(*GetTunnelPolicyRequest)(nil),   // 4: edgenet.v1.GetTunnelPolicyRequest
-	(*GetTunnelPolicyResponse)(nil),  // 5: edgenet.v1.GetTunnelPolicyResponse
-	(*SetTunnelRuleRequest)(nil),     // 6: edgenet.v1.SetTunnelRuleRequest
-	(*SetTunnelRuleResponse)(nil),    // 7: edgenet.v1.SetTunnelRuleResponse
-	(*RemoveTunnelRuleRequest)(nil),  // 8: edgenet.v1.RemoveTunnelRuleRequest
-	(*RemoveTunnelRuleResponse)(nil), // 9: edgenet.v1.RemoveTunnelRuleResponse
-	(*Tunnel)(nil),                   // 10: edgenet.v1.Tunnel
+	(*TunnelEvent)(nil),              // 2: edgenet.v1.TunnelEvent
+	(*GetTunnelRequest)(nil),         // 3: edgenet.v1.GetTunnelRequest
+	(*GetTunnelResponse)(nil),        // 4: edgenet.v1.GetTunnelResponse
+	(*WatchTunnelsRequest)(nil),      // 5: edgenet.v1.WatchTunnelsRequest
+	(*WatchTunnelsResponse)(nil),     // 6: edgenet.v1.WatchTunnelsResponse
+	(*ListTunnelsRequest)(nil),       // 7: edgenet.v1.ListTunnelsRequest
+	(*ListTunnelsResponse)(nil),      // 8: edgenet.v1.ListTunnelsResponse
+	(*GetTunnelPolicyRequest)(nil),   // 9: edgenet.v1.GetTunnelPolicyRequest
+	(*GetTunnelPolicyResponse)(nil),  // 10: edgenet.v1.GetTunnelPolicyResponse
+	(*SetTunnelRuleRequest)(nil),     // 11: edgenet.v1.SetTunnelRuleRequest
+	(*SetTunnelRuleResponse)(nil),    // 12: edgenet.v1.SetTunnelRuleResponse
+	(*RemoveTunnelRuleRequest)(nil),  // 13: edgenet.v1.RemoveTunnelRuleRequest
+	(*RemoveTunnelRuleResponse)(nil), // 14: edgenet.v1.RemoveTunnelRuleResponse
+	(*Tunnel)(nil),                   // 15: edgenet.v1.Tunnel
+	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
 }
 var file_edgenet_v1_tunnel_proto_depIdxs = []int32{
-	10, // 0: edgenet.v1.PeerTunnel.tunnel:type_name -> edgenet.v1.Tunnel
-	0,  // 1: edgenet.v1.ListTunnelsResponse.tunnels:type_name -> edgenet.v1.PeerTunnel
-	1,  // 2: edgenet.v1.GetTunnelPolicyResponse.rules:type_name -> edgenet.v1.TunnelRule
-	1,  // 3: edgenet.v1.SetTunnelRuleRequest.rule:type_name -> edgenet.v1.TunnelRule
-	1,  // 4: edgenet.v1.SetTunnelRuleResponse.rule:type_name -> edgenet.v1.TunnelRule
-	2,  // 5: edgenet.v1.TunnelService.ListTunnels:input_type -> edgenet.v1.ListTunnelsRequest
-	4,  // 6: edgenet.v1.TunnelService.GetTunnelPolicy:input_type -> edgenet.v1.GetTunnelPolicyRequest
-	6,  // 7: edgenet.v1.TunnelService.SetTunnelRule:input_type -> edgenet.v1.SetTunnelRuleRequest
-	8,  // 8: edgenet.v1.TunnelService.RemoveTunnelRule:input_type -> edgenet.v1.RemoveTunnelRuleRequest
-	3,  // 9: edgenet.v1.TunnelService.ListTunnels:output_type -> edgenet.v1.ListTunnelsResponse
-	5,  // 10: edgenet.v1.TunnelService.GetTunnelPolicy:output_type -> edgenet.v1.GetTunnelPolicyResponse
-	7,  // 11: edgenet.v1.TunnelService.SetTunnelRule:output_type -> edgenet.v1.SetTunnelRuleResponse
-	9,  // 12: edgenet.v1.TunnelService.RemoveTunnelRule:output_type -> edgenet.v1.RemoveTunnelRuleResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	15, // 0: edgenet.v1.PeerTunnel.tunnel:type_name -> edgenet.v1.Tunnel
+	16, // 1: edgenet.v1.TunnelEvent.time:type_name -> google.protobuf.Timestamp
+	0,  // 2: edgenet.v1.TunnelEvent.tunnel:type_name -> edgenet.v1.PeerTunnel
+	0,  // 3: edgenet.v1.GetTunnelResponse.tunnel:type_name -> edgenet.v1.PeerTunnel
+	2,  // 4: edgenet.v1.WatchTunnelsResponse.event:type_name -> edgenet.v1.TunnelEvent
+	0,  // 5: edgenet.v1.ListTunnelsResponse.tunnels:type_name -> edgenet.v1.PeerTunnel
+	1,  // 6: edgenet.v1.GetTunnelPolicyResponse.rules:type_name -> edgenet.v1.TunnelRule
+	1,  // 7: edgenet.v1.SetTunnelRuleRequest.rule:type_name -> edgenet.v1.TunnelRule
+	1,  // 8: edgenet.v1.SetTunnelRuleResponse.rule:type_name -> edgenet.v1.TunnelRule
+	7,  // 9: edgenet.v1.TunnelService.ListTunnels:input_type -> edgenet.v1.ListTunnelsRequest
+	3,  // 10: edgenet.v1.TunnelService.GetTunnel:input_type -> edgenet.v1.GetTunnelRequest
+	5,  // 11: edgenet.v1.TunnelService.WatchTunnels:input_type -> edgenet.v1.WatchTunnelsRequest
+	9,  // 12: edgenet.v1.TunnelService.GetTunnelPolicy:input_type -> edgenet.v1.GetTunnelPolicyRequest
+	11, // 13: edgenet.v1.TunnelService.SetTunnelRule:input_type -> edgenet.v1.SetTunnelRuleRequest
+	13, // 14: edgenet.v1.TunnelService.RemoveTunnelRule:input_type -> edgenet.v1.RemoveTunnelRuleRequest
+	8,  // 15: edgenet.v1.TunnelService.ListTunnels:output_type -> edgenet.v1.ListTunnelsResponse
+	4,  // 16: edgenet.v1.TunnelService.GetTunnel:output_type -> edgenet.v1.GetTunnelResponse
+	6,  // 17: edgenet.v1.TunnelService.WatchTunnels:output_type -> edgenet.v1.WatchTunnelsResponse
+	10, // 18: edgenet.v1.TunnelService.GetTunnelPolicy:output_type -> edgenet.v1.GetTunnelPolicyResponse
+	12, // 19: edgenet.v1.TunnelService.SetTunnelRule:output_type -> edgenet.v1.SetTunnelRuleResponse
+	14, // 20: edgenet.v1.TunnelService.RemoveTunnelRule:output_type -> edgenet.v1.RemoveTunnelRuleResponse
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_tunnel_proto_init() }
@@ -634,7 +970,7 @@ func file_edgenet_v1_tunnel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_tunnel_proto_rawDesc), len(file_edgenet_v1_tunnel_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

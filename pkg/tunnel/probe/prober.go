@@ -182,7 +182,7 @@ func (p *Prober) Run(ctx context.Context) error {
 // is one that gets no answer.
 func (p *Prober) send(c net.PacketConn, slot uint32) {
 	for _, a := range p.due(slot) {
-		seq, ok := p.begin(a)
+		seq, ok := p.begin(a, c != nil)
 		if ok && c != nil {
 			_, _ = c.WriteTo(request(p.id, seq, p.nonce), &net.IPAddr{IP: a.AsSlice()})
 		}
@@ -201,16 +201,20 @@ func (p *Prober) due(slot uint32) []netip.Addr {
 	return due
 }
 
-// begin notes a request right before it is sent. It is false for a peer that
-// has been removed meanwhile.
-func (p *Prober) begin(a netip.Addr) (seq uint16, ok bool) {
+// begin notes a request right before it is sent, if it can be. It is false for a
+// peer that has been removed meanwhile.
+func (p *Prober) begin(a netip.Addr, can bool) (seq uint16, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.targets[a]
 	if t == nil {
 		return 0, false
 	}
-	return t.sent(time.Now()), true
+	now := time.Now()
+	if can { // what could not be sent says nothing of the peer
+		t.hearing.ask(now)
+	}
+	return t.sent(now), true
 }
 
 // receive takes one packet from the socket.

@@ -61,11 +61,12 @@ func (h *hearing) inDoubt(now time.Time, rtt time.Duration) bool {
 // answer, whatever their hosts think of pings, and tells who fell silent or is
 // heard again. These requests count for no loss.
 func (p *Prober) doubt(c net.PacketConn) {
+	if c == nil {
+		return
+	}
 	again, news := p.doubtful(time.Now())
 	for _, r := range again {
-		if c != nil {
-			_, _ = c.WriteTo(sizeRequest(p.id+1, r.first, p.nonce, 0), &net.IPAddr{IP: r.to.AsSlice()})
-		}
+		_, _ = c.WriteTo(sizeRequest(p.id+1, r.first, p.nonce, 0), &net.IPAddr{IP: r.to.AsSlice()})
 	}
 	if news {
 		p.cfg.Changed()

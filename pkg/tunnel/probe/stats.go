@@ -78,7 +78,6 @@ func (t *target) sent(now time.Time) uint16 {
 	t.bytes += ipv6HeaderLen + packetLen
 	t.pending[n%window] = pending{sentAt: now}
 	t.count++
-	t.hearing.ask(now)
 	return uint16(n)
 }
 

@@ -39,6 +39,11 @@ const (
 	// TunnelServiceListTunnelsProcedure is the fully-qualified name of the TunnelService's ListTunnels
 	// RPC.
 	TunnelServiceListTunnelsProcedure = "/edgenet.v1.TunnelService/ListTunnels"
+	// TunnelServiceGetTunnelProcedure is the fully-qualified name of the TunnelService's GetTunnel RPC.
+	TunnelServiceGetTunnelProcedure = "/edgenet.v1.TunnelService/GetTunnel"
+	// TunnelServiceWatchTunnelsProcedure is the fully-qualified name of the TunnelService's
+	// WatchTunnels RPC.
+	TunnelServiceWatchTunnelsProcedure = "/edgenet.v1.TunnelService/WatchTunnels"
 	// TunnelServiceGetTunnelPolicyProcedure is the fully-qualified name of the TunnelService's
 	// GetTunnelPolicy RPC.
 	TunnelServiceGetTunnelPolicyProcedure = "/edgenet.v1.TunnelService/GetTunnelPolicy"
@@ -55,6 +60,11 @@ type TunnelServiceClient interface {
 	// ListTunnels returns the tunnel to every other node that has not left, by
 	// name, also where there is none and why.
 	ListTunnels(context.Context, *v1.ListTunnelsRequest) (*v1.ListTunnelsResponse, error)
+	// GetTunnel returns the tunnel to one node.
+	GetTunnel(context.Context, *v1.GetTunnelRequest) (*v1.GetTunnelResponse, error)
+	// WatchTunnels tells how each tunnel is, and then of every change, until the
+	// caller ends it.
+	WatchTunnels(context.Context, *v1.WatchTunnelsRequest) (*connect.ServerStreamForClient[v1.WatchTunnelsResponse], error)
 	// GetTunnelPolicy returns the mesh's policy.
 	GetTunnelPolicy(context.Context, *v1.GetTunnelPolicyRequest) (*v1.GetTunnelPolicyResponse, error)
 	// SetTunnelRule adds a rule, or gives the one that is there for the same pairs
@@ -82,6 +92,18 @@ func NewTunnelServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(tunnelServiceMethods.ByName("ListTunnels")),
 			connect.WithClientOptions(opts...),
 		),
+		getTunnel: connect.NewClient[v1.GetTunnelRequest, v1.GetTunnelResponse](
+			httpClient,
+			baseURL+TunnelServiceGetTunnelProcedure,
+			connect.WithSchema(tunnelServiceMethods.ByName("GetTunnel")),
+			connect.WithClientOptions(opts...),
+		),
+		watchTunnels: connect.NewClient[v1.WatchTunnelsRequest, v1.WatchTunnelsResponse](
+			httpClient,
+			baseURL+TunnelServiceWatchTunnelsProcedure,
+			connect.WithSchema(tunnelServiceMethods.ByName("WatchTunnels")),
+			connect.WithClientOptions(opts...),
+		),
 		getTunnelPolicy: connect.NewClient[v1.GetTunnelPolicyRequest, v1.GetTunnelPolicyResponse](
 			httpClient,
 			baseURL+TunnelServiceGetTunnelPolicyProcedure,
@@ -106,6 +128,8 @@ func NewTunnelServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 // tunnelServiceClient implements TunnelServiceClient.
 type tunnelServiceClient struct {
 	listTunnels      *connect.Client[v1.ListTunnelsRequest, v1.ListTunnelsResponse]
+	getTunnel        *connect.Client[v1.GetTunnelRequest, v1.GetTunnelResponse]
+	watchTunnels     *connect.Client[v1.WatchTunnelsRequest, v1.WatchTunnelsResponse]
 	getTunnelPolicy  *connect.Client[v1.GetTunnelPolicyRequest, v1.GetTunnelPolicyResponse]
 	setTunnelRule    *connect.Client[v1.SetTunnelRuleRequest, v1.SetTunnelRuleResponse]
 	removeTunnelRule *connect.Client[v1.RemoveTunnelRuleRequest, v1.RemoveTunnelRuleResponse]
@@ -118,6 +142,20 @@ func (c *tunnelServiceClient) ListTunnels(ctx context.Context, req *v1.ListTunne
 		return response.Msg, err
 	}
 	return nil, err
+}
+
+// GetTunnel calls edgenet.v1.TunnelService.GetTunnel.
+func (c *tunnelServiceClient) GetTunnel(ctx context.Context, req *v1.GetTunnelRequest) (*v1.GetTunnelResponse, error) {
+	response, err := c.getTunnel.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// WatchTunnels calls edgenet.v1.TunnelService.WatchTunnels.
+func (c *tunnelServiceClient) WatchTunnels(ctx context.Context, req *v1.WatchTunnelsRequest) (*connect.ServerStreamForClient[v1.WatchTunnelsResponse], error) {
+	return c.watchTunnels.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // GetTunnelPolicy calls edgenet.v1.TunnelService.GetTunnelPolicy.
@@ -152,6 +190,11 @@ type TunnelServiceHandler interface {
 	// ListTunnels returns the tunnel to every other node that has not left, by
 	// name, also where there is none and why.
 	ListTunnels(context.Context, *v1.ListTunnelsRequest) (*v1.ListTunnelsResponse, error)
+	// GetTunnel returns the tunnel to one node.
+	GetTunnel(context.Context, *v1.GetTunnelRequest) (*v1.GetTunnelResponse, error)
+	// WatchTunnels tells how each tunnel is, and then of every change, until the
+	// caller ends it.
+	WatchTunnels(context.Context, *v1.WatchTunnelsRequest, *connect.ServerStream[v1.WatchTunnelsResponse]) error
 	// GetTunnelPolicy returns the mesh's policy.
 	GetTunnelPolicy(context.Context, *v1.GetTunnelPolicyRequest) (*v1.GetTunnelPolicyResponse, error)
 	// SetTunnelRule adds a rule, or gives the one that is there for the same pairs
@@ -173,6 +216,18 @@ func NewTunnelServiceHandler(svc TunnelServiceHandler, opts ...connect.HandlerOp
 		TunnelServiceListTunnelsProcedure,
 		svc.ListTunnels,
 		connect.WithSchema(tunnelServiceMethods.ByName("ListTunnels")),
+		connect.WithHandlerOptions(opts...),
+	)
+	tunnelServiceGetTunnelHandler := connect.NewUnaryHandlerSimple(
+		TunnelServiceGetTunnelProcedure,
+		svc.GetTunnel,
+		connect.WithSchema(tunnelServiceMethods.ByName("GetTunnel")),
+		connect.WithHandlerOptions(opts...),
+	)
+	tunnelServiceWatchTunnelsHandler := connect.NewServerStreamHandlerSimple(
+		TunnelServiceWatchTunnelsProcedure,
+		svc.WatchTunnels,
+		connect.WithSchema(tunnelServiceMethods.ByName("WatchTunnels")),
 		connect.WithHandlerOptions(opts...),
 	)
 	tunnelServiceGetTunnelPolicyHandler := connect.NewUnaryHandlerSimple(
@@ -197,6 +252,10 @@ func NewTunnelServiceHandler(svc TunnelServiceHandler, opts ...connect.HandlerOp
 		switch r.URL.Path {
 		case TunnelServiceListTunnelsProcedure:
 			tunnelServiceListTunnelsHandler.ServeHTTP(w, r)
+		case TunnelServiceGetTunnelProcedure:
+			tunnelServiceGetTunnelHandler.ServeHTTP(w, r)
+		case TunnelServiceWatchTunnelsProcedure:
+			tunnelServiceWatchTunnelsHandler.ServeHTTP(w, r)
 		case TunnelServiceGetTunnelPolicyProcedure:
 			tunnelServiceGetTunnelPolicyHandler.ServeHTTP(w, r)
 		case TunnelServiceSetTunnelRuleProcedure:
@@ -214,6 +273,14 @@ type UnimplementedTunnelServiceHandler struct{}
 
 func (UnimplementedTunnelServiceHandler) ListTunnels(context.Context, *v1.ListTunnelsRequest) (*v1.ListTunnelsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.TunnelService.ListTunnels is not implemented"))
+}
+
+func (UnimplementedTunnelServiceHandler) GetTunnel(context.Context, *v1.GetTunnelRequest) (*v1.GetTunnelResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.TunnelService.GetTunnel is not implemented"))
+}
+
+func (UnimplementedTunnelServiceHandler) WatchTunnels(context.Context, *v1.WatchTunnelsRequest, *connect.ServerStream[v1.WatchTunnelsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.TunnelService.WatchTunnels is not implemented"))
 }
 
 func (UnimplementedTunnelServiceHandler) GetTunnelPolicy(context.Context, *v1.GetTunnelPolicyRequest) (*v1.GetTunnelPolicyResponse, error) {
