@@ -8,6 +8,8 @@
 
 #include "arp.h"
 #include "host.h"
+#include "ipsec.h"
+#include "link.h"
 #include "nd.h"
 #include "route.h"
 
@@ -198,15 +200,17 @@ static __always_inline int handle_overlay(struct __sk_buff *skb)
 {
 	struct overlay_header h;
 	__u32 kind;
+	int reason;
 
-	/* A made packet has no link header that could say it. */
-	if (skb->protocol != bpf_htons(ETH_P_IPV6) && !is_traced(skb))
+	if (skb->protocol != bpf_htons(ETH_P_IPV6))
 		return drop(NOBODY, REASON_UNSUPPORTED_PROTOCOL);
-	if (bpf_skb_load_bytes(skb, tunnel_header, &h, IPV6_HEADER))
+	if (find_header(skb, &h))
 		return drop(NOBODY, REASON_MALFORMED);
-	if (bpf_ntohl(h.version_class_label) >> 28 != 6 ||
-	    bpf_ntohs(h.payload) != skb->len - tunnel_header - IPV6_HEADER)
-		return drop(NOBODY, REASON_MALFORMED);
+	reason = level(skb, &h);
+	if (reason)
+		return drop(NOBODY, reason);
+	if (!is_of_peer(skb, h.source.prefix))
+		return drop(NOBODY, REASON_NOT_OWNER);
 	if (h.destination.prefix != node_prefix)
 		return drop(NOBODY, REASON_FOREIGN_DESTINATION);
 	kind = kind_of(&h.destination);

@@ -33,8 +33,8 @@ static __noinline int answer_size(struct __sk_buff *skb, const struct overlay_he
 	__u64 sum;
 
 	if (bpf_ntohs(h->payload) < ECHO_SIZE_ANSWER || h->source.prefix == node_prefix ||
-	    bpf_skb_load_bytes(skb, tunnel_header + IPV6_HEADER, &out.type_code, 4) ||
-	    bpf_skb_change_tail(skb, tunnel_header + IPV6_HEADER + ECHO_SIZE_ANSWER, 0))
+	    bpf_skb_load_bytes(skb, ETH_HLEN + IPV6_HEADER, &out.type_code, 4) ||
+	    bpf_skb_change_tail(skb, ETH_HLEN + IPV6_HEADER + ECHO_SIZE_ANSWER, 0))
 		return TC_ACT_OK;
 	out.source = h->destination;
 	out.destination = h->source;
@@ -42,8 +42,8 @@ static __noinline int answer_size(struct __sk_buff *skb, const struct overlay_he
 	/* The addresses add up as before, and zeros to nothing. */
 	sum = (__u16)~out.checksum + (__u16)~asked + out.type_code + (__u16)~h->payload + length;
 	out.checksum = ~fold(sum);
-	if (bpf_skb_store_bytes(skb, tunnel_header + 4, &length, sizeof(length), 0) ||
-	    bpf_skb_store_bytes(skb, tunnel_header + 7, &out, sizeof(out), 0))
+	if (bpf_skb_store_bytes(skb, ETH_HLEN + 4, &length, sizeof(length), 0) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + 7, &out, sizeof(out), 0))
 		return drop(NOBODY, REASON_TRANSLATION);
 	return bpf_redirect(skb->ifindex, 0);
 }
@@ -59,7 +59,7 @@ static __always_inline int handle_host(struct __sk_buff *skb, const struct overl
 		return drop(NOBODY, REASON_NOT_OWNER);
 	if (h->protocol != IPPROTO_ICMPV6)
 		return drop(NOBODY, REASON_HOST_SERVICE);
-	if (bpf_skb_load_bytes(skb, tunnel_header + IPV6_HEADER, type_code, 2))
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + IPV6_HEADER, type_code, 2))
 		return drop(NOBODY, REASON_MALFORMED);
 	type = type_code[0];
 	if (type == ICMPV6_ECHO_REQUEST && type_code[1] == ECHO_SIZE && !is_traced(skb))

@@ -182,6 +182,3 @@ struct {
 
 /* The /64 of this node as it stands in a packet. */
 const volatile __u64 node_prefix;
-
-/* Bytes of link header before the overlay's header on a tunnel device: none on a layer 3 device. */
-const volatile __u32 tunnel_header = 0;

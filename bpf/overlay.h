@@ -128,7 +128,7 @@ static __always_inline int read_tenant6(struct __sk_buff *skb, const struct over
 static __noinline int read_overlay(struct __sk_buff *skb, const struct overlay_header *h,
 				   struct packet *pkt)
 {
-	__u32 end = tunnel_header + IPV6_HEADER + bpf_ntohs(h->payload);
+	__u32 end = ETH_HLEN + IPV6_HEADER + bpf_ntohs(h->payload);
 	int reason;
 
 	if (!h->hop_limit)
@@ -137,7 +137,7 @@ static __noinline int read_overlay(struct __sk_buff *skb, const struct overlay_h
 	pkt->protocol = h->protocol;
 	pkt->hop_limit = h->hop_limit;
 	pkt->class = bpf_ntohl(h->version_class_label) >> 20;
-	pkt->transport = tunnel_header + IPV6_HEADER;
+	pkt->transport = ETH_HLEN + IPV6_HEADER;
 	switch (kind_of(&h->destination)) {
 	case KIND_TENANT6:
 	case KIND_WHOLE6:

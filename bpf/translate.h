@@ -196,17 +196,15 @@ static __always_inline int translate_in6(struct __sk_buff *skb, const struct ove
 			       : REASON_NONE;
 	difference = bpf_csum_diff((__be32 *)&h->source, 32, (__be32 *)&pkt->source, 32, 0);
 	if (bpf_skb_store_bytes(skb, ETH_HLEN + 8, &pkt->source, 32, 0) ||
-	    mend(skb, pkt, pkt->transport + ETH_HLEN - tunnel_header, difference))
+	    mend(skb, pkt, pkt->transport, difference))
 		return REASON_TRANSLATION;
 	return REASON_NONE;
 }
 
-/* Rewrites the overlay packet, and gives it an Ethernet header if it has none. */
+/* Rewrites the overlay packet behind its link header. */
 static __noinline int translate_in(struct __sk_buff *skb, const struct overlay_header *h,
 				   const struct packet *pkt, int *stale)
 {
-	if (!tunnel_header && bpf_skb_change_head(skb, ETH_HLEN, 0))
-		return REASON_TRANSLATION;
 	if (pkt->family == 4)
 		return translate_in4(skb, h, pkt, stale);
 	return translate_in6(skb, h, pkt);

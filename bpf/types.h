@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* A datapath of another format does not understand these maps and refuses them. */
-#define FORMAT 4
+#define FORMAT 5
 
 /* The second half of an overlay address begins with what it belongs to. */
 enum kind {
@@ -122,7 +122,7 @@ struct state {
 	__u32 flow_room; /* flows of all endpoints up to which anyone may have more than its share */
 	__u32 flow_share; /* flows that each endpoint may have in any case */
 	__u32 trace_mark; /* of packets that are made to see what would become of them; 0 is none */
-	__u32 reserved;
+	__u32 xfrm_ifindex; /* of the tunnel whose packets come out of SAs, or 0 */
 	__u64 timeouts[32]; /* ns, by enum flow_state */
 };
 
@@ -216,6 +216,7 @@ struct token_key {
 struct node {
 	__u32 ifindex; /* of the tunnel */
 	__u32 mtu; /* of the tunnel, bytes */
+	__u32 reqid; /* of the SAs that its packets come out of, or 0: it has none */
 };
 
 /*

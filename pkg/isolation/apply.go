@@ -211,6 +211,9 @@ func (d *Datapath) wireOne(e *Endpoint, links linkTable) (w wired, err error) {
 // attachTunnels puts the datapath on the tunnels that are there, and takes it
 // from the devices that are tunnels no more.
 func (d *Datapath) attachTunnels(want *State, links linkTable) error {
+	if err := d.guard(want, links); err != nil {
+		return fmt.Errorf("attach to tunnel devices: %w", err)
+	}
 	var errs []error
 	for _, name := range want.Tunnels {
 		link := links.byName[name]

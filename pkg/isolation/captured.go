@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"edgenet.dev/edgenet/pkg/policy"
 )
 
 const (
@@ -21,8 +23,8 @@ func (e *Event) read(packet []byte, link int) {
 	if len(packet) <= link {
 		return
 	}
-	// Only Ethernet says what it carries; what comes out of a tunnel is IP.
-	if link == etherHeader {
+	// What comes out of a tunnel is IP, also where its header does not say so.
+	if link == etherHeader && e.Direction != policy.Ingress {
 		switch binary.BigEndian.Uint16(packet[12:]) {
 		case unix.ETH_P_IP, unix.ETH_P_IPV6:
 		default:
@@ -30,6 +32,19 @@ func (e *Event) read(packet []byte, link int) {
 		}
 	}
 	e.readIP(packet[link:])
+}
+
+// linkOf is how long the link header of a packet of a tunnel is: none, unless there
+// is a whole packet behind one.
+func linkOf(packet []byte, length int) int {
+	if len(packet) < etherHeader+ipv6Header {
+		return 0
+	}
+	b := packet[etherHeader:]
+	if b[0]>>4 == 6 && etherHeader+ipv6Header+int(binary.BigEndian.Uint16(b[4:])) == length {
+		return etherHeader
+	}
+	return 0
 }
 
 func (e *Event) readIP(b []byte) {

@@ -39,9 +39,6 @@ type Config struct {
 	// Attach says by what programs are attached.
 	Attach Mode
 
-	// tunnelHeader is the length of the link header on tunnel devices. Only
-	// tests set it: BPF_PROG_TEST_RUN knows Ethernet only.
-	tunnelHeader uint32
 	// kernelTypes are the kernel's types. Only tests set them: nil means those
 	// of the kernel that runs.
 	kernelTypes *btf.Spec

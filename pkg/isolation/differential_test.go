@@ -194,7 +194,7 @@ func (a *arena) send(p *Probe, mark uint32) uint32 {
 	a.t.Helper()
 	program := a.dp.fromEndpoint
 	if p.Node.IsValid() {
-		program, a.run.Data = a.dp.fromTunnel, p.overlay(nodeA, etherHeader)
+		program, a.run.Data = a.dp.fromTunnel, p.overlay(nodeA)
 	} else {
 		a.run.Data = p.frame(webMAC)
 	}

@@ -286,6 +286,7 @@ type edgenetNode struct {
 	_       structs.HostLayout
 	Ifindex uint32
 	Mtu     uint32
+	Reqid   uint32
 }
 
 type edgenetPlace struct {
@@ -415,17 +416,17 @@ type edgenetSpan struct {
 }
 
 type edgenetState struct {
-	_          structs.HostLayout
-	Format     uint32
-	Watched    uint32
-	Generation uint64
-	NextId     uint64
-	Heartbeat  uint64
-	FlowRoom   uint32
-	FlowShare  uint32
-	TraceMark  uint32
-	Reserved   uint32
-	Timeouts   [32]uint64
+	_           structs.HostLayout
+	Format      uint32
+	Watched     uint32
+	Generation  uint64
+	NextId      uint64
+	Heartbeat   uint64
+	FlowRoom    uint32
+	FlowShare   uint32
+	TraceMark   uint32
+	XfrmIfindex uint32
+	Timeouts    [32]uint64
 }
 
 type edgenetTcpSide struct {
@@ -530,7 +531,7 @@ const (
 	edgenetProgFromTunnel   = "from_tunnel"
 	edgenetVarNodePrefix    = "node_prefix"
 	edgenetVarSeesChecksums = "sees_checksums"
-	edgenetVarTunnelHeader  = "tunnel_header"
+	edgenetVarSeesStates    = "sees_states"
 )
 
 // loadEdgenet returns the embedded CollectionSpec for edgenet.
@@ -615,7 +616,7 @@ type edgenetMapSpecs struct {
 type edgenetVariableSpecs struct {
 	NodePrefix    *ebpf.VariableSpec `ebpf:"node_prefix"`
 	SeesChecksums *ebpf.VariableSpec `ebpf:"sees_checksums"`
-	TunnelHeader  *ebpf.VariableSpec `ebpf:"tunnel_header"`
+	SeesStates    *ebpf.VariableSpec `ebpf:"sees_states"`
 }
 
 // edgenetObjects contains all objects after they have been loaded into the kernel.
@@ -699,7 +700,7 @@ func (m *edgenetMaps) Close() error {
 type edgenetVariables struct {
 	NodePrefix    *ebpf.Variable `ebpf:"node_prefix"`
 	SeesChecksums *ebpf.Variable `ebpf:"sees_checksums"`
-	TunnelHeader  *ebpf.Variable `ebpf:"tunnel_header"`
+	SeesStates    *ebpf.Variable `ebpf:"sees_states"`
 }
 
 // edgenetPrograms contains all programs after they have been loaded into the kernel.

@@ -309,11 +309,12 @@ func (d *Datapath) event(raw *edgenetEvent, slots map[uint32]Key) (Event, bool) 
 			return e, false
 		}
 		e.Reason = names[uint32(raw.Reason)]
+		packet := raw.Packet[:min(raw.Captured, uint32(len(raw.Packet)))]
 		link := etherHeader
 		if raw.Direction != uint8(edgenetDirectionEGRESS) {
-			link = int(d.cfg.tunnelHeader)
+			link = linkOf(packet, e.Length)
 		}
-		e.read(raw.Packet[:min(raw.Captured, uint32(len(raw.Packet)))], link)
+		e.read(packet, link)
 	case EventFlow, EventShadow:
 		e.Source = netip.AddrFrom16(raw.Source.Bytes).Unmap()
 		e.Destination = netip.AddrFrom16(raw.Destination.Bytes).Unmap()

@@ -25,6 +25,7 @@ func TestEveryReasonToDropWhatATunnelBrings(t *testing.T) {
 		"IPv4":                            {etherFrame(gatewayMAC, webMAC, 0x0800, make([]byte, 60)), "unsupported-protocol"},
 		"a length that is too long":       {edit(good, func(b []byte) { b[19]++ }), "malformed"},
 		"a length that is too short":      {edit(good, func(b []byte) { b[19]-- }), "malformed"},
+		"a length without the link's":     {edit(good, func(b []byte) { b[19] += 14 }), "malformed"},
 		"version 4":                       {edit(good, func(b []byte) { b[14] = 0x4b }), "malformed"},
 		"no hop limit":                    {edit(good, func(b []byte) { b[21] = 0 }), "malformed"},
 		"a TCP header that is cut off":    {overlay(far, web, 6, syn[:19]), "malformed"},

@@ -11,7 +11,7 @@ import (
 )
 
 // format is the version of the maps' layout, FORMAT in bpf/types.h.
-const format = 4
+const format = 5
 
 // cellsPerVerdict says how many cells there are: regions are half empty.
 const cellsPerVerdict = 2
@@ -84,8 +84,8 @@ func (d *Datapath) spec(adopted map[string]*ebpf.Map) (*ebpf.CollectionSpec, err
 	if err := spec.Variables[edgenetVarNodePrefix].Set(prefixWord(d.cfg.NodePrefix)); err != nil {
 		return nil, fmt.Errorf("set node prefix: %w", err)
 	}
-	if err := spec.Variables[edgenetVarTunnelHeader].Set(d.cfg.tunnelHeader); err != nil {
-		return nil, fmt.Errorf("set tunnel header: %w", err)
+	if err := spec.Variables[edgenetVarSeesStates].Set(seesStates()); err != nil {
+		return nil, fmt.Errorf("set sight of states: %w", err)
 	}
 	return spec, nil
 }

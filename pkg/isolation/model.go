@@ -85,11 +85,16 @@ type Node struct {
 	// Assumed says that nothing is known of the MTU yet: if the datapath has one
 	// already, of an earlier process, that stays in force.
 	Assumed bool
+	// RequestID is that of the XFRM states that packets from it come out of, by
+	// whichever device packets to it go; 0 if it has none. Of packets that come out
+	// of states, no others are taken for the node's.
+	RequestID uint32
 }
 
 // State is all that the datapath of this host shall be.
 type State struct {
-	// Tunnels are the devices on which the overlay's packets arrive.
+	// Tunnels are the devices on which the overlay's packets arrive. One of them may
+	// be an xfrm interface.
 	Tunnels []string
 	// Prefix is this node's own /64.
 	Prefix netip.Prefix

@@ -57,10 +57,9 @@ func (p *Probe) segment() []byte {
 	return b
 }
 
-// overlay is the packet as the tunnel brings it. On a device without link header
-// the overlay's own header begins the packet; BPF_PROG_TEST_RUN takes its
-// beginning for Ethernet's, and the program knows by the mark not to ask for it.
-func (p *Probe) overlay(node netip.Prefix, link uint32) []byte {
+// overlay is the packet as a tunnel brings it, behind the Ethernet header that
+// BPF_PROG_TEST_RUN wants.
+func (p *Probe) overlay(node netip.Prefix) []byte {
 	source, destination := p.Node.Addr().As16(), node.Addr().As16()
 	kind := byte(edgenetKindTenant4)
 	inside, next := p.segment(), p.Protocol
@@ -76,10 +75,8 @@ func (p *Probe) overlay(node netip.Prefix, link uint32) []byte {
 			copy(end.overlay[12:], end.tenant.AsSlice())
 		}
 	}
-	b := make([]byte, link)
-	if link == etherHeader {
-		binary.BigEndian.PutUint16(b[12:], unix.ETH_P_IPV6)
-	}
+	b := make([]byte, etherHeader)
+	binary.BigEndian.PutUint16(b[12:], unix.ETH_P_IPV6)
 	b = append(b, p.header6(netip.AddrFrom16(source), netip.AddrFrom16(destination), next, len(inside))...)
 	return append(b, inside...)
 }

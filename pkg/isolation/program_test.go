@@ -36,7 +36,6 @@ func newBench(t testing.TB) *bench {
 	b := &bench{host: &host{space: newSpace(t), prefix: nodeA}, wires: map[Key]wired{}}
 	b.cfg = Config{
 		MeshPrefix: testMesh, NodePrefix: nodeA, MaxEndpoints: 8, MaxAddresses: 64, MaxFlows: 1024, MaxVerdicts: 64,
-		tunnelHeader: 14,
 	}
 	b.open()
 	t.Cleanup(b.close)

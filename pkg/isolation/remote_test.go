@@ -32,26 +32,32 @@ const (
 func newPair(t testing.TB, mode Mode) (a, b *host) {
 	t.Helper()
 	a, b = newHost(t, nodeA, mode), newHost(t, nodeB, mode)
-	in(a.space, func() (any, error) {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU = "under", 1500
-		ns, err := openNamespace(b.path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = ns.close() }()
-		return nil, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "under", PeerMTU: 1500, PeerNamespace: netlink.NsFd(ns.fd())})
-	})
+	a.underlay(b.space, "under", "198.18.0.1/24", "198.18.0.2/24")
 	keyA, keyB := newKey(t), newKey(t)
-	a.address("under", "198.18.0.1/24")
-	b.address("under", "198.18.0.2/24")
-	a.isUp("under")
-	b.isUp("under")
 	a.tunnel(keyA, keyB, "198.18.0.2", b.prefix)
 	b.tunnel(keyB, keyA, "198.18.0.1", a.prefix)
 	// A handshake that is lost is tried again after five seconds.
 	eventually(t, func() error { return a.pingNode(nodeB) })
 	return a, b
+}
+
+// underlay is a wire to another space: a device of the same name in both.
+func (s *space) underlay(other *space, name, own, others string) {
+	s.t.Helper()
+	in(s, func() (any, error) {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.MTU = name, 1500
+		ns, err := openNamespace(other.path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = ns.close() }()
+		return nil, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: name, PeerMTU: 1500, PeerNamespace: netlink.NsFd(ns.fd())})
+	})
+	s.address(name, own)
+	other.address(name, others)
+	s.isUp(name)
+	other.isUp(name)
 }
 
 // isUp waits until the kernel takes packets for a device.

@@ -134,7 +134,7 @@ func (d *Datapath) probe(p *Probe) (*probeRun, error) {
 	run := &probeRun{}
 	loaded := d.fromTunnel
 	if p.Node.IsValid() {
-		run.packet = p.overlay(d.cfg.NodePrefix, d.cfg.tunnelHeader)
+		run.packet = p.overlay(d.cfg.NodePrefix)
 		run.context = probeContext(mark, 0)
 	} else {
 		e, ok := d.sender(p)
