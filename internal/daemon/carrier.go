@@ -40,6 +40,8 @@ type carrier struct {
 	// peers are those of the device, by prefix, as this round found them; nil if
 	// they are not known.
 	peers map[netip.Prefix]tunnel.PeerStatus
+	// added is true when this round has added some.
+	added bool
 	// down is true when it is known that nothing of it is left.
 	down bool
 	// unwatch ends the watching; nil if nobody watches.
@@ -75,9 +77,14 @@ func (c *carrier) bringUp(ctx context.Context, want tunnel.Device) error {
 		return fmt.Errorf("bring up tunnel device %s: %w", want.Name, err)
 	}
 	c.device = device
+	return c.list(ctx)
+}
+
+// list finds the peers of the device that is up.
+func (c *carrier) list(ctx context.Context) error {
 	have, err := c.driver.Peers(ctx)
 	if err != nil {
-		return fmt.Errorf("list peers of %s: %w", device.Name, err)
+		return fmt.Errorf("list peers of %s: %w", c.device.Name, err)
 	}
 	c.peers = make(map[netip.Prefix]tunnel.PeerStatus, len(have))
 	for _, p := range have {

@@ -91,6 +91,7 @@ func (t *tunnels) putBy(ctx context.Context, c *carrier, n mesh.Node, peer tunne
 	}
 	if !known {
 		c.peers[peer.Prefix] = tunnel.PeerStatus{Peer: peer}
+		c.added = c.technology == tunnel.IPsec // the others' are not told apart
 		t.log.Info("tunnel peer added", "node", n.ID, "endpoint", peer.Endpoint, "driver", c.driver.Name())
 	}
 	return nil
@@ -222,7 +223,7 @@ func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer) map[mesh.NodeID]peer
 			continue
 		}
 		if status, there := c.peers[want[id].Prefix]; there {
-			out[id] = peerState{PeerStatus: status, technology: w.on, driver: c.driver.Name(), device: c.device}
+			out[id] = peerState{PeerStatus: status, technology: w.on, driver: c.driver.Name(), device: c.device, reqID: t.reqID(id, want[id].Prefix)}
 		}
 	}
 	return out

@@ -22,6 +22,8 @@ type reach struct {
 	mtu    int
 	// assumed says that nothing is known of mtu yet.
 	assumed bool
+	// reqID is what its packets are known by that come by the kernel's IPsec.
+	reqID uint32
 }
 
 // assemble makes the whole of its parts. A VPC that cannot be compiled is
@@ -36,7 +38,7 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 	}
 	for id, r := range reaches {
 		if n, ok := s.nodes[id]; ok && !n.Local {
-			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu, Assumed: r.assumed}
+			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu, Assumed: r.assumed, RequestID: r.reqID}
 		}
 	}
 	problems := map[uint32]error{}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -86,11 +87,6 @@ func (k Kernel) complete() Kernel {
 	return k
 }
 
-// errUnchecked keeps IPsec of the kernel's from being used: what comes out of it is
-// compared with its peer by nobody before the datapath sees it, and the datapath
-// does not do so yet.
-var errUnchecked = fmt.Errorf("edgenet cannot tell peers apart there: %w", tunnel.ErrUnsupported)
-
 func probeDriver(name string) error {
 	switch name {
 	case tunnel.WireGuardKernel:
@@ -100,7 +96,14 @@ func probeDriver(name string) error {
 	case tunnel.IPsecUserspace:
 		return ipsec.Probe(ipsec.KindUserspace)
 	}
-	return errUnchecked
+	// The kernel itself compares packets with their peers too late: the datapath has
+	// to be told whose they are.
+	if err := isolation.ProbeStates(); errors.Is(err, isolation.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", tunnel.ErrUnsupported, err)
+	} else if err != nil {
+		return err
+	}
+	return ipsec.Probe(ipsec.KindKernel)
 }
 
 func findDriver(ctx context.Context, t tunnel.Technology, runDir, device string) (string, error) {

@@ -182,7 +182,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 			state.devices = append(state.devices, c.device)
 		}
 	}
-	problems = append(problems, problem, t.put(ctx, want, choices), t.move(now, want, choices, routes), t.drop(ctx))
+	problems = append(problems, problem, t.put(ctx, want, choices), t.identify(ctx), t.move(now, want, choices, routes), t.drop(ctx))
 	state.peers = t.reached(want)
 	problems = append(problems, t.lead(), t.prove(), t.measure(state, now))
 	return state, errors.Join(problems...)

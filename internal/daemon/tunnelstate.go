@@ -34,6 +34,9 @@ type peerState struct {
 	technology tunnel.Technology
 	driver     string
 	device     tunnel.Device
+	// reqID is what its packets are known by that come by the kernel's IPsec, by
+	// whatever packets to it go; 0 if none can come.
+	reqID uint32
 	// size is how large packets to it may be.
 	size pathSize
 	use  usage
@@ -54,7 +57,7 @@ func (s tunnelState) why() error {
 func (s tunnelState) reaches() map[mesh.NodeID]reach {
 	out := make(map[mesh.NodeID]reach, len(s.peers))
 	for id, p := range s.peers {
-		out[id] = reach{device: p.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed}
+		out[id] = reach{device: p.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed, reqID: p.reqID}
 	}
 	return out
 }
@@ -103,5 +106,5 @@ func (t *tunnels) awaitReady(ctx context.Context) {
 
 // samePeer compares what others derive from a peer.
 func samePeer(a, b peerState) bool {
-	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size && a.device == b.device
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size && a.device == b.device && a.reqID == b.reqID
 }

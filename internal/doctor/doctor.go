@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
 )
@@ -129,6 +131,8 @@ func (h Host) adviceFor(driver string, lack error) string {
 		return tun
 	case strings.Contains(text, "charon"):
 		return charon
+	case errors.Is(lack, isolation.ErrUnsupported):
+		return h.loadOrReplace("CONFIG_XFRM")
 	case strings.Contains(text, "xfrm interfaces"):
 		return h.loadOrReplace("CONFIG_XFRM_INTERFACE", "xfrm_interface")
 	default:

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func Local() (Host, error) {
 		Drivers: map[string]func() error{
 			tunnel.WireGuardKernel:    func() error { return wireguard.Probe(wireguard.KindKernel) },
 			tunnel.WireGuardUserspace: func() error { return wireguard.Probe(wireguard.KindUserspace) },
-			tunnel.IPsecKernel:        func() error { return ipsec.Probe(ipsec.KindKernel) },
+			tunnel.IPsecKernel:        probeIPsecKernel,
 			tunnel.IPsecUserspace:     func() error { return ipsec.Probe(ipsec.KindUserspace) },
 		},
 		Programs: isolation.ProbePrograms,
@@ -54,6 +55,11 @@ func Local() (Host, error) {
 
 		Checksums: isolation.ProbeChecksums,
 	}, nil
+}
+
+// probeIPsecKernel says whether the kernel's IPsec can be used, and not only run.
+func probeIPsecKernel() error {
+	return cmp.Or(ipsec.Probe(ipsec.KindKernel), isolation.ProbeStates())
 }
 
 // has tells whether a file is there.
