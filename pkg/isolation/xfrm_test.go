@@ -151,10 +151,10 @@ func (s *space) send(packet []byte) {
 	})
 }
 
-// nobodys is how many packets were dropped for a reason that were nobody's.
-func (h *host) nobodys(reason string) uint64 {
+// foreign is how many packets were dropped as not their sender's, and nobody's.
+func (h *host) foreign() uint64 {
 	h.t.Helper()
-	return in(h.space, h.dp.GlobalDrops)[reason]
+	return in(h.space, h.dp.GlobalDrops)["not-owner"]
 }
 
 // A peer that is told to sends what claims to be another's through its own SAs,
@@ -174,7 +174,6 @@ func TestNoPeerOfTheKernelsIPsecSpeaksForAnother(t *testing.T) {
 			a.apply()
 			b.apply()
 
-			// Honest packets pass: of tenants, whole and in large pieces, and of hosts.
 			web.reaches("10.0.0.4")
 			db.serveTCP("10.0.0.4:80")
 			conn, err := web.dial("10.0.0.4:80")
@@ -186,53 +185,66 @@ func TestNoPeerOfTheKernelsIPsecSpeaksForAnother(t *testing.T) {
 			if err := a.pingNode(nodeB); err != nil {
 				t.Errorf("host b does not answer: %v", err)
 			}
-			own := netip.MustParseAddr("10.0.0.6")
-			before := a.status(webKey).Counters.RxPackets
-			c.send(viaXFRM(nodeC, own, tcpSegment(40000, 80, flagSYN, "honest")))
-			eventually(t, func() error {
-				if got := a.status(webKey).Counters.RxPackets; got != before+1 {
-					return fmt.Errorf("web got %d packets of c's own, want 1", got-before)
-				}
-				return nil
-			})
-			if n := a.nobodys("not-owner") + b.nobodys("not-owner"); n != 0 {
+			a.hearsItself(c)
+			if n := a.foreign() + b.foreign(); n != 0 {
 				t.Fatalf("%d honest packets were dropped as another's", n)
 			}
-
-			before = a.status(webKey).Counters.RxPackets
-			forged := forgeries()
-			for what, packet := range forged {
-				dropped := a.nobodys("not-owner")
-				c.send(packet)
-				eventually(t, func() error {
-					if got := a.nobodys("not-owner"); got != dropped+1 {
-						return fmt.Errorf("%s: %d dropped, want 1", what, got-dropped)
-					}
-					return nil
-				})
-			}
-			if got := a.status(webKey).Counters.RxPackets; got != before {
-				t.Errorf("web got %d of %d forged packets", got-before, len(forged))
-			}
-			t.Logf("%d of %d forged packets were dropped", a.nobodys("not-owner"), len(forged))
-
-			// A node that is not known to come by IPsec does not.
-			node := a.state.Nodes[nodeB]
-			node.RequestID = 0
-			a.state.Nodes[nodeB] = node
-			a.apply()
-			dropped := a.nobodys("not-owner")
-			if err := a.pingNode(nodeB); err == nil || a.nobodys("not-owner") == dropped {
-				t.Errorf("a node without a request id spoke: %v, %d dropped", err, a.nobodys("not-owner")-dropped)
-			}
-			// By whatever device packets to it go, it may still come by this one.
-			node.Device, node.RequestID = "lo", reqIDOfB
-			a.state.Nodes[nodeB] = node
-			a.apply()
-			if err := a.pingNode(nodeB); err != nil {
-				t.Errorf("a node that is reached by another device: %v", err)
-			}
+			a.isNotDeceived(c)
+			a.knowsOnlyByRequestID()
 		})
+	}
+}
+
+// hearsItself wants web to get what c sends as itself.
+func (h *host) hearsItself(c *space) {
+	h.t.Helper()
+	before := h.status(webKey).Counters.RxPackets
+	c.send(viaXFRM(nodeC, netip.MustParseAddr("10.0.0.6"), tcpSegment(40000, 80, flagSYN, "honest")))
+	eventually(h.t, func() error {
+		if got := h.status(webKey).Counters.RxPackets; got != before+1 {
+			return fmt.Errorf("web got %d packets of c's own, want 1", got-before)
+		}
+		return nil
+	})
+}
+
+// isNotDeceived wants each lie of c's to be counted, and web to get none.
+func (h *host) isNotDeceived(c *space) {
+	h.t.Helper()
+	before, forged := h.status(webKey).Counters.RxPackets, forgeries()
+	for what, packet := range forged {
+		dropped := h.foreign()
+		c.send(packet)
+		eventually(h.t, func() error {
+			if got := h.foreign(); got != dropped+1 {
+				return fmt.Errorf("%s: %d dropped, want 1", what, got-dropped)
+			}
+			return nil
+		})
+	}
+	if got := h.status(webKey).Counters.RxPackets; got != before {
+		h.t.Errorf("web got %d of %d forged packets", got-before, len(forged))
+	}
+	h.t.Logf("%d of %d forged packets were dropped", h.foreign(), len(forged))
+}
+
+// knowsOnlyByRequestID wants a node to be known by its request id, and by whichever
+// device packets to it go.
+func (h *host) knowsOnlyByRequestID() {
+	h.t.Helper()
+	node := h.state.Nodes[nodeB]
+	node.RequestID = 0
+	h.state.Nodes[nodeB] = node
+	h.apply()
+	dropped := h.foreign()
+	if err := h.pingNode(nodeB); err == nil || h.foreign() == dropped {
+		h.t.Errorf("a node without a request id spoke: %v, %d dropped", err, h.foreign()-dropped)
+	}
+	node.Device, node.RequestID = "lo", reqIDOfB
+	h.state.Nodes[nodeB] = node
+	h.apply()
+	if err := h.pingNode(nodeB); err != nil {
+		h.t.Errorf("a node that is reached by another device: %v", err)
 	}
 }
 

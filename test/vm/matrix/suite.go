@@ -42,6 +42,7 @@ var chosen = []suite{
 			"TestADatapathIsAdoptedWithoutLosingAPacket",
 			"TestAConnectionGoesThroughItsStates",
 			"TestNothingIsLeftAfterRemoval",
+			"TestNoPeerOfTheKernelsIPsecSpeaksForAnother",
 		),
 		skip:   "TestAConnectionGoesThroughItsStates/(both_end|a_re|taken_up)",
 		skipOn: map[string]string{"6.12": "/clsact"},
