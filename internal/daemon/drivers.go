@@ -125,7 +125,7 @@ func (d *Daemon) openIPsec(kernel Kernel, log *slog.Logger) (*carrier, error) {
 		return nil, fmt.Errorf("load identity: %w", err)
 	}
 	c := &carrier{
-		technology: tunnel.IPsec, key: identity.Public(), port: d.cfg.IPsecPort, mtu: tunnel.ESPMTU, name: deviceName(d.mesh.Self().ID, "i"),
+		technology: tunnel.IPsec, key: identity.Public(), port: d.cfg.IPsecPort, name: deviceName(d.mesh.Self().ID, "i"),
 		metric: ipsecMetric,
 	}
 	p, found := d.planned(kernel, c.technology, c.name, log)
@@ -145,7 +145,7 @@ func (d *Daemon) openIPsec(kernel Kernel, log *slog.Logger) (*carrier, error) {
 	if name == tunnel.IPsecKernel {
 		kind = ipsec.KindKernel
 	}
-	c.retired, c.probe = p.retired, p.probe(kernel)
+	c.retired, c.probe, c.mtu = p.retired, p.probe(kernel), kind.MTU
 	c.driver, err = kernel.IPsec(ipsec.Config{Logger: log, Kind: kind, Key: identity, RunDir: d.cfg.RunDir, Device: c.name})
 	if err != nil {
 		log.Warn("this node has no IPsec", "err", err)

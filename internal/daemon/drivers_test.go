@@ -57,11 +57,8 @@ func join(t *testing.T, authority, n *daemontest.Node) {
 	}
 }
 
-// No driver is one that a host has to have; endpoints' MTU is the same by any.
+// No driver is one that a host has to have.
 func TestAHostWithIPsecAloneCarriesTraffic(t *testing.T) {
-	usual, _ := authority(t)
-	mustAttach(t, usual, attachRequest("web", "10.0.0.5"))
-
 	n := daemontest.Start(t, "cloud-1", nil)
 	n.Kernel.LacksWireGuard()
 	n.Kernel.InstallIPsec()
@@ -78,9 +75,8 @@ func TestAHostWithIPsecAloneCarriesTraffic(t *testing.T) {
 	if problems := n.Status().GetProblems(); len(problems) > 0 {
 		t.Errorf("there are problems %q", problems)
 	}
-	key := n.Kernel.Endpoints()[0]
-	if got, want := n.Kernel.Endpoint(key).MTU, usual.Kernel.Endpoint(usual.Kernel.Endpoints()[0]).MTU; got != want {
-		t.Errorf("the endpoint's MTU is %d, with WireGuard it is %d", got, want)
+	if got := n.Kernel.Endpoint(n.Kernel.Endpoints()[0]).MTU; got != 1380 { // charon's 1400, less what translation adds
+		t.Errorf("the endpoint's MTU is %d, want 1380", got)
 	}
 	edge := daemontest.Start(t, "edge-1", nil)
 	edge.Kernel.InstallIPsec()

@@ -115,11 +115,18 @@ func (t *tunnels) bringUpRetired(ctx context.Context) error {
 }
 
 // tenantMTU is how large a packet of a tenant's may be in the overlay, for all that
-// is known of this host alone. It follows from the underlay, and not from what
-// peers are reached by: endpoints would have to be told, and their connections,
-// whenever a node is moved. What the way to one peer takes less is the datapath's
-// to tell.
-func (t *tunnels) tenantMTU() (int, error) { return t.least(tunnel.MTU) }
+// is known of this host alone: it follows from the underlay and from what this host
+// prefers to encrypt with. It does not follow from what peers are reached by:
+// endpoints would have to be told, and their connections, whenever a node is moved.
+// What the way to one peer takes less is the datapath's to tell.
+func (t *tunnels) tenantMTU(now time.Time) (int, error) {
+	for _, c := range t.carriers {
+		if !c.retired && !errors.Is(c.lacking(now), tunnel.ErrUnsupported) {
+			return t.least(c.mtu)
+		}
+	}
+	return 0, errNoWay
+}
 
 // least is the least of all links.
 func (t *tunnels) least(mtu func(underlay int, remote netip.Addr) int) (int, error) {

@@ -151,14 +151,14 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 // converge makes one round: the device that is always up, the choice, the devices
 // that it needs, the peers, and what leads to them.
 func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
-	mtu, err := t.tenantMTU()
-	if err != nil {
-		return tunnelState{}, err
-	}
 	now := time.Now()
 	home, failed := t.bringUpHome(ctx, now)
 	if home == nil {
 		return tunnelState{}, errors.Join(failed, t.closeDown(ctx, failed))
+	}
+	mtu, err := t.tenantMTU(now)
+	if err != nil {
+		return tunnelState{}, err
 	}
 	if err := t.announce(now, nil); err != nil {
 		return tunnelState{}, err

@@ -158,6 +158,7 @@ func stranger(t *testing.T) string {
 // another key it gets nothing.
 func TestAStockWireGuardTakesPart(t *testing.T) {
 	t.Parallel()
+	lab.NeedsTechnology(t, "wireguard")
 	l := lab.New(t)
 	r := replaceNode(t, l, "wireguard")
 	r.programs += ":" + wireguardGo(t)
@@ -216,6 +217,7 @@ func wireguardGo(t *testing.T) string {
 // The same by Debian's strongSwan, with the node's identity.
 func TestAStockStrongSwanTakesPart(t *testing.T) {
 	t.Parallel()
+	lab.NeedsTechnology(t, "ipsec")
 	l := lab.New(t)
 	r := replaceNode(t, l, "ipsec")
 	blocks := documented(t, "strongSwan")

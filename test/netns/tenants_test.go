@@ -83,7 +83,8 @@ func opens(f frame.Frame) bool {
 func TestBulkTrafficCrossesHosts(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
-	_, blue, _ := twoTenants(l)
+	hosts, blue, _ := twoTenants(l)
+	awaitSize(l, hosts[1], hosts[2]) // until then less is taken for certain
 	eth0, ok := blue.web.Interface("eth0")
 	if !ok {
 		t.Fatal("the container has no eth0")
@@ -97,6 +98,17 @@ func TestBulkTrafficCrossesHosts(t *testing.T) {
 		blue.db.Sends(blue.web, "tcp/7", size, 1)
 	}
 	blue.web.Sends(blue.spare, "tcp/7", 20_000_000, 1)
+}
+
+// awaitSize awaits that a host knows how large packets to another may be.
+func awaitSize(l *lab.Lab, host, to *lab.Host) {
+	l.Await(fmt.Sprintf("%s knows how large packets to %s may be", host, to), func() error {
+		node, err := host.Node(to.Name)
+		if err == nil && node.GetTunnel().GetPathMtuBasis() != "confirmed" {
+			err = fmt.Errorf("it is %s", node.GetTunnel().GetPathMtuBasis())
+		}
+		return err
+	})
 }
 
 // A container finds its interface as a container should: its address with the

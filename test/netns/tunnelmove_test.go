@@ -45,6 +45,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 	blue.web.Reaches(blue.db, "icmp")
 	blue.db.Reaches(blue.web, "icmp")
 	processes := len(edge1.TunnelPIDs())
+	before, _ := blue.web.Interface("eth0")
 	for _, technology := range []string{"ipsec", "wireguard", "ipsec"} {
 		wire, traffic := edge1.Wiretap(), run(blue.web, blue.db)
 		traffic.flow.Runs()
@@ -70,6 +71,9 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 			t.Errorf("the flow ended: %s", status.Ended)
 		}
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
+	}
+	if now, _ := blue.web.Interface("eth0"); now.MTU != before.MTU {
+		t.Errorf("the container's MTU was %d and is %d", before.MTU, now.MTU)
 	}
 	awaitTechnology(l, edge1, cloud, "wireguard")
 	red.web.Reaches(red.db, "icmp", "http/80")

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 // Kind says where ESP is done.
@@ -29,6 +32,15 @@ func (k Kind) String() string {
 		return NameUserspace
 	}
 	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
+// MTU returns how large a packet into the tunnel may be, in bytes, as
+// tunnel.ESPMTU does; no larger than what the kind takes.
+func (k Kind) MTU(underlay int, remote netip.Addr) int {
+	if k == KindUserspace {
+		return min(tunnel.ESPMTU(underlay, remote), maxTUNMTU)
+	}
+	return tunnel.ESPMTU(underlay, remote)
 }
 
 // Names of the drivers in the API.

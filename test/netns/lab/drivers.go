@@ -3,6 +3,7 @@ package lab
 import (
 	"os"
 	"slices"
+	"strings"
 )
 
 // Drivers is $EDGENET_TUNNEL: what --tunnel-drivers of every host has, unless a
@@ -15,6 +16,15 @@ func NeedsAllDrivers(t TB) {
 	t.Helper()
 	if Drivers != "" {
 		t.Skipf("it has hosts use several drivers, and here they are to run %s alone", Drivers)
+	}
+}
+
+// NeedsTechnology skips a test that is about wireguard or ipsec, where hosts are to
+// run none of its drivers.
+func NeedsTechnology(t TB, name string) {
+	t.Helper()
+	if Drivers != "" && !strings.Contains(Drivers, name) {
+		t.Skipf("it is about %s, and here hosts are to run %s alone", name, Drivers)
 	}
 }
 
