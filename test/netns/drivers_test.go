@@ -53,7 +53,7 @@ func TestAnExcludedDriverIsLeftWithoutLoss(t *testing.T) {
 			t.Errorf("the flow ended: %s", status.Ended)
 		}
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
-		why := edge2.MustCtl("tunnel", "list")
+		why := edge2.MustCtl("tunnel", "list", "-o", "json")
 		if excluded := strings.Contains(why, "tunnel-drivers of edge-1 excludes wireguard-kernel, wireguard-userspace"); excluded != (c.allowed != "") {
 			t.Errorf("edge-2 says of its tunnels:\n%s", why)
 		}
@@ -90,7 +90,7 @@ func TestAHostThatCannotEncryptCarriesNothing(t *testing.T) {
 		}
 	}
 	l.Await("cloud-1 says why there is no tunnel", func() error {
-		if said := cloud.MustCtl("tunnel", "list"); !strings.Contains(said, "node bare-1 has no way to encrypt") {
+		if said := cloud.MustCtl("tunnel", "list", "-o", "json"); !strings.Contains(said, "node bare-1 has no way to encrypt") {
 			return fmt.Errorf("it says\n%s", said)
 		}
 		return nil
