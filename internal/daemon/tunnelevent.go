@@ -30,6 +30,9 @@ const (
 	tunnelRemoved      = "removed"
 )
 
+// exactly is RFC 3339 with milliseconds: keys may be replaced twice in a second.
+const exactly = "2006-01-02T15:04:05.000Z07:00"
+
 // tunnelEvent is a change of the tunnel to a node.
 type tunnelEvent struct {
 	at           time.Time
@@ -87,7 +90,7 @@ func (s seenTunnel) changes(was seenTunnel) []tunnelEvent {
 		note(tunnelMTU, was.size.String(), s.size.String(), "")
 	}
 	if s.rekeys != was.rekeys {
-		note(tunnelRekeyed, clock(was.keys), clock(s.keys), "")
+		note(tunnelRekeyed, was.keys.UTC().Format(exactly), s.keys.UTC().Format(exactly), "")
 	}
 	for _, p := range s.problems {
 		if !slices.ContainsFunc(was.problems, func(o tunnelProblem) bool { return o.kind == p.kind && o.words == p.words }) {
@@ -103,8 +106,10 @@ func (s seenTunnel) changes(was seenTunnel) []tunnelEvent {
 	case s.state == was.state:
 	case s.state == tunnelUp:
 		note(tunnelUp, was.state, s.state, s.why)
-	case s.state == tunnelDown, was.state == tunnelUp && s.state == tunnelConnecting:
+	case was.state == tunnelUp && s.state != tunnelUnneeded:
 		note(tunnelDown, was.state, s.state, s.wrong())
+	case s.state == tunnelDown:
+		note(tunnelOtherwise, was.state, s.state, s.wrong())
 	default:
 		note(tunnelOtherwise, was.state, s.state, s.why)
 	}

@@ -80,8 +80,8 @@ func TestWhatChangesIsTold(t *testing.T) {
 		"new keys": {
 			[]func(*facts){keys(time.Second), same, keys(2 * time.Second)},
 			[]string{
-				"rekeyed [2026-05-04T11:59:00Z|2026-05-04T12:00:01Z] ",
-				"rekeyed [2026-05-04T12:00:01Z|2026-05-04T12:00:02Z] ",
+				"rekeyed [2026-05-04T11:59:00.000Z|2026-05-04T12:00:01.000Z] ",
+				"rekeyed [2026-05-04T12:00:01.000Z|2026-05-04T12:00:02.000Z] ",
 			},
 		},
 		"a session that ends, and another": {
@@ -89,9 +89,17 @@ func TestWhatChangesIsTold(t *testing.T) {
 			[]string{
 				"down [up|connecting] it has no keys",
 				"problem [|no-session] has agreed on no keys since 2026-05-04T12:00:02Z",
-				"rekeyed [2026-05-04T11:59:00Z|2026-05-04T12:00:13Z] ",
+				"rekeyed [2026-05-04T11:59:00.000Z|2026-05-04T12:00:13.000Z] ",
 				"problem-over [no-session|] has agreed on no keys since 2026-05-04T12:00:02Z",
 				"up [connecting|up] the fastest",
+			},
+		},
+		"a session that ends while the peer does not answer": {
+			[]func(*facts){keyless, silent},
+			[]string{
+				"down [up|connecting] it has no keys",
+				"problem [|no-answer] does not answer in the tunnel since 2026-05-04T12:00:00Z",
+				"state [connecting|down] does not answer in the tunnel since 2026-05-04T12:00:00Z",
 			},
 		},
 		"keys that are too old": {
@@ -110,7 +118,7 @@ func TestWhatChangesIsTold(t *testing.T) {
 			[]string{
 				"problem [|refused] the peer answers NO", "down [up|connecting] the peer answers NO",
 				"problem [|refused] the peer answers NEVER",
-				"rekeyed [2026-05-04T11:59:00Z|2026-05-04T12:01:00Z] ",
+				"rekeyed [2026-05-04T11:59:00.000Z|2026-05-04T12:01:00.000Z] ",
 				"problem-over [refused|] the peer answers NEVER", "up [connecting|up] the fastest",
 			},
 		},

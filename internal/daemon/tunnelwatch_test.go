@@ -57,7 +57,7 @@ func TestTunnelsAreWatched(t *testing.T) {
 	if err := setRule(cloud, "any", "ipsec", true)(t); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"problem edge-1  impossible " + why, "down edge-1 connecting down " + why} {
+	for _, want := range []string{"problem edge-1  impossible " + why, "state edge-1 connecting down " + why} {
 		if m := <-sent; words(m) != want {
 			t.Errorf("told %q, want %q", words(m), want)
 		}
