@@ -137,8 +137,9 @@ static __always_inline int owns_source(const struct overlay_header *h, struct pa
 				       const struct endpoint *ep, const struct flow *flow)
 {
 	/* Of those with options, the source's VNI is something else. */
-	if (is_options4(kind_of(&h->destination)) ? kind_of(&h->source) != kind_of(&h->destination)
-						  : h->source.kind_vni != h->destination.kind_vni)
+	if (is_options4(kind_of(&h->destination))
+		    ? kind_of(&h->source) != kind_of(&h->destination)
+		    : (h->source.kind_vni ^ h->destination.kind_vni) & ~UPPER)
 		return 0;
 	pkt->place = h->source.prefix;
 	if (pkt->place && recall(flow, pkt, ep->id, INGRESS) == pkt->place) {

@@ -21,7 +21,7 @@
 
 static __always_inline __u32 kind_of(const struct overlay_address *a)
 {
-	return bpf_ntohl(a->kind_vni) >> 24;
+	return bpf_ntohl(a->kind_vni) >> 24 & 0x7f;
 }
 
 static __always_inline __u32 vni_of(const struct overlay_address *a)

@@ -98,9 +98,15 @@ struct frame4 {
 	struct iphdr ip;
 };
 
+/*
+ * The first bit behind a node's /64 says by which of two keys of the node a packet goes, while the
+ * node changes keys: in kind_vni, this bit. It means nothing else.
+ */
+#define UPPER bpf_htonl(1U << 31)
+
 struct overlay_address {
 	__u64 prefix; /* the node's /64 */
-	__be32 kind_vni; /* kind << 24 | VNI */
+	__be32 kind_vni; /* half << 31 | kind << 24 | VNI */
 	__be32 address;
 };
 

@@ -118,6 +118,7 @@ static __noinline int forward(struct __sk_buff *skb, const struct packet *pkt,
 	if (!node)
 		return drop(from->slot, REASON_NO_TUNNEL);
 	ifindex = node->ifindex;
+	way.half = node->half;
 	mtu = node->mtu - growth(&way);
 	if (is_options4(way.kind) && gso_size(skb))
 		return drop(from->slot, REASON_IP_OPTIONS);

@@ -17,6 +17,7 @@
 struct way {
 	__u64 node; /* its /64 */
 	__u32 kind;
+	__be32 half; /* of that */
 	__be32 source; /* tokens, of KIND_TENANT6 */
 	__be32 destination;
 };
@@ -45,13 +46,22 @@ static __always_inline int is_udp_gso(const struct __sk_buff *skb, const struct 
 	return gso_size(skb) && pkt->protocol == IPPROTO_UDP;
 }
 
+/* The half of this node's /64 that the key of its tunnels says. */
+static __always_inline __be32 own_half(void)
+{
+	__u32 zero = 0;
+	struct state *state = bpf_map_lookup_elem(&edgenet_state, &zero);
+
+	return state ? *(volatile __be32 *)&state->half : 0;
+}
+
 static __always_inline void fill_addresses(struct overlay_header *h, const struct packet *pkt,
 					   const struct way *way)
 {
 	h->source.prefix = node_prefix;
-	h->source.kind_vni = bpf_htonl(way->kind << 24 | pkt->vni);
+	h->source.kind_vni = own_half() | bpf_htonl(way->kind << 24 | pkt->vni);
 	h->destination.prefix = way->node;
-	h->destination.kind_vni = h->source.kind_vni;
+	h->destination.kind_vni = way->half | bpf_htonl(way->kind << 24 | pkt->vni);
 }
 
 static __always_inline void to_overlay4(struct overlay_header *h, const struct packet *pkt,
@@ -69,6 +79,7 @@ static __always_inline void to_overlay4(struct overlay_header *h, const struct p
 		h->protocol = PROTOCOL_OPTIONS4;
 		label |= pkt->identification;
 		h->source.kind_vni =
+			own_half() |
 			bpf_htonl(way->kind << 24 | (__u32)(pkt->offset / 8) << OPTIONS4_OFFSET |
 				  (pkt->more ? OPTIONS4_MORE : 0) | pkt->protocol);
 	}

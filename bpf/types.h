@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* A datapath of another format does not understand these maps and refuses them. */
-#define FORMAT 5
+#define FORMAT 6
 
 /* The second half of an overlay address begins with what it belongs to. */
 enum kind {
@@ -123,6 +123,8 @@ struct state {
 	__u32 flow_share; /* flows that each endpoint may have in any case */
 	__u32 trace_mark; /* of packets that are made to see what would become of them; 0 is none */
 	__u32 xfrm_ifindex; /* of the tunnel whose packets come out of SAs, or 0 */
+	__be32 half; /* of the /64, what this node's own packets have: 0 or UPPER */
+	__u32 reserved;
 	__u64 timeouts[32]; /* ns, by enum flow_state */
 };
 
@@ -217,6 +219,7 @@ struct node {
 	__u32 ifindex; /* of the tunnel */
 	__u32 mtu; /* of the tunnel, bytes */
 	__u32 reqid; /* of the SAs that its packets come out of, or 0: it has none */
+	__be32 half; /* of its /64, what packets to it have: 0 or UPPER */
 };
 
 /*

@@ -125,6 +125,9 @@ func (s *session) statusText(status *edgenetv1.GetStatusResponse) string {
 	if status.GetMeshId() == "" {
 		lines[2].value = "none: make one with init, or join one"
 	}
+	if k := status.GetTunnelKey(); k != nil {
+		lines = append(lines, detail{"Tunnel key", s.keyAge(k)})
+	}
 	if d := status.GetDrops(); len(d) > 0 {
 		lines = append(lines, detail{"Dropped", byReason(d)})
 	}

@@ -36,6 +36,12 @@ func (e *env) tunnelCommand() *cli.Command {
 				Flags:       []cli.Flag{&cli.StringSliceFlag{Name: "node", Usage: "only the tunnel to `NAME`; repeatable"}},
 				Action:      e.action(watchTunnels),
 			}, {
+				Name:  "rotate",
+				Usage: "replace the keys of this node's tunnels, without a loss, and wait for that",
+				Description: "edgenetctl tunnel rotate\n" +
+					"edgenetctl tunnel rotate -o json | jq -e '.silent == []'",
+				Action: e.action(rotateKeys),
+			}, {
 				Name:        "policy",
 				Usage:       "say what pairs of nodes have to use; others use the fastest that both have",
 				Description: "edgenetctl tunnel policy show",
@@ -65,6 +71,39 @@ func (e *env) tunnelCommand() *cli.Command {
 			},
 		},
 	}
+}
+
+func rotateKeys(ctx context.Context, s *session) error {
+	if _, err := s.arguments(); err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.tunnels.RotateKeys, &edgenetv1.RotateKeysRequest{})
+	if err != nil {
+		return failed("rotate tunnel keys", err)
+	}
+	lines := []detail{{"WireGuard key", answer.GetKey().GetPublicKey()}, {"Age", s.keyAge(answer.GetKey())}}
+	if n := answer.GetIkeSas(); n > 0 {
+		lines = append(lines, detail{"IPsec", fmt.Sprintf("%d IKE SAs and their children have new keys", n)})
+	}
+	for _, node := range answer.GetSilent() {
+		lines = append(lines, detail{"Not confirmed", node})
+	}
+	for _, problem := range answer.GetProblems() {
+		lines = append(lines, detail{"Problem", problem})
+	}
+	return s.printAnswer(answer, details(lines))
+}
+
+// keyAge says how old a key is, and what becomes of it.
+func (s *session) keyAge(k *edgenetv1.TunnelKey) string {
+	text := "made " + s.when(k.GetMade())
+	if k.GetExpires() != nil {
+		text += ", is replaced " + s.when(k.GetExpires())
+	}
+	if k.GetRotation() != "" {
+		text += "; being replaced: " + k.GetRotation()
+	}
+	return text
 }
 
 func showTunnelPolicy(ctx context.Context, s *session) error {

@@ -91,6 +91,15 @@ func (f *fake) RemoveTunnelRule(_ context.Context, r *edgenetv1.RemoveTunnelRule
 	return &edgenetv1.RemoveTunnelRuleResponse{}, f.ask(r)
 }
 
+func (f *fake) RotateKeys(_ context.Context, r *edgenetv1.RotateKeysRequest) (*edgenetv1.RotateKeysResponse, error) {
+	out := &edgenetv1.RotateKeysResponse{Key: &edgenetv1.TunnelKey{PublicKey: "AAAA", Made: ago(time.Second)}}
+	if len(f.nodes) > 0 {
+		out.Silent, out.IkeSas, out.Problems = []string{"edge-2: it has not set up the key"}, 2, []string{"keys of 1 IKE SAs were not replaced"}
+		out.Key.Expires, out.Key.Rotation = ago(-48*time.Hour), "peers are told of the next key"
+	}
+	return out, f.ask(r)
+}
+
 func TestTunnels(t *testing.T) {
 	for _, tt := range []struct {
 		empty               bool
@@ -134,6 +143,17 @@ Problems:       impossible, 1h ago: tunnel policy any: ipsec: not possible on ed
 and:            no-answer, 1m ago: does not answer
 `},
 		{true, "tunnel list", "ListTunnels {}", "\nno other nodes\n"},
+		{false, "tunnel rotate", "RotateKeys {}", `
+WireGuard key:  AAAA
+Age:            made 1s ago, is replaced in 2d; being replaced: peers are told of the next key
+IPsec:          2 IKE SAs and their children have new keys
+Not confirmed:  edge-2: it has not set up the key
+Problem:        keys of 1 IKE SAs were not replaced
+`},
+		{true, "tunnel rotate", "RotateKeys {}", `
+WireGuard key:  AAAA
+Age:            made 1s ago
+`},
 		{true, "tunnel list -o json", "ListTunnels {}", "\n[]\n"},
 		{false, "tunnel policy show", "GetTunnelPolicy {}", `
 BETWEEN                  TECHNOLOGY

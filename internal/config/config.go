@@ -27,7 +27,14 @@ const (
 	DefaultPeerPort      = 7947
 
 	DefaultMaxFlows = 262144
+
+	// DefaultTunnelKeyLifetime is 30 days.
+	DefaultTunnelKeyLifetime = 720 * time.Hour
 )
+
+// minTunnelKeyLifetime is the shortest life of a tunnel key, but for none: a
+// rotation takes some seconds, and all peers have a part in it.
+const minTunnelKeyLifetime = 10 * time.Second
 
 // Bounds of MaxFlows: fewer are not enough for any host, and more would be some
 // gigabytes of kernel memory.
@@ -72,6 +79,9 @@ type Config struct {
 	FlowTimeouts map[isolation.FlowState]time.Duration
 	// MaxFlows is how many flows this host keeps at once.
 	MaxFlows int
+	// TunnelKeyLifetime is how old the WireGuard key gets; 0 means that it is not
+	// replaced by itself.
+	TunnelKeyLifetime time.Duration
 }
 
 // Socket is the path of the control socket.
@@ -94,6 +104,7 @@ type settings struct {
 	ForwardFrom   list   `yaml:"forward-from"`
 	FlowTimeouts  list   `yaml:"flow-timeouts"`
 	MaxFlows      int    `yaml:"max-flows"`
+	TunnelKeyLife string `yaml:"tunnel-key-lifetime"`
 }
 
 // list is a YAML sequence, or a text with commas as the flags have it.
@@ -131,6 +142,7 @@ func defaults() settings {
 		GossipPort:    DefaultGossipPort,
 		PeerPort:      DefaultPeerPort,
 		MaxFlows:      DefaultMaxFlows,
+		TunnelKeyLife: DefaultTunnelKeyLifetime.String(),
 	}
 }
 
@@ -188,7 +200,17 @@ func (s settings) config() (Config, error) {
 	if c.MaxFlows = s.MaxFlows; c.MaxFlows < minFlows || c.MaxFlows > maxFlows {
 		note(fmt.Errorf("max-flows: %d: want %d to %d", c.MaxFlows, minFlows, maxFlows))
 	}
+	c.TunnelKeyLifetime, err = parseLifetime(s.TunnelKeyLife)
+	note(err)
 	return c, errors.Join(problems...)
+}
+
+func parseLifetime(text string) (time.Duration, error) {
+	life, err := time.ParseDuration(text)
+	if err != nil || life != 0 && life < minTunnelKeyLifetime {
+		return 0, fmt.Errorf("tunnel-key-lifetime: %q: want a duration of at least %s, such as 720h, or 0 for ever", text, minTunnelKeyLifetime)
+	}
+	return life, nil
 }
 
 func absolute(key, path string) (string, error) {

@@ -131,6 +131,9 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		`tunnel-drivers: "": want some of`:                                   append(ok, "--tunnel-drivers", "ipsec-kernel,"),
 		`tunnel-drivers: is empty; want some of wireguard-kernel, `:          append(ok, "--tunnel-drivers", ""),
 		`tunnel-drivers: ipsec-kernel: is there twice`:                       append(ok, "--tunnel-drivers", "ipsec-kernel,ipsec-kernel"),
+		`tunnel-key-lifetime: "1s"`:                                          {"--underlay", "127.0.0.1", "--tunnel-key-lifetime", "1s"},
+		`tunnel-key-lifetime: "-1h"`:                                         {"--underlay", "127.0.0.1", "--tunnel-key-lifetime", "-1h"},
+		`tunnel-key-lifetime: "long"`:                                        {"--underlay", "127.0.0.1", "--tunnel-key-lifetime", "long"},
 		`max-flows: 1: want 1024`:                                            {"--underlay", "127.0.0.1", "--max-flows", "1"},
 		`no such file`:                                                       {"--config", "/nowhere/edgenetd.yaml"},
 		`underlay: none given`:                                               {"--name", "edge-1"},
@@ -204,7 +207,7 @@ func TestConnectionTrackingIsConfigured(t *testing.T) {
 	if err != nil || cfg.MaxFlows != 8192 || len(cfg.FlowTimeouts) != 1 || cfg.FlowTimeouts["tcp-established"] != 24*time.Hour {
 		t.Errorf("flag and variable give %+v, %v", cfg, err)
 	}
-	if cfg, err = loadArgs(t, "--name", "edge-1", "--underlay", "127.0.0.1"); err != nil || cfg.MaxFlows != DefaultMaxFlows {
+	if cfg, err = loadArgs(t, "--name", "edge-1", "--underlay", "127.0.0.1"); err != nil || cfg.MaxFlows != DefaultMaxFlows || cfg.TunnelKeyLifetime != 720*time.Hour {
 		t.Errorf("nothing gives %+v, %v", cfg, err)
 	}
 }

@@ -42,6 +42,7 @@ func Flags() []cli.Flag {
 		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
 		list("flow-timeouts", "`STATE=DURATION`: how long a silent flow in this state is kept; may be repeated or separated by commas"),
 		number("max-flows", "`NUMBER` of flows that this host keeps at once; of a new datapath only", DefaultMaxFlows),
+		text("tunnel-key-lifetime", "`DURATION` after which the WireGuard key is replaced, 0 for never (default: 720h)"),
 	}
 }
 
@@ -70,6 +71,7 @@ func LoadDirs(ctx *cli.Context) (Config, error) {
 		Name: "cleanup", Underlay: []string{"127.0.0.1"},
 		StateDir: s.StateDir, RunDir: s.RunDir, LogLevel: s.LogLevel, LogFormat: s.LogFormat,
 		WireGuardPort: DefaultWireGuardPort, IPsecPort: DefaultIPsecPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort, MaxFlows: DefaultMaxFlows,
+		TunnelKeyLife: DefaultTunnelKeyLifetime.String(),
 	}.config()
 	if err != nil {
 		return Config{}, fmt.Errorf("check settings: %w", err)
@@ -84,6 +86,7 @@ func load(ctx *cli.Context) (settings, error) {
 	}
 	for key, to := range map[string]*string{
 		"name": &s.Name, "state-dir": &s.StateDir, "run-dir": &s.RunDir, "log-level": &s.LogLevel, "log-format": &s.LogFormat,
+		"tunnel-key-lifetime": &s.TunnelKeyLife,
 	} {
 		if ctx.IsSet(key) {
 			*to = ctx.String(key)

@@ -27,7 +27,8 @@ func (s flowService) WatchDrops(ctx context.Context, req *api.WatchDropsRequest,
 	return s.daemon.WatchDrops(ctx, req, stream.Send)
 }
 
-// peerService answers what other nodes ask over the mesh. It only reads.
+// peerService answers what other nodes ask over the mesh. It changes nothing but
+// whose turn it is.
 type peerService struct{ daemon *daemon.Daemon }
 
 func (s peerService) TraceSide(ctx context.Context, req *api.TraceSideRequest) (*api.TraceSideResponse, error) {
@@ -36,4 +37,8 @@ func (s peerService) TraceSide(ctx context.Context, req *api.TraceSideRequest) (
 
 func (s peerService) CountShadow(ctx context.Context, req *api.CountShadowRequest) (*api.CountShadowResponse, error) {
 	return s.daemon.CountShadow(ctx, req.GetVpc())
+}
+
+func (s peerService) KnowKey(ctx context.Context, req *api.KnowKeyRequest) (*api.KnowKeyResponse, error) {
+	return s.daemon.KnowKey(ctx, req)
 }

@@ -27,6 +27,10 @@ func (s tunnelService) WatchTunnels(ctx context.Context, req *api.WatchTunnelsRe
 	return s.daemon.WatchTunnels(ctx, req, stream.Send)
 }
 
+func (s tunnelService) RotateKeys(ctx context.Context, _ *api.RotateKeysRequest) (*api.RotateKeysResponse, error) {
+	return s.daemon.RotateKeys(ctx)
+}
+
 func (s tunnelService) GetTunnelPolicy(context.Context, *api.GetTunnelPolicyRequest) (*api.GetTunnelPolicyResponse, error) {
 	rules, err := s.daemon.TunnelPolicy()
 	return &api.GetTunnelPolicyResponse{Rules: rules}, err

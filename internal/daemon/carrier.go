@@ -16,9 +16,9 @@ import (
 type carrier struct {
 	technology tunnel.Technology
 	driver     tunnel.Driver
-	// key is what peers know this node by.
-	key  tunnel.PublicKey
-	port uint16
+	// key is what peers know this node by, next what they are to; zero if nothing.
+	key, next tunnel.PublicKey
+	port      uint16
 	// mtu is how large a packet into it may be over an underlay of some MTU.
 	mtu func(underlay int, remote netip.Addr) int
 	// name is the device's, as it is asked for.
@@ -42,6 +42,9 @@ type carrier struct {
 	peers map[netip.Prefix]tunnel.PeerStatus
 	// added is true when this round has added some.
 	added bool
+	// keys are what they are known by, and formers the keys that they go over from.
+	keys    map[netip.Prefix]keyed
+	formers map[netip.Prefix]tunnel.PeerStatus
 	// down is true when it is known that nothing of it is left.
 	down bool
 	// unwatch ends the watching; nil if nobody watches.
@@ -86,10 +89,7 @@ func (c *carrier) list(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list peers of %s: %w", c.device.Name, err)
 	}
-	c.peers = make(map[netip.Prefix]tunnel.PeerStatus, len(have))
-	for _, p := range have {
-		c.peers[p.Prefix] = p
-	}
+	c.take(have)
 	return nil
 }
 

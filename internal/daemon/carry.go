@@ -75,7 +75,7 @@ func (t *tunnels) put(ctx context.Context, want map[mesh.NodeID]tunnel.Peer, cho
 		}
 		// One that has not announced it any more stays as it is.
 		if old, err := t.wantPeer(n, choices[n.ID].by(on.technology)); err == nil {
-			problems = append(problems, t.putBy(ctx, on, n, old))
+			problems = append(problems, t.putBy(ctx, on, n, t.goingOver(on, n, old, choices[n.ID])))
 		}
 	}
 	return errors.Join(problems...)
@@ -90,7 +90,7 @@ func (t *tunnels) putBy(ctx context.Context, c *carrier, n mesh.Node, peer tunne
 		return about(n, problemDriver, fmt.Errorf("set tunnel peer: %w", err))
 	}
 	if !known {
-		c.peers[peer.Prefix] = tunnel.PeerStatus{Peer: peer}
+		c.note(peer)
 		c.added = c.technology == tunnel.IPsec // the others' are not told apart
 		t.log.Info("tunnel peer added", "node", n.ID, "endpoint", peer.Endpoint, "driver", c.driver.Name())
 	}
@@ -199,11 +199,12 @@ func (t *tunnels) drop(ctx context.Context) error {
 			if keep[p.PublicKey] {
 				continue
 			}
-			if err := c.driver.Delete(ctx, p.PublicKey); err != nil {
+			if err := errors.Join(c.driver.Delete(ctx, p.PublicKey), c.forget(ctx, prefix)); err != nil {
 				problems = append(problems, fmt.Errorf("remove tunnel peer: %w", err))
 				continue
 			}
 			delete(c.peers, prefix)
+			delete(c.keys, prefix)
 			t.log.Info("tunnel peer removed", "prefix", prefix, "driver", c.driver.Name())
 		}
 	}
@@ -212,7 +213,7 @@ func (t *tunnels) drop(ctx context.Context) error {
 
 // reached is every node that packets can be sent to. One whose device was not
 // brought up this time is as it was.
-func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer) map[mesh.NodeID]peerState {
+func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer, keys map[mesh.NodeID]peerKeys) map[mesh.NodeID]peerState {
 	out := make(map[mesh.NodeID]peerState, len(t.ways))
 	for id, w := range t.ways {
 		c := t.carrier(w.on)
@@ -223,7 +224,7 @@ func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer) map[mesh.NodeID]peer
 			continue
 		}
 		if status, there := c.peers[want[id].Prefix]; there {
-			out[id] = peerState{PeerStatus: status, technology: w.on, driver: c.driver.Name(), device: c.device, reqID: t.reqID(id, want[id].Prefix)}
+			out[id] = peerState{PeerStatus: status, technology: w.on, driver: c.driver.Name(), device: c.device, reqID: t.reqID(id, want[id].Prefix), upper: keys[id].sends.Upper()}
 		}
 	}
 	return out

@@ -24,11 +24,13 @@ type Daemon struct {
 	log     *slog.Logger
 	mesh    *mesh.Mesh
 	tunnels *tunnels
-	network *network
-	changes *changes
-	started time.Time
-	lock    *os.File
-	audit   *audit.Log
+	// rotation replaces the key of the tunnels.
+	rotation *rotation
+	network  *network
+	changes  *changes
+	started  time.Time
+	lock     *os.File
+	audit    *audit.Log
 
 	// membership serializes init, join and leave: each is several steps.
 	membership sync.Mutex
@@ -100,6 +102,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		heard:        newHeard(),
 		reader:       reader{mesh: d.mesh, batches: newBatches()},
 	}
+	d.network.half.use(d.rotation.keys.Current().Public().Upper())
 	return nil
 }
 
@@ -135,6 +138,7 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 			d.changes.poke()
 		},
 	}
+	d.rotation.tunnels = d.tunnels
 	return nil
 }
 
@@ -149,6 +153,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.mesh.Run(ctx) })
 	group.Go(func() error { return d.tunnels.run(ctx) })
+	group.Go(func() error { return d.rotation.run(ctx) })
 	group.Go(func() error { return d.network.run(ctx) })
 	group.Go(func() error { return d.network.listen(ctx) })
 	group.Go(func() error {

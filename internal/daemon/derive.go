@@ -24,6 +24,8 @@ type reach struct {
 	assumed bool
 	// reqID is what its packets are known by that come by the kernel's IPsec.
 	reqID uint32
+	// upper is the half of its /64 that packets to it have.
+	upper bool
 }
 
 // assemble makes the whole of its parts. A VPC that cannot be compiled is
@@ -38,7 +40,7 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 	}
 	for id, r := range reaches {
 		if n, ok := s.nodes[id]; ok && !n.Local {
-			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu, Assumed: r.assumed, RequestID: r.reqID}
+			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu, Assumed: r.assumed, RequestID: r.reqID, Upper: r.upper}
 		}
 	}
 	problems := map[uint32]error{}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -88,15 +87,20 @@ func (d *Daemon) excluded() []string {
 
 // openWireGuard returns nil if WireGuard must not be used.
 func (d *Daemon) openWireGuard(kernel Kernel, log *slog.Logger) (*carrier, error) {
-	key, err := wireguard.LoadOrCreateKey(filepath.Join(d.cfg.StateDir, "wireguard.key"))
+	keys, err := wireguard.OpenKeys(d.cfg.StateDir)
 	if err != nil {
 		return nil, fmt.Errorf("load tunnel key: %w", err)
 	}
+	d.rotation = d.newRotation(keys)
+	key := keys.Current()
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own executable: %w", err)
 	}
-	c := &carrier{technology: tunnel.WireGuard, key: key.Public(), port: d.cfg.WireGuardPort, mtu: tunnel.MTU, name: deviceName(d.mesh.Self().ID, "w")}
+	c := &carrier{
+		technology: tunnel.WireGuard, key: key.Public(), next: keys.NextPublic(),
+		port: d.cfg.WireGuardPort, mtu: tunnel.MTU, name: deviceName(d.mesh.Self().ID, "w"),
+	}
 	p, _ := d.planned(kernel, c.technology, c.name, log)
 	if len(p.drivers) == 0 {
 		return nil, nil

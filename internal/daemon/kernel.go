@@ -40,6 +40,7 @@ type Kernel struct {
 
 // Datapath is isolation.Datapath, whose words on its methods hold.
 type Datapath interface {
+	UseHalf(upper bool)
 	Apply(ctx context.Context, want isolation.State) error
 	Change(ctx context.Context, want isolation.State) error
 	AwaitGone(ctx context.Context, key isolation.Key) error

@@ -47,6 +47,7 @@ type network struct {
 	heard   *heard
 	// departures are the detaches that wait for mu.
 	departures departures
+	half       half
 	// openDatapath is Kernel's.
 	openDatapath func(context.Context, isolation.Config) (Datapath, error)
 	trouble      complaint
@@ -113,6 +114,7 @@ func (n *network) close() error {
 	if n.datapath == nil {
 		return nil
 	}
+	n.half.open(nil)
 	err := n.datapath.Close()
 	n.datapath, n.applied = nil, nil
 	return err
@@ -216,6 +218,7 @@ func (n *network) open(ctx context.Context) error {
 	if err := n.hear(d); err != nil {
 		return fmt.Errorf("open datapath: %w", err)
 	}
+	n.half.open(d)
 	n.datapath = d
 	return nil
 }
@@ -337,6 +340,7 @@ func (n *network) remove(ctx context.Context) error {
 	if err := n.datapath.Remove(ctx); err != nil {
 		return err
 	}
+	n.half.open(nil)
 	err := n.datapath.Close()
 	n.datapath, n.applied = nil, nil
 	return err

@@ -8,6 +8,7 @@ import (
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/internal/version"
 	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 // Status tells how this node stands.
@@ -27,6 +28,9 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 		return out
 	}
 	out.MeshId = string(id)
+	if d.tunnels.carrier(tunnel.WireGuard) != nil {
+		out.TunnelKey = d.rotation.key()
+	}
 	for _, r := range self.Roles {
 		out.Roles = append(out.Roles, string(r))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"edgenet.dev/edgenet/internal/config"
 	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 const (
@@ -64,6 +65,8 @@ type tunnels struct {
 	ways map[mesh.NodeID]way
 	// watchers are told what changes.
 	watchers tunnelWatchers
+	// leaving are former keys of peers that wait to be taken away.
+	leaving map[tunnel.PublicKey]leaving
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -182,8 +185,10 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 			state.devices = append(state.devices, c.device)
 		}
 	}
-	problems = append(problems, problem, t.put(ctx, want, choices), t.identify(ctx), t.move(now, want, choices, routes), t.drop(ctx))
-	state.peers = t.reached(want)
+	problems = append(problems, problem, t.dropFormers(ctx, now, choices), t.put(ctx, want, choices), t.identify(ctx), t.move(now, want, choices, routes), t.drop(ctx))
+	state.keys = t.keysOf(choices)
+	state.peers = t.reached(want, state.keys)
+	t.lookAgain()
 	problems = append(problems, t.lead(), t.prove(), t.measure(state, now))
 	return state, errors.Join(problems...)
 }

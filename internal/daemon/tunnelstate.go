@@ -19,6 +19,8 @@ type tunnelState struct {
 	// devices are all that are up, that one first.
 	devices []tunnel.Device
 	peers   map[mesh.NodeID]peerState
+	// keys are what the nodes with a peer of WireGuard's are known by.
+	keys map[mesh.NodeID]peerKeys
 	// choices say how each node is reached, or why it must not be.
 	choices map[mesh.NodeID]choice
 	problem error
@@ -40,6 +42,8 @@ type peerState struct {
 	// size is how large packets to it may be.
 	size pathSize
 	use  usage
+	// upper is the half of its /64 that packets to it have.
+	upper bool
 }
 
 // ready is true when the device is up.
@@ -57,7 +61,7 @@ func (s tunnelState) why() error {
 func (s tunnelState) reaches() map[mesh.NodeID]reach {
 	out := make(map[mesh.NodeID]reach, len(s.peers))
 	for id, p := range s.peers {
-		out[id] = reach{device: p.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed, reqID: p.reqID}
+		out[id] = reach{device: p.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed, reqID: p.reqID, upper: p.upper}
 	}
 	return out
 }
@@ -106,5 +110,5 @@ func (t *tunnels) awaitReady(ctx context.Context) {
 
 // samePeer compares what others derive from a peer.
 func samePeer(a, b peerState) bool {
-	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size && a.device == b.device && a.reqID == b.reqID
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size && a.device == b.device && a.reqID == b.reqID && a.upper == b.upper
 }

@@ -28,6 +28,9 @@ func (t *tunnels) announce(now time.Time, without error) error {
 		case without != nil || c.retired || c.device.Name == "" && (c.failed || c.lacking(now) != nil):
 		case c.technology == tunnel.WireGuard:
 			a.Wireguard = &records.WireGuard{PublicKey: c.key[:], Port: uint32(c.port), Driver: c.driver.Name()}
+			if c.next != (tunnel.PublicKey{}) {
+				a.Wireguard.NextPublicKey = c.next[:]
+			}
 		case c.technology == tunnel.IPsec:
 			a.Ipsec = &records.IPsec{Port: uint32(c.port), Driver: c.driver.Name()}
 		}
@@ -45,8 +48,7 @@ func (t *tunnels) announce(now time.Time, without error) error {
 // wantPeers has a peer for each node that can be reached. A node that cannot is
 // reported and stops no other.
 func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice) (map[mesh.NodeID]tunnel.Peer, error) {
-	want := map[mesh.NodeID]tunnel.Peer{}
-	holders := map[tunnel.PublicKey]mesh.Node{}
+	claimed := newClaims()
 	var problems []error
 	for _, n := range nodes {
 		c, there := choices[n.ID]
@@ -58,19 +60,14 @@ func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice) (
 			problems = append(problems, about(n, c.kindOf(err), err))
 			continue
 		}
-		// An announcement does not prove that its node has the key: one that
-		// names another's must not take that one's tunnel.
-		if first, taken := holders[peer.PublicKey]; taken {
-			problems = append(problems, about(n, problemKey, fmt.Errorf("announces the tunnel key of node %s", first.Name)))
-			if c := t.carrier(c.Technology); c.peers[n.Prefix].PublicKey != peer.PublicKey {
-				continue
-			}
-			delete(want, first.ID)
-		}
-		holders[peer.PublicKey] = n
-		want[n.ID] = peer
+		problems = append(problems, claimed.current(t.carrier(c.Technology), n, peer))
 	}
-	return want, errors.Join(problems...)
+	for _, n := range nodes {
+		if c := choices[n.ID]; c.Technology == tunnel.WireGuard {
+			problems = append(problems, claimed.next(t.carrier(c.Technology), n, nextKey(c)))
+		}
+	}
+	return claimed.want, errors.Join(problems...)
 }
 
 func (t *tunnels) wantPeer(n mesh.Node, c choice) (tunnel.Peer, error) {
@@ -84,8 +81,8 @@ func (t *tunnels) wantPeer(n mesh.Node, c choice) (tunnel.Peer, error) {
 	} else {
 		key, port = tunnel.PublicKey(c.announced.GetWireguard().GetPublicKey()), c.announced.GetWireguard().GetPort()
 	}
-	if own := t.carrier(c.Technology); own == nil || own.key == key {
-		return tunnel.Peer{}, errors.New("announces this node's own tunnel key")
+	if own := t.carrier(c.Technology); own == nil || own.isOwn(key) {
+		return tunnel.Peer{}, errOwnKey
 	}
 	local := make([]tunnel.Link, 0, len(t.links))
 	for _, l := range t.links {

@@ -31,6 +31,9 @@ func DecodeAnnouncement(b []byte) (*Announcement, error) {
 	if w := a.GetWireguard(); w != nil && (len(w.GetPublicKey()) != keyBytes || !isPort(w.GetPort())) {
 		return nil, fmt.Errorf("announcement: WireGuard key of %d bytes, port %d: want %d and 1 to 65535", len(w.GetPublicKey()), w.GetPort(), keyBytes)
 	}
+	if err := a.GetWireguard().checkNext(); err != nil {
+		return nil, fmt.Errorf("announcement: %w", err)
+	}
 	if i := a.GetIpsec(); i != nil && !isPort(i.GetPort()) {
 		return nil, fmt.Errorf("announcement: IPsec port %d: want 1 to 65535", i.GetPort())
 	}
@@ -38,6 +41,20 @@ func DecodeAnnouncement(b []byte) (*Announcement, error) {
 	a.Excluded = slices.DeleteFunc(a.GetExcluded(), func(name string) bool { return !slices.Contains(all, name) })
 	a.Lacks = strings.ToValidUTF8(a.GetLacks()[:min(len(a.GetLacks()), maxLacks)], "")
 	return a, nil
+}
+
+// checkNext refuses a next key that could not be told from the current one.
+func (w *WireGuard) checkNext() error {
+	next := w.GetNextPublicKey()
+	switch {
+	case len(next) == 0:
+		return nil
+	case len(next) != keyBytes:
+		return fmt.Errorf("next WireGuard key of %d bytes: want %d", len(next), keyBytes)
+	case !tunnel.PublicKey(next).Follows(tunnel.PublicKey(w.GetPublicKey())):
+		return errors.New("next WireGuard key has the same half as the current one")
+	}
+	return nil
 }
 
 func isPort(n uint32) bool { return n > 0 && n <= 65535 }

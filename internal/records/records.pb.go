@@ -618,7 +618,9 @@ type WireGuard struct {
 	PublicKey []byte                 `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
 	Port      uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
 	// wireguard-kernel or wireguard-userspace.
-	Driver        string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
+	Driver string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
+	// The key that the node goes over to; absent while it does not.
+	NextPublicKey []byte `protobuf:"bytes,4,opt,name=next_public_key,json=nextPublicKey,proto3" json:"next_public_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -672,6 +674,13 @@ func (x *WireGuard) GetDriver() string {
 		return x.Driver
 	}
 	return ""
+}
+
+func (x *WireGuard) GetNextPublicKey() []byte {
+	if x != nil {
+		return x.NextPublicKey
+	}
+	return nil
 }
 
 // IPsec is a node's IPsec end. Its key is the node's own, that of its
@@ -887,12 +896,13 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\twireguard\x18\x01 \x01(\v2\x1d.edgenet.records.v1.WireGuardR\twireguard\x12/\n" +
 	"\x05ipsec\x18\x02 \x01(\v2\x19.edgenet.records.v1.IPsecR\x05ipsec\x12\x1a\n" +
 	"\bexcluded\x18\x03 \x03(\tR\bexcluded\x12\x14\n" +
-	"\x05lacks\x18\x04 \x01(\tR\x05lacks\"V\n" +
+	"\x05lacks\x18\x04 \x01(\tR\x05lacks\"~\n" +
 	"\tWireGuard\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x16\n" +
-	"\x06driver\x18\x03 \x01(\tR\x06driver\"3\n" +
+	"\x06driver\x18\x03 \x01(\tR\x06driver\x12&\n" +
+	"\x0fnext_public_key\x18\x04 \x01(\fR\rnextPublicKey\"3\n" +
 	"\x05IPsec\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x16\n" +
 	"\x06driver\x18\x02 \x01(\tR\x06driver\"?\n" +

@@ -12,7 +12,7 @@ import (
 )
 
 func TestAnnouncementsAreChecked(t *testing.T) {
-	key := make([]byte, 32)
+	key, other := make([]byte, 32), append([]byte{1}, make([]byte, 31)...)
 	for _, c := range []struct {
 		want string // empty: is good
 		a    *Announcement
@@ -20,6 +20,9 @@ func TestAnnouncementsAreChecked(t *testing.T) {
 		{"", &Announcement{Wireguard: &WireGuard{PublicKey: key, Port: 51820}}},
 		{"", &Announcement{Wireguard: &WireGuard{PublicKey: key, Port: 51820}, Ipsec: &IPsec{Port: 4500}}},
 		{"", &Announcement{Ipsec: &IPsec{Port: 1, Driver: "ipsec-kernel"}}},
+		{"", &Announcement{Wireguard: &WireGuard{PublicKey: key, Port: 51820, NextPublicKey: other}}},
+		{"next WireGuard key of 31 bytes", &Announcement{Wireguard: &WireGuard{PublicKey: key, Port: 51820, NextPublicKey: other[1:]}}},
+		{"same half", &Announcement{Wireguard: &WireGuard{PublicKey: key, Port: 51820, NextPublicKey: key}}},
 		{"names no tunnel", &Announcement{}},
 		{"key of 31 bytes", &Announcement{Wireguard: &WireGuard{PublicKey: key[1:], Port: 51820}}},
 		{"key of 31 bytes", &Announcement{Wireguard: &WireGuard{PublicKey: key[1:], Port: 51820}, Ipsec: &IPsec{Port: 4500}}},

@@ -72,7 +72,7 @@ func (e *Event) readIPv6(b []byte) {
 	if inside, ok := overlayIPv4(source, destination); ok {
 		e.Source, e.Destination = inside[0], inside[1]
 		// Of what is not whole the protocol stands elsewhere.
-		if source.As16()[8] == byte(edgenetKindTenant4) {
+		if kindOf(source) == edgenetKindTenant4 {
 			e.readPorts(b)
 		}
 		return
@@ -127,8 +127,8 @@ const (
 // overlayIPv4 are the tenant's addresses in the overlay's, if it is IPv4.
 func overlayIPv4(source, destination netip.Addr) (addrs [2]netip.Addr, ok bool) {
 	s, d := source.As16(), destination.As16()
-	kind := d[8]
-	if s[0] != 0xfd || d[0] != 0xfd || s[8] != kind {
+	kind := kindOf(destination)
+	if s[0] != 0xfd || d[0] != 0xfd || kindOf(source) != kind {
 		return addrs, false
 	}
 	if kind != edgenetKindTenant4 && (kind < edgenetKindOptions4 || kind > edgenetKindOptions4+10) {
@@ -136,6 +136,14 @@ func overlayIPv4(source, destination netip.Addr) (addrs [2]netip.Addr, ok bool) 
 	}
 	return [2]netip.Addr{addr4(s[12:]), addr4(d[12:])}, true
 }
+
+// kindOf is the kind of an overlay address, whichever half of its node's /64 it is
+// in.
+func kindOf(addr netip.Addr) byte { return addr.As16()[8] &^ upperBit }
+
+// upperBit tells the halves of a /64 apart, in the first byte behind it: UPPER in
+// bpf/parse.h.
+const upperBit = 0x80
 
 func addr4(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b[:4])) }
 

@@ -287,6 +287,7 @@ type edgenetNode struct {
 	Ifindex uint32
 	Mtu     uint32
 	Reqid   uint32
+	Half    uint32
 }
 
 type edgenetPlace struct {
@@ -426,6 +427,8 @@ type edgenetState struct {
 	FlowShare   uint32
 	TraceMark   uint32
 	XfrmIfindex uint32
+	Half        uint32
+	Reserved    uint32
 	Timeouts    [32]uint64
 }
 

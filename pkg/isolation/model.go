@@ -89,6 +89,8 @@ type Node struct {
 	// whichever device packets to it go; 0 if it has none. Of packets that come out
 	// of states, no others are taken for the node's.
 	RequestID uint32
+	// Upper says in which half of its /64 packets to it are.
+	Upper bool
 }
 
 // State is all that the datapath of this host shall be.

@@ -134,7 +134,7 @@ func (d *Datapath) planNodes(want *State, links linkTable, failed *ApplyError) m
 			failed.other(fmt.Errorf("tunnel device %s to %v does not exist", n.Device, prefix))
 			continue
 		}
-		next := edgenetNode{Ifindex: uint32(link.Attrs().Index), Mtu: uint32(n.MTU), Reqid: n.RequestID}
+		next := edgenetNode{Ifindex: uint32(link.Attrs().Index), Mtu: uint32(n.MTU), Reqid: n.RequestID, Half: halfWord(n.Upper)}
 		if before, ok := d.tables.nodes.have[prefixWord(prefix)]; ok && n.Assumed && before.Ifindex == next.Ifindex {
 			next.Mtu = min(before.Mtu, uint32(link.Attrs().MTU))
 		}

@@ -46,6 +46,21 @@ type Peer struct {
 	Prefix netip.Prefix
 	// Keepalive keeps NAT bindings open; 0 means off.
 	Keepalive time.Duration
+	// Former is what the peer was known by before PublicKey, while it goes over;
+	// its zero value says that it does not. Only WireGuard's peers do.
+	Former Former
+}
+
+// Former is a key that a peer goes over from: packets of one half of its /64 still
+// go by it, in both directions, and all others by the new one. Deleting it gives
+// them to the new one, too.
+type Former struct {
+	PublicKey PublicKey
+	// Half is that of the peer's /64 that PublicKey says.
+	Half netip.Prefix
+	// Address is the peer's own, which goes by it, too, whichever half it is in.
+	Address   netip.Addr
+	Keepalive time.Duration
 }
 
 // PeerStatus is what is true of a tunnel in the kernel.

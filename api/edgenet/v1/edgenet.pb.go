@@ -1718,7 +1718,9 @@ type GetStatusResponse struct {
 	// for instance what came through a tunnel and is for nobody here.
 	Drops map[string]uint64 `protobuf:"bytes,12,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Records of other nodes that were not believed, by reason, since the start.
-	Refusals      map[string]uint64 `protobuf:"bytes,13,rep,name=refusals,proto3" json:"refusals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Refusals map[string]uint64 `protobuf:"bytes,13,rep,name=refusals,proto3" json:"refusals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// This node's own WireGuard key.
+	TunnelKey     *TunnelKey `protobuf:"bytes,20,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1844,6 +1846,85 @@ func (x *GetStatusResponse) GetRefusals() map[string]uint64 {
 	return nil
 }
 
+func (x *GetStatusResponse) GetTunnelKey() *TunnelKey {
+	if x != nil {
+		return x.TunnelKey
+	}
+	return nil
+}
+
+// TunnelKey is the key that a node's WireGuard peers know it by.
+type TunnelKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In base64, as wg(8) has it.
+	PublicKey string                 `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	Made      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=made,proto3" json:"made,omitempty"`
+	// When it is replaced by itself; absent if never.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	// What goes on, in words, while it is replaced; else empty.
+	Rotation      string `protobuf:"bytes,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelKey) Reset() {
+	*x = TunnelKey{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelKey) ProtoMessage() {}
+
+func (x *TunnelKey) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelKey.ProtoReflect.Descriptor instead.
+func (*TunnelKey) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *TunnelKey) GetPublicKey() string {
+	if x != nil {
+		return x.PublicKey
+	}
+	return ""
+}
+
+func (x *TunnelKey) GetMade() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Made
+	}
+	return nil
+}
+
+func (x *TunnelKey) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *TunnelKey) GetRotation() string {
+	if x != nil {
+		return x.Rotation
+	}
+	return ""
+}
+
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1852,7 +1933,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1945,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1958,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
 }
 
 type ListNodesResponse struct {
@@ -1889,7 +1970,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +1982,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +1995,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -1934,7 +2015,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2027,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2040,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -1978,7 +2059,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2071,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2084,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -2023,7 +2104,7 @@ type CreateVPCRequest struct {
 
 func (x *CreateVPCRequest) Reset() {
 	*x = CreateVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2116,7 @@ func (x *CreateVPCRequest) String() string {
 func (*CreateVPCRequest) ProtoMessage() {}
 
 func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2129,7 @@ func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCRequest.ProtoReflect.Descriptor instead.
 func (*CreateVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateVPCRequest) GetName() string {
@@ -2074,7 +2155,7 @@ type CreateVPCResponse struct {
 
 func (x *CreateVPCResponse) Reset() {
 	*x = CreateVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2167,7 @@ func (x *CreateVPCResponse) String() string {
 func (*CreateVPCResponse) ProtoMessage() {}
 
 func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2180,7 @@ func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCResponse.ProtoReflect.Descriptor instead.
 func (*CreateVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateVPCResponse) GetVpc() *VPC {
@@ -2117,7 +2198,7 @@ type ListVPCsRequest struct {
 
 func (x *ListVPCsRequest) Reset() {
 	*x = ListVPCsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2210,7 @@ func (x *ListVPCsRequest) String() string {
 func (*ListVPCsRequest) ProtoMessage() {}
 
 func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2223,7 @@ func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsRequest.ProtoReflect.Descriptor instead.
 func (*ListVPCsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
 }
 
 type ListVPCsResponse struct {
@@ -2154,7 +2235,7 @@ type ListVPCsResponse struct {
 
 func (x *ListVPCsResponse) Reset() {
 	*x = ListVPCsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2247,7 @@ func (x *ListVPCsResponse) String() string {
 func (*ListVPCsResponse) ProtoMessage() {}
 
 func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2260,7 @@ func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsResponse.ProtoReflect.Descriptor instead.
 func (*ListVPCsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListVPCsResponse) GetVpcs() []*VPC {
@@ -2198,7 +2279,7 @@ type GetVPCRequest struct {
 
 func (x *GetVPCRequest) Reset() {
 	*x = GetVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2291,7 @@ func (x *GetVPCRequest) String() string {
 func (*GetVPCRequest) ProtoMessage() {}
 
 func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2304,7 @@ func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCRequest.ProtoReflect.Descriptor instead.
 func (*GetVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetVPCRequest) GetName() string {
@@ -2242,7 +2323,7 @@ type GetVPCResponse struct {
 
 func (x *GetVPCResponse) Reset() {
 	*x = GetVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2335,7 @@ func (x *GetVPCResponse) String() string {
 func (*GetVPCResponse) ProtoMessage() {}
 
 func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2348,7 @@ func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCResponse.ProtoReflect.Descriptor instead.
 func (*GetVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetVPCResponse) GetVpc() *VPC {
@@ -2286,7 +2367,7 @@ type DeleteVPCRequest struct {
 
 func (x *DeleteVPCRequest) Reset() {
 	*x = DeleteVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2379,7 @@ func (x *DeleteVPCRequest) String() string {
 func (*DeleteVPCRequest) ProtoMessage() {}
 
 func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2392,7 @@ func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteVPCRequest) GetName() string {
@@ -2329,7 +2410,7 @@ type DeleteVPCResponse struct {
 
 func (x *DeleteVPCResponse) Reset() {
 	*x = DeleteVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2422,7 @@ func (x *DeleteVPCResponse) String() string {
 func (*DeleteVPCResponse) ProtoMessage() {}
 
 func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2435,7 @@ func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
 }
 
 type CreateGroupRequest struct {
@@ -2367,7 +2448,7 @@ type CreateGroupRequest struct {
 
 func (x *CreateGroupRequest) Reset() {
 	*x = CreateGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +2460,7 @@ func (x *CreateGroupRequest) String() string {
 func (*CreateGroupRequest) ProtoMessage() {}
 
 func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +2473,7 @@ func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CreateGroupRequest) GetName() string {
@@ -2418,7 +2499,7 @@ type CreateGroupResponse struct {
 
 func (x *CreateGroupResponse) Reset() {
 	*x = CreateGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2511,7 @@ func (x *CreateGroupResponse) String() string {
 func (*CreateGroupResponse) ProtoMessage() {}
 
 func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2524,7 @@ func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CreateGroupResponse) GetGroup() *Group {
@@ -2463,7 +2544,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2475,7 +2556,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2488,7 +2569,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListGroupsRequest) GetVpc() string {
@@ -2507,7 +2588,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2600,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2613,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -2552,7 +2633,7 @@ type GetGroupRequest struct {
 
 func (x *GetGroupRequest) Reset() {
 	*x = GetGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2645,7 @@ func (x *GetGroupRequest) String() string {
 func (*GetGroupRequest) ProtoMessage() {}
 
 func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2658,7 @@ func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
 func (*GetGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetGroupRequest) GetName() string {
@@ -2603,7 +2684,7 @@ type GetGroupResponse struct {
 
 func (x *GetGroupResponse) Reset() {
 	*x = GetGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2696,7 @@ func (x *GetGroupResponse) String() string {
 func (*GetGroupResponse) ProtoMessage() {}
 
 func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2709,7 @@ func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
 func (*GetGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetGroupResponse) GetGroup() *Group {
@@ -2648,7 +2729,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +2741,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +2754,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2698,7 +2779,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2791,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2804,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
 }
 
 type AddRuleRequest struct {
@@ -2739,7 +2820,7 @@ type AddRuleRequest struct {
 
 func (x *AddRuleRequest) Reset() {
 	*x = AddRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +2832,7 @@ func (x *AddRuleRequest) String() string {
 func (*AddRuleRequest) ProtoMessage() {}
 
 func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +2845,7 @@ func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleRequest.ProtoReflect.Descriptor instead.
 func (*AddRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AddRuleRequest) GetGroup() string {
@@ -2804,7 +2885,7 @@ type AddRuleResponse struct {
 
 func (x *AddRuleResponse) Reset() {
 	*x = AddRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2897,7 @@ func (x *AddRuleResponse) String() string {
 func (*AddRuleResponse) ProtoMessage() {}
 
 func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +2910,7 @@ func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleResponse.ProtoReflect.Descriptor instead.
 func (*AddRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AddRuleResponse) GetGroup() *Group {
@@ -2853,7 +2934,7 @@ type RemoveRuleRequest struct {
 
 func (x *RemoveRuleRequest) Reset() {
 	*x = RemoveRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2865,7 +2946,7 @@ func (x *RemoveRuleRequest) String() string {
 func (*RemoveRuleRequest) ProtoMessage() {}
 
 func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2878,7 +2959,7 @@ func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RemoveRuleRequest) GetGroup() string {
@@ -2918,7 +2999,7 @@ type RemoveRuleResponse struct {
 
 func (x *RemoveRuleResponse) Reset() {
 	*x = RemoveRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2930,7 +3011,7 @@ func (x *RemoveRuleResponse) String() string {
 func (*RemoveRuleResponse) ProtoMessage() {}
 
 func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2943,7 +3024,7 @@ func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RemoveRuleResponse) GetGroup() *Group {
@@ -2970,7 +3051,7 @@ type UpdateRuleRequest struct {
 
 func (x *UpdateRuleRequest) Reset() {
 	*x = UpdateRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3063,7 @@ func (x *UpdateRuleRequest) String() string {
 func (*UpdateRuleRequest) ProtoMessage() {}
 
 func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3076,7 @@ func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *UpdateRuleRequest) GetGroup() string {
@@ -3049,7 +3130,7 @@ type UpdateRuleResponse struct {
 
 func (x *UpdateRuleResponse) Reset() {
 	*x = UpdateRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3142,7 @@ func (x *UpdateRuleResponse) String() string {
 func (*UpdateRuleResponse) ProtoMessage() {}
 
 func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3155,7 @@ func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleResponse.ProtoReflect.Descriptor instead.
 func (*UpdateRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UpdateRuleResponse) GetGroup() *Group {
@@ -3095,7 +3176,7 @@ type GroupRules struct {
 
 func (x *GroupRules) Reset() {
 	*x = GroupRules{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3107,7 +3188,7 @@ func (x *GroupRules) String() string {
 func (*GroupRules) ProtoMessage() {}
 
 func (x *GroupRules) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3120,7 +3201,7 @@ func (x *GroupRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRules.ProtoReflect.Descriptor instead.
 func (*GroupRules) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GroupRules) GetName() string {
@@ -3150,7 +3231,7 @@ type ReplaceGroupsRequest struct {
 
 func (x *ReplaceGroupsRequest) Reset() {
 	*x = ReplaceGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3243,7 @@ func (x *ReplaceGroupsRequest) String() string {
 func (*ReplaceGroupsRequest) ProtoMessage() {}
 
 func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3256,7 @@ func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReplaceGroupsRequest) GetVpc() string {
@@ -3209,7 +3290,7 @@ type ReplaceGroupsResponse struct {
 
 func (x *ReplaceGroupsResponse) Reset() {
 	*x = ReplaceGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3221,7 +3302,7 @@ func (x *ReplaceGroupsResponse) String() string {
 func (*ReplaceGroupsResponse) ProtoMessage() {}
 
 func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3234,7 +3315,7 @@ func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ReplaceGroupsResponse) GetGroups() []*Group {
@@ -3271,7 +3352,7 @@ type AttachEndpointRequest struct {
 
 func (x *AttachEndpointRequest) Reset() {
 	*x = AttachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3283,7 +3364,7 @@ func (x *AttachEndpointRequest) String() string {
 func (*AttachEndpointRequest) ProtoMessage() {}
 
 func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3296,7 +3377,7 @@ func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*AttachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AttachEndpointRequest) GetName() string {
@@ -3417,7 +3498,7 @@ type NetnsTarget struct {
 
 func (x *NetnsTarget) Reset() {
 	*x = NetnsTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3429,7 +3510,7 @@ func (x *NetnsTarget) String() string {
 func (*NetnsTarget) ProtoMessage() {}
 
 func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3442,7 +3523,7 @@ func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetnsTarget.ProtoReflect.Descriptor instead.
 func (*NetnsTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *NetnsTarget) GetPath() string {
@@ -3469,7 +3550,7 @@ type TapTarget struct {
 
 func (x *TapTarget) Reset() {
 	*x = TapTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3481,7 +3562,7 @@ func (x *TapTarget) String() string {
 func (*TapTarget) ProtoMessage() {}
 
 func (x *TapTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3494,7 +3575,7 @@ func (x *TapTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapTarget.ProtoReflect.Descriptor instead.
 func (*TapTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *TapTarget) GetName() string {
@@ -3515,7 +3596,7 @@ type DeviceTarget struct {
 
 func (x *DeviceTarget) Reset() {
 	*x = DeviceTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +3608,7 @@ func (x *DeviceTarget) String() string {
 func (*DeviceTarget) ProtoMessage() {}
 
 func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +3621,7 @@ func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceTarget.ProtoReflect.Descriptor instead.
 func (*DeviceTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DeviceTarget) GetName() string {
@@ -3559,7 +3640,7 @@ type AttachEndpointResponse struct {
 
 func (x *AttachEndpointResponse) Reset() {
 	*x = AttachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3652,7 @@ func (x *AttachEndpointResponse) String() string {
 func (*AttachEndpointResponse) ProtoMessage() {}
 
 func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3665,7 @@ func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*AttachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AttachEndpointResponse) GetEndpoint() *Endpoint {
@@ -3604,7 +3685,7 @@ type DetachEndpointRequest struct {
 
 func (x *DetachEndpointRequest) Reset() {
 	*x = DetachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3616,7 +3697,7 @@ func (x *DetachEndpointRequest) String() string {
 func (*DetachEndpointRequest) ProtoMessage() {}
 
 func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3629,7 +3710,7 @@ func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DetachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DetachEndpointRequest) GetName() string {
@@ -3654,7 +3735,7 @@ type DetachEndpointResponse struct {
 
 func (x *DetachEndpointResponse) Reset() {
 	*x = DetachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3666,7 +3747,7 @@ func (x *DetachEndpointResponse) String() string {
 func (*DetachEndpointResponse) ProtoMessage() {}
 
 func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3679,7 +3760,7 @@ func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DetachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
 }
 
 type ListEndpointsRequest struct {
@@ -3692,7 +3773,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +3785,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +3798,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListEndpointsRequest) GetVpc() string {
@@ -3736,7 +3817,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +3829,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +3842,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -3781,7 +3862,7 @@ type GetEndpointRequest struct {
 
 func (x *GetEndpointRequest) Reset() {
 	*x = GetEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3793,7 +3874,7 @@ func (x *GetEndpointRequest) String() string {
 func (*GetEndpointRequest) ProtoMessage() {}
 
 func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3806,7 +3887,7 @@ func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointRequest.ProtoReflect.Descriptor instead.
 func (*GetEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetEndpointRequest) GetName() string {
@@ -3832,7 +3913,7 @@ type GetEndpointResponse struct {
 
 func (x *GetEndpointResponse) Reset() {
 	*x = GetEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +3925,7 @@ func (x *GetEndpointResponse) String() string {
 func (*GetEndpointResponse) ProtoMessage() {}
 
 func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +3938,7 @@ func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointResponse.ProtoReflect.Descriptor instead.
 func (*GetEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{60}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetEndpointResponse) GetEndpoint() *Endpoint {
@@ -3877,7 +3958,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3889,7 +3970,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3902,7 +3983,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{61}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *WatchRequest) GetKinds() []string {
@@ -3931,7 +4012,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3943,7 +4024,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3956,7 +4037,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{62}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *WatchResponse) GetType() string {
@@ -4181,7 +4262,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\v2\x10.edgenet.v1.NodeR\x04node\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"\x12\n" +
-	"\x10GetStatusRequest\"\xdc\x04\n" +
+	"\x10GetStatusRequest\"\x92\x05\n" +
 	"\x11GetStatusResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x17\n" +
@@ -4199,14 +4280,22 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	" \x01(\rR\x0eendpointsLocal\x12\x1a\n" +
 	"\bproblems\x18\v \x03(\tR\bproblems\x12>\n" +
 	"\x05drops\x18\f \x03(\v2(.edgenet.v1.GetStatusResponse.DropsEntryR\x05drops\x12G\n" +
-	"\brefusals\x18\r \x03(\v2+.edgenet.v1.GetStatusResponse.RefusalsEntryR\brefusals\x1a8\n" +
+	"\brefusals\x18\r \x03(\v2+.edgenet.v1.GetStatusResponse.RefusalsEntryR\brefusals\x124\n" +
+	"\n" +
+	"tunnel_key\x18\x14 \x01(\v2\x15.edgenet.v1.TunnelKeyR\ttunnelKey\x1a8\n" +
 	"\n" +
 	"DropsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a;\n" +
 	"\rRefusalsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x12\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xac\x01\n" +
+	"\tTunnelKey\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x01 \x01(\tR\tpublicKey\x12.\n" +
+	"\x04made\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04made\x124\n" +
+	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1a\n" +
+	"\brotation\x18\x04 \x01(\tR\brotation\"\x12\n" +
 	"\x10ListNodesRequest\";\n" +
 	"\x11ListNodesResponse\x12&\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x10.edgenet.v1.NodeR\x05nodes\"$\n" +
@@ -4373,7 +4462,7 @@ func file_edgenet_v1_edgenet_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_edgenet_proto_rawDescData
 }
 
-var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*Node)(nil),                   // 0: edgenet.v1.Node
 	(*WireGuardEnd)(nil),           // 1: edgenet.v1.WireGuardEnd
@@ -4396,157 +4485,161 @@ var file_edgenet_v1_edgenet_proto_goTypes = []any{
 	(*LeaveResponse)(nil),          // 18: edgenet.v1.LeaveResponse
 	(*GetStatusRequest)(nil),       // 19: edgenet.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 20: edgenet.v1.GetStatusResponse
-	(*ListNodesRequest)(nil),       // 21: edgenet.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),      // 22: edgenet.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),         // 23: edgenet.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),        // 24: edgenet.v1.GetNodeResponse
-	(*CreateVPCRequest)(nil),       // 25: edgenet.v1.CreateVPCRequest
-	(*CreateVPCResponse)(nil),      // 26: edgenet.v1.CreateVPCResponse
-	(*ListVPCsRequest)(nil),        // 27: edgenet.v1.ListVPCsRequest
-	(*ListVPCsResponse)(nil),       // 28: edgenet.v1.ListVPCsResponse
-	(*GetVPCRequest)(nil),          // 29: edgenet.v1.GetVPCRequest
-	(*GetVPCResponse)(nil),         // 30: edgenet.v1.GetVPCResponse
-	(*DeleteVPCRequest)(nil),       // 31: edgenet.v1.DeleteVPCRequest
-	(*DeleteVPCResponse)(nil),      // 32: edgenet.v1.DeleteVPCResponse
-	(*CreateGroupRequest)(nil),     // 33: edgenet.v1.CreateGroupRequest
-	(*CreateGroupResponse)(nil),    // 34: edgenet.v1.CreateGroupResponse
-	(*ListGroupsRequest)(nil),      // 35: edgenet.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),     // 36: edgenet.v1.ListGroupsResponse
-	(*GetGroupRequest)(nil),        // 37: edgenet.v1.GetGroupRequest
-	(*GetGroupResponse)(nil),       // 38: edgenet.v1.GetGroupResponse
-	(*DeleteGroupRequest)(nil),     // 39: edgenet.v1.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),    // 40: edgenet.v1.DeleteGroupResponse
-	(*AddRuleRequest)(nil),         // 41: edgenet.v1.AddRuleRequest
-	(*AddRuleResponse)(nil),        // 42: edgenet.v1.AddRuleResponse
-	(*RemoveRuleRequest)(nil),      // 43: edgenet.v1.RemoveRuleRequest
-	(*RemoveRuleResponse)(nil),     // 44: edgenet.v1.RemoveRuleResponse
-	(*UpdateRuleRequest)(nil),      // 45: edgenet.v1.UpdateRuleRequest
-	(*UpdateRuleResponse)(nil),     // 46: edgenet.v1.UpdateRuleResponse
-	(*GroupRules)(nil),             // 47: edgenet.v1.GroupRules
-	(*ReplaceGroupsRequest)(nil),   // 48: edgenet.v1.ReplaceGroupsRequest
-	(*ReplaceGroupsResponse)(nil),  // 49: edgenet.v1.ReplaceGroupsResponse
-	(*AttachEndpointRequest)(nil),  // 50: edgenet.v1.AttachEndpointRequest
-	(*NetnsTarget)(nil),            // 51: edgenet.v1.NetnsTarget
-	(*TapTarget)(nil),              // 52: edgenet.v1.TapTarget
-	(*DeviceTarget)(nil),           // 53: edgenet.v1.DeviceTarget
-	(*AttachEndpointResponse)(nil), // 54: edgenet.v1.AttachEndpointResponse
-	(*DetachEndpointRequest)(nil),  // 55: edgenet.v1.DetachEndpointRequest
-	(*DetachEndpointResponse)(nil), // 56: edgenet.v1.DetachEndpointResponse
-	(*ListEndpointsRequest)(nil),   // 57: edgenet.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),  // 58: edgenet.v1.ListEndpointsResponse
-	(*GetEndpointRequest)(nil),     // 59: edgenet.v1.GetEndpointRequest
-	(*GetEndpointResponse)(nil),    // 60: edgenet.v1.GetEndpointResponse
-	(*WatchRequest)(nil),           // 61: edgenet.v1.WatchRequest
-	(*WatchResponse)(nil),          // 62: edgenet.v1.WatchResponse
-	nil,                            // 63: edgenet.v1.Counters.DropsEntry
-	nil,                            // 64: edgenet.v1.GetStatusResponse.DropsEntry
-	nil,                            // 65: edgenet.v1.GetStatusResponse.RefusalsEntry
-	(*timestamppb.Timestamp)(nil),  // 66: google.protobuf.Timestamp
+	(*TunnelKey)(nil),              // 21: edgenet.v1.TunnelKey
+	(*ListNodesRequest)(nil),       // 22: edgenet.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),      // 23: edgenet.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),         // 24: edgenet.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),        // 25: edgenet.v1.GetNodeResponse
+	(*CreateVPCRequest)(nil),       // 26: edgenet.v1.CreateVPCRequest
+	(*CreateVPCResponse)(nil),      // 27: edgenet.v1.CreateVPCResponse
+	(*ListVPCsRequest)(nil),        // 28: edgenet.v1.ListVPCsRequest
+	(*ListVPCsResponse)(nil),       // 29: edgenet.v1.ListVPCsResponse
+	(*GetVPCRequest)(nil),          // 30: edgenet.v1.GetVPCRequest
+	(*GetVPCResponse)(nil),         // 31: edgenet.v1.GetVPCResponse
+	(*DeleteVPCRequest)(nil),       // 32: edgenet.v1.DeleteVPCRequest
+	(*DeleteVPCResponse)(nil),      // 33: edgenet.v1.DeleteVPCResponse
+	(*CreateGroupRequest)(nil),     // 34: edgenet.v1.CreateGroupRequest
+	(*CreateGroupResponse)(nil),    // 35: edgenet.v1.CreateGroupResponse
+	(*ListGroupsRequest)(nil),      // 36: edgenet.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),     // 37: edgenet.v1.ListGroupsResponse
+	(*GetGroupRequest)(nil),        // 38: edgenet.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),       // 39: edgenet.v1.GetGroupResponse
+	(*DeleteGroupRequest)(nil),     // 40: edgenet.v1.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),    // 41: edgenet.v1.DeleteGroupResponse
+	(*AddRuleRequest)(nil),         // 42: edgenet.v1.AddRuleRequest
+	(*AddRuleResponse)(nil),        // 43: edgenet.v1.AddRuleResponse
+	(*RemoveRuleRequest)(nil),      // 44: edgenet.v1.RemoveRuleRequest
+	(*RemoveRuleResponse)(nil),     // 45: edgenet.v1.RemoveRuleResponse
+	(*UpdateRuleRequest)(nil),      // 46: edgenet.v1.UpdateRuleRequest
+	(*UpdateRuleResponse)(nil),     // 47: edgenet.v1.UpdateRuleResponse
+	(*GroupRules)(nil),             // 48: edgenet.v1.GroupRules
+	(*ReplaceGroupsRequest)(nil),   // 49: edgenet.v1.ReplaceGroupsRequest
+	(*ReplaceGroupsResponse)(nil),  // 50: edgenet.v1.ReplaceGroupsResponse
+	(*AttachEndpointRequest)(nil),  // 51: edgenet.v1.AttachEndpointRequest
+	(*NetnsTarget)(nil),            // 52: edgenet.v1.NetnsTarget
+	(*TapTarget)(nil),              // 53: edgenet.v1.TapTarget
+	(*DeviceTarget)(nil),           // 54: edgenet.v1.DeviceTarget
+	(*AttachEndpointResponse)(nil), // 55: edgenet.v1.AttachEndpointResponse
+	(*DetachEndpointRequest)(nil),  // 56: edgenet.v1.DetachEndpointRequest
+	(*DetachEndpointResponse)(nil), // 57: edgenet.v1.DetachEndpointResponse
+	(*ListEndpointsRequest)(nil),   // 58: edgenet.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),  // 59: edgenet.v1.ListEndpointsResponse
+	(*GetEndpointRequest)(nil),     // 60: edgenet.v1.GetEndpointRequest
+	(*GetEndpointResponse)(nil),    // 61: edgenet.v1.GetEndpointResponse
+	(*WatchRequest)(nil),           // 62: edgenet.v1.WatchRequest
+	(*WatchResponse)(nil),          // 63: edgenet.v1.WatchResponse
+	nil,                            // 64: edgenet.v1.Counters.DropsEntry
+	nil,                            // 65: edgenet.v1.GetStatusResponse.DropsEntry
+	nil,                            // 66: edgenet.v1.GetStatusResponse.RefusalsEntry
+	(*timestamppb.Timestamp)(nil),  // 67: google.protobuf.Timestamp
 }
 var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	3,  // 0: edgenet.v1.Node.links:type_name -> edgenet.v1.Link
 	4,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
-	66, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
+	67, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: edgenet.v1.Node.wireguard:type_name -> edgenet.v1.WireGuardEnd
 	2,  // 4: edgenet.v1.Node.ipsec:type_name -> edgenet.v1.IPsecEnd
-	66, // 5: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
-	66, // 6: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
-	66, // 7: edgenet.v1.Tunnel.session_since:type_name -> google.protobuf.Timestamp
-	66, // 8: edgenet.v1.Tunnel.last_answer:type_name -> google.protobuf.Timestamp
-	66, // 9: edgenet.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
+	67, // 5: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
+	67, // 6: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
+	67, // 7: edgenet.v1.Tunnel.session_since:type_name -> google.protobuf.Timestamp
+	67, // 8: edgenet.v1.Tunnel.last_answer:type_name -> google.protobuf.Timestamp
+	67, // 9: edgenet.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
 	5,  // 10: edgenet.v1.Tunnel.problems:type_name -> edgenet.v1.TunnelProblem
-	66, // 11: edgenet.v1.TunnelProblem.since:type_name -> google.protobuf.Timestamp
-	66, // 12: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
+	67, // 11: edgenet.v1.TunnelProblem.since:type_name -> google.protobuf.Timestamp
+	67, // 12: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
 	8,  // 13: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
-	66, // 14: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
-	66, // 15: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
+	67, // 14: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
+	67, // 15: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
 	10, // 16: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
-	63, // 17: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
+	64, // 17: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
 	0,  // 18: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
-	66, // 19: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	67, // 19: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
 	0,  // 20: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
-	66, // 21: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	64, // 22: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
-	65, // 23: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
-	0,  // 24: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
-	0,  // 25: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
-	6,  // 26: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	6,  // 27: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
-	6,  // 28: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	7,  // 29: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
-	7,  // 30: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
-	7,  // 31: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
-	8,  // 32: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
-	7,  // 33: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
-	8,  // 34: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
-	7,  // 35: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
-	7,  // 36: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
-	8,  // 37: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
-	47, // 38: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
-	7,  // 39: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
-	51, // 40: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
-	52, // 41: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
-	53, // 42: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
-	9,  // 43: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	9,  // 44: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
-	9,  // 45: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	0,  // 46: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	6,  // 47: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	7,  // 48: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	9,  // 49: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	11, // 50: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	13, // 51: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	15, // 52: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	17, // 53: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	19, // 54: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	21, // 55: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	23, // 56: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	25, // 57: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	27, // 58: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	29, // 59: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	31, // 60: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	33, // 61: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	35, // 62: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	37, // 63: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	39, // 64: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	41, // 65: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	43, // 66: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	45, // 67: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
-	48, // 68: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
-	50, // 69: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	55, // 70: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	57, // 71: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	59, // 72: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	61, // 73: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	12, // 74: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	14, // 75: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	16, // 76: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	18, // 77: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	20, // 78: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	22, // 79: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	24, // 80: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	26, // 81: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	28, // 82: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	30, // 83: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	32, // 84: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	34, // 85: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	36, // 86: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	38, // 87: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	40, // 88: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	42, // 89: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	44, // 90: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	46, // 91: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
-	49, // 92: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
-	54, // 93: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	56, // 94: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	58, // 95: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	60, // 96: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	62, // 97: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	74, // [74:98] is the sub-list for method output_type
-	50, // [50:74] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	67, // 21: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	65, // 22: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
+	66, // 23: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
+	21, // 24: edgenet.v1.GetStatusResponse.tunnel_key:type_name -> edgenet.v1.TunnelKey
+	67, // 25: edgenet.v1.TunnelKey.made:type_name -> google.protobuf.Timestamp
+	67, // 26: edgenet.v1.TunnelKey.expires:type_name -> google.protobuf.Timestamp
+	0,  // 27: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
+	0,  // 28: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
+	6,  // 29: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	6,  // 30: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
+	6,  // 31: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	7,  // 32: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
+	7,  // 33: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
+	7,  // 34: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
+	8,  // 35: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
+	7,  // 36: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
+	8,  // 37: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
+	7,  // 38: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
+	7,  // 39: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
+	8,  // 40: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
+	48, // 41: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
+	7,  // 42: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
+	52, // 43: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
+	53, // 44: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
+	54, // 45: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
+	9,  // 46: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	9,  // 47: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
+	9,  // 48: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	0,  // 49: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	6,  // 50: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	7,  // 51: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	9,  // 52: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	11, // 53: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	13, // 54: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	15, // 55: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	17, // 56: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	19, // 57: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	22, // 58: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	24, // 59: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	26, // 60: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	28, // 61: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	30, // 62: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	32, // 63: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	34, // 64: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	36, // 65: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	38, // 66: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	40, // 67: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	42, // 68: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	44, // 69: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	46, // 70: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
+	49, // 71: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
+	51, // 72: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	56, // 73: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	58, // 74: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	60, // 75: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	62, // 76: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	12, // 77: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	14, // 78: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	16, // 79: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	18, // 80: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	20, // 81: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	23, // 82: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	25, // 83: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	27, // 84: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	29, // 85: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	31, // 86: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	33, // 87: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	35, // 88: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	37, // 89: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	39, // 90: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	41, // 91: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	43, // 92: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	45, // 93: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	47, // 94: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
+	50, // 95: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
+	55, // 96: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	57, // 97: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	59, // 98: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	61, // 99: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	63, // 100: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	77, // [77:101] is the sub-list for method output_type
+	53, // [53:77] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }
@@ -4555,13 +4648,13 @@ func file_edgenet_v1_edgenet_proto_init() {
 		return
 	}
 	file_edgenet_v1_edgenet_proto_msgTypes[8].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[45].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[50].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[46].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[51].OneofWrappers = []any{
 		(*AttachEndpointRequest_Netns)(nil),
 		(*AttachEndpointRequest_Tap)(nil),
 		(*AttachEndpointRequest_Device)(nil),
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[62].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[63].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Vpc)(nil),
 		(*WatchResponse_Group)(nil),
@@ -4573,7 +4666,7 @@ func file_edgenet_v1_edgenet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_edgenet_proto_rawDesc), len(file_edgenet_v1_edgenet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   66,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

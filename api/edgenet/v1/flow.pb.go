@@ -817,6 +817,132 @@ func (x *CountShadowResponse) GetSamples() []*ShadowSample {
 	return nil
 }
 
+type KnowKeyRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PublicKey []byte                 `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// The node that asks has the key already.
+	Current       bool `protobuf:"varint,2,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KnowKeyRequest) Reset() {
+	*x = KnowKeyRequest{}
+	mi := &file_edgenet_v1_flow_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KnowKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KnowKeyRequest) ProtoMessage() {}
+
+func (x *KnowKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_flow_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KnowKeyRequest.ProtoReflect.Descriptor instead.
+func (*KnowKeyRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *KnowKeyRequest) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *KnowKeyRequest) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+type KnowKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The peer with this key is there; or there is no tunnel between the two nodes
+	// that needs it.
+	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
+	// What is sent to the node that asks goes by it.
+	Used bool `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	// The node that is asked replaces its own key first.
+	Busy bool `protobuf:"varint,3,opt,name=busy,proto3" json:"busy,omitempty"`
+	// Why it is not known or used, in words.
+	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KnowKeyResponse) Reset() {
+	*x = KnowKeyResponse{}
+	mi := &file_edgenet_v1_flow_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KnowKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KnowKeyResponse) ProtoMessage() {}
+
+func (x *KnowKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_flow_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KnowKeyResponse.ProtoReflect.Descriptor instead.
+func (*KnowKeyResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *KnowKeyResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *KnowKeyResponse) GetUsed() bool {
+	if x != nil {
+		return x.Used
+	}
+	return false
+}
+
+func (x *KnowKeyResponse) GetBusy() bool {
+	if x != nil {
+		return x.Busy
+	}
+	return false
+}
+
+func (x *KnowKeyResponse) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // FlowFilter says which flows are meant: those for which all that is given here
 // is right.
 type FlowFilter struct {
@@ -838,7 +964,7 @@ type FlowFilter struct {
 
 func (x *FlowFilter) Reset() {
 	*x = FlowFilter{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[10]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +976,7 @@ func (x *FlowFilter) String() string {
 func (*FlowFilter) ProtoMessage() {}
 
 func (x *FlowFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[10]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +989,7 @@ func (x *FlowFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlowFilter.ProtoReflect.Descriptor instead.
 func (*FlowFilter) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{10}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FlowFilter) GetVpc() string {
@@ -936,7 +1062,7 @@ type Flow struct {
 
 func (x *Flow) Reset() {
 	*x = Flow{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[11]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1074,7 @@ func (x *Flow) String() string {
 func (*Flow) ProtoMessage() {}
 
 func (x *Flow) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[11]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1087,7 @@ func (x *Flow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flow.ProtoReflect.Descriptor instead.
 func (*Flow) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{11}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Flow) GetVpc() string {
@@ -1073,7 +1199,7 @@ type ListFlowsRequest struct {
 
 func (x *ListFlowsRequest) Reset() {
 	*x = ListFlowsRequest{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[12]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1211,7 @@ func (x *ListFlowsRequest) String() string {
 func (*ListFlowsRequest) ProtoMessage() {}
 
 func (x *ListFlowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[12]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1224,7 @@ func (x *ListFlowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlowsRequest.ProtoReflect.Descriptor instead.
 func (*ListFlowsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{12}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListFlowsRequest) GetFilter() *FlowFilter {
@@ -1124,7 +1250,7 @@ type ListFlowsResponse struct {
 
 func (x *ListFlowsResponse) Reset() {
 	*x = ListFlowsResponse{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[13]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1262,7 @@ func (x *ListFlowsResponse) String() string {
 func (*ListFlowsResponse) ProtoMessage() {}
 
 func (x *ListFlowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[13]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1275,7 @@ func (x *ListFlowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFlowsResponse.ProtoReflect.Descriptor instead.
 func (*ListFlowsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{13}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListFlowsResponse) GetFlows() []*Flow {
@@ -1170,7 +1296,7 @@ type FlushFlowsRequest struct {
 
 func (x *FlushFlowsRequest) Reset() {
 	*x = FlushFlowsRequest{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[14]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1308,7 @@ func (x *FlushFlowsRequest) String() string {
 func (*FlushFlowsRequest) ProtoMessage() {}
 
 func (x *FlushFlowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[14]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1321,7 @@ func (x *FlushFlowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushFlowsRequest.ProtoReflect.Descriptor instead.
 func (*FlushFlowsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{14}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *FlushFlowsRequest) GetFilter() *FlowFilter {
@@ -1222,7 +1348,7 @@ type FlushFlowsResponse struct {
 
 func (x *FlushFlowsResponse) Reset() {
 	*x = FlushFlowsResponse{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[15]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1360,7 @@ func (x *FlushFlowsResponse) String() string {
 func (*FlushFlowsResponse) ProtoMessage() {}
 
 func (x *FlushFlowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[15]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1373,7 @@ func (x *FlushFlowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushFlowsResponse.ProtoReflect.Descriptor instead.
 func (*FlushFlowsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{15}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FlushFlowsResponse) GetFlushed() uint32 {
@@ -1269,7 +1395,7 @@ type WatchDropsRequest struct {
 
 func (x *WatchDropsRequest) Reset() {
 	*x = WatchDropsRequest{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[16]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1407,7 @@ func (x *WatchDropsRequest) String() string {
 func (*WatchDropsRequest) ProtoMessage() {}
 
 func (x *WatchDropsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[16]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1420,7 @@ func (x *WatchDropsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDropsRequest.ProtoReflect.Descriptor instead.
 func (*WatchDropsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{16}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchDropsRequest) GetVpc() string {
@@ -1332,7 +1458,7 @@ type WatchDropsResponse struct {
 
 func (x *WatchDropsResponse) Reset() {
 	*x = WatchDropsResponse{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[17]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1470,7 @@ func (x *WatchDropsResponse) String() string {
 func (*WatchDropsResponse) ProtoMessage() {}
 
 func (x *WatchDropsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[17]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1483,7 @@ func (x *WatchDropsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDropsResponse.ProtoReflect.Descriptor instead.
 func (*WatchDropsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{17}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchDropsResponse) GetDrop() *Drop {
@@ -1398,7 +1524,7 @@ type Drop struct {
 
 func (x *Drop) Reset() {
 	*x = Drop{}
-	mi := &file_edgenet_v1_flow_proto_msgTypes[18]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1536,7 @@ func (x *Drop) String() string {
 func (*Drop) ProtoMessage() {}
 
 func (x *Drop) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_flow_proto_msgTypes[18]
+	mi := &file_edgenet_v1_flow_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1549,7 @@ func (x *Drop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drop.ProtoReflect.Descriptor instead.
 func (*Drop) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{18}
+	return file_edgenet_v1_flow_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Drop) GetTime() *timestamppb.Timestamp {
@@ -1572,7 +1698,16 @@ const file_edgenet_v1_flow_proto_rawDesc = "" +
 	"\x13CountShadowResponse\x12+\n" +
 	"\x05rules\x18\x01 \x03(\v2\x15.edgenet.v1.RuleCountR\x05rules\x127\n" +
 	"\tendpoints\x18\x02 \x03(\v2\x19.edgenet.v1.EndpointCountR\tendpoints\x122\n" +
-	"\asamples\x18\x03 \x03(\v2\x18.edgenet.v1.ShadowSampleR\asamples\"\x98\x01\n" +
+	"\asamples\x18\x03 \x03(\v2\x18.edgenet.v1.ShadowSampleR\asamples\"I\n" +
+	"\x0eKnowKeyRequest\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x18\n" +
+	"\acurrent\x18\x02 \x01(\bR\acurrent\"a\n" +
+	"\x0fKnowKeyResponse\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\bR\x05known\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\bR\x04used\x12\x12\n" +
+	"\x04busy\x18\x03 \x01(\bR\x04busy\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"\x98\x01\n" +
 	"\n" +
 	"FlowFilter\x12\x10\n" +
 	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12\x1a\n" +
@@ -1637,10 +1772,11 @@ const file_edgenet_v1_flow_proto_rawDesc = "" +
 	"\n" +
 	"FlushFlows\x12\x1d.edgenet.v1.FlushFlowsRequest\x1a\x1e.edgenet.v1.FlushFlowsResponse\x12M\n" +
 	"\n" +
-	"WatchDrops\x12\x1d.edgenet.v1.WatchDropsRequest\x1a\x1e.edgenet.v1.WatchDropsResponse0\x012\xa7\x01\n" +
+	"WatchDrops\x12\x1d.edgenet.v1.WatchDropsRequest\x1a\x1e.edgenet.v1.WatchDropsResponse0\x012\xeb\x01\n" +
 	"\vPeerService\x12H\n" +
 	"\tTraceSide\x12\x1c.edgenet.v1.TraceSideRequest\x1a\x1d.edgenet.v1.TraceSideResponse\x12N\n" +
-	"\vCountShadow\x12\x1e.edgenet.v1.CountShadowRequest\x1a\x1f.edgenet.v1.CountShadowResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
+	"\vCountShadow\x12\x1e.edgenet.v1.CountShadowRequest\x1a\x1f.edgenet.v1.CountShadowResponse\x12B\n" +
+	"\aKnowKey\x12\x1a.edgenet.v1.KnowKeyRequest\x1a\x1b.edgenet.v1.KnowKeyResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
 
 var (
 	file_edgenet_v1_flow_proto_rawDescOnce sync.Once
@@ -1654,7 +1790,7 @@ func file_edgenet_v1_flow_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_flow_proto_rawDescData
 }
 
-var file_edgenet_v1_flow_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_edgenet_v1_flow_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_edgenet_v1_flow_proto_goTypes = []any{
 	(*TraceRequest)(nil),          // 0: edgenet.v1.TraceRequest
 	(*TraceResponse)(nil),         // 1: edgenet.v1.TraceResponse
@@ -1666,19 +1802,21 @@ var file_edgenet_v1_flow_proto_goTypes = []any{
 	(*TraceSideResponse)(nil),     // 7: edgenet.v1.TraceSideResponse
 	(*CountShadowRequest)(nil),    // 8: edgenet.v1.CountShadowRequest
 	(*CountShadowResponse)(nil),   // 9: edgenet.v1.CountShadowResponse
-	(*FlowFilter)(nil),            // 10: edgenet.v1.FlowFilter
-	(*Flow)(nil),                  // 11: edgenet.v1.Flow
-	(*ListFlowsRequest)(nil),      // 12: edgenet.v1.ListFlowsRequest
-	(*ListFlowsResponse)(nil),     // 13: edgenet.v1.ListFlowsResponse
-	(*FlushFlowsRequest)(nil),     // 14: edgenet.v1.FlushFlowsRequest
-	(*FlushFlowsResponse)(nil),    // 15: edgenet.v1.FlushFlowsResponse
-	(*WatchDropsRequest)(nil),     // 16: edgenet.v1.WatchDropsRequest
-	(*WatchDropsResponse)(nil),    // 17: edgenet.v1.WatchDropsResponse
-	(*Drop)(nil),                  // 18: edgenet.v1.Drop
-	(*RuleCount)(nil),             // 19: edgenet.v1.RuleCount
-	(*EndpointCount)(nil),         // 20: edgenet.v1.EndpointCount
-	(*ShadowSample)(nil),          // 21: edgenet.v1.ShadowSample
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*KnowKeyRequest)(nil),        // 10: edgenet.v1.KnowKeyRequest
+	(*KnowKeyResponse)(nil),       // 11: edgenet.v1.KnowKeyResponse
+	(*FlowFilter)(nil),            // 12: edgenet.v1.FlowFilter
+	(*Flow)(nil),                  // 13: edgenet.v1.Flow
+	(*ListFlowsRequest)(nil),      // 14: edgenet.v1.ListFlowsRequest
+	(*ListFlowsResponse)(nil),     // 15: edgenet.v1.ListFlowsResponse
+	(*FlushFlowsRequest)(nil),     // 16: edgenet.v1.FlushFlowsRequest
+	(*FlushFlowsResponse)(nil),    // 17: edgenet.v1.FlushFlowsResponse
+	(*WatchDropsRequest)(nil),     // 18: edgenet.v1.WatchDropsRequest
+	(*WatchDropsResponse)(nil),    // 19: edgenet.v1.WatchDropsResponse
+	(*Drop)(nil),                  // 20: edgenet.v1.Drop
+	(*RuleCount)(nil),             // 21: edgenet.v1.RuleCount
+	(*EndpointCount)(nil),         // 22: edgenet.v1.EndpointCount
+	(*ShadowSample)(nil),          // 23: edgenet.v1.ShadowSample
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
 }
 var file_edgenet_v1_flow_proto_depIdxs = []int32{
 	2,  // 0: edgenet.v1.TraceResponse.packet:type_name -> edgenet.v1.TracedPacket
@@ -1691,28 +1829,30 @@ var file_edgenet_v1_flow_proto_depIdxs = []int32{
 	5,  // 7: edgenet.v1.TraceSideResponse.records:type_name -> edgenet.v1.Decision
 	5,  // 8: edgenet.v1.TraceSideResponse.program:type_name -> edgenet.v1.Decision
 	3,  // 9: edgenet.v1.TraceSideResponse.route:type_name -> edgenet.v1.Route
-	19, // 10: edgenet.v1.CountShadowResponse.rules:type_name -> edgenet.v1.RuleCount
-	20, // 11: edgenet.v1.CountShadowResponse.endpoints:type_name -> edgenet.v1.EndpointCount
-	21, // 12: edgenet.v1.CountShadowResponse.samples:type_name -> edgenet.v1.ShadowSample
-	10, // 13: edgenet.v1.ListFlowsRequest.filter:type_name -> edgenet.v1.FlowFilter
-	11, // 14: edgenet.v1.ListFlowsResponse.flows:type_name -> edgenet.v1.Flow
-	10, // 15: edgenet.v1.FlushFlowsRequest.filter:type_name -> edgenet.v1.FlowFilter
-	18, // 16: edgenet.v1.WatchDropsResponse.drop:type_name -> edgenet.v1.Drop
-	22, // 17: edgenet.v1.Drop.time:type_name -> google.protobuf.Timestamp
+	21, // 10: edgenet.v1.CountShadowResponse.rules:type_name -> edgenet.v1.RuleCount
+	22, // 11: edgenet.v1.CountShadowResponse.endpoints:type_name -> edgenet.v1.EndpointCount
+	23, // 12: edgenet.v1.CountShadowResponse.samples:type_name -> edgenet.v1.ShadowSample
+	12, // 13: edgenet.v1.ListFlowsRequest.filter:type_name -> edgenet.v1.FlowFilter
+	13, // 14: edgenet.v1.ListFlowsResponse.flows:type_name -> edgenet.v1.Flow
+	12, // 15: edgenet.v1.FlushFlowsRequest.filter:type_name -> edgenet.v1.FlowFilter
+	20, // 16: edgenet.v1.WatchDropsResponse.drop:type_name -> edgenet.v1.Drop
+	24, // 17: edgenet.v1.Drop.time:type_name -> google.protobuf.Timestamp
 	0,  // 18: edgenet.v1.FlowService.Trace:input_type -> edgenet.v1.TraceRequest
-	12, // 19: edgenet.v1.FlowService.ListFlows:input_type -> edgenet.v1.ListFlowsRequest
-	14, // 20: edgenet.v1.FlowService.FlushFlows:input_type -> edgenet.v1.FlushFlowsRequest
-	16, // 21: edgenet.v1.FlowService.WatchDrops:input_type -> edgenet.v1.WatchDropsRequest
+	14, // 19: edgenet.v1.FlowService.ListFlows:input_type -> edgenet.v1.ListFlowsRequest
+	16, // 20: edgenet.v1.FlowService.FlushFlows:input_type -> edgenet.v1.FlushFlowsRequest
+	18, // 21: edgenet.v1.FlowService.WatchDrops:input_type -> edgenet.v1.WatchDropsRequest
 	6,  // 22: edgenet.v1.PeerService.TraceSide:input_type -> edgenet.v1.TraceSideRequest
 	8,  // 23: edgenet.v1.PeerService.CountShadow:input_type -> edgenet.v1.CountShadowRequest
-	1,  // 24: edgenet.v1.FlowService.Trace:output_type -> edgenet.v1.TraceResponse
-	13, // 25: edgenet.v1.FlowService.ListFlows:output_type -> edgenet.v1.ListFlowsResponse
-	15, // 26: edgenet.v1.FlowService.FlushFlows:output_type -> edgenet.v1.FlushFlowsResponse
-	17, // 27: edgenet.v1.FlowService.WatchDrops:output_type -> edgenet.v1.WatchDropsResponse
-	7,  // 28: edgenet.v1.PeerService.TraceSide:output_type -> edgenet.v1.TraceSideResponse
-	9,  // 29: edgenet.v1.PeerService.CountShadow:output_type -> edgenet.v1.CountShadowResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
+	10, // 24: edgenet.v1.PeerService.KnowKey:input_type -> edgenet.v1.KnowKeyRequest
+	1,  // 25: edgenet.v1.FlowService.Trace:output_type -> edgenet.v1.TraceResponse
+	15, // 26: edgenet.v1.FlowService.ListFlows:output_type -> edgenet.v1.ListFlowsResponse
+	17, // 27: edgenet.v1.FlowService.FlushFlows:output_type -> edgenet.v1.FlushFlowsResponse
+	19, // 28: edgenet.v1.FlowService.WatchDrops:output_type -> edgenet.v1.WatchDropsResponse
+	7,  // 29: edgenet.v1.PeerService.TraceSide:output_type -> edgenet.v1.TraceSideResponse
+	9,  // 30: edgenet.v1.PeerService.CountShadow:output_type -> edgenet.v1.CountShadowResponse
+	11, // 31: edgenet.v1.PeerService.KnowKey:output_type -> edgenet.v1.KnowKeyResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -1731,7 +1871,7 @@ func file_edgenet_v1_flow_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_flow_proto_rawDesc), len(file_edgenet_v1_flow_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -563,6 +563,125 @@ func (x *ListTunnelsResponse) GetTunnels() []*PeerTunnel {
 	return nil
 }
 
+type RotateKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysRequest) Reset() {
+	*x = RotateKeysRequest{}
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysRequest) ProtoMessage() {}
+
+func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{9}
+}
+
+type RotateKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key after the rotation, or before it while that goes on.
+	Key *TunnelKey `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Nodes that did not say in time that they know the new key, or that they use
+	// it, and why.
+	Silent []string `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
+	// How long this node had the new key already but still marked packets as
+	// those of the old one, in milliseconds: what it sent meanwhile is lost.
+	GapMs float64 `protobuf:"fixed64,3,opt,name=gap_ms,json=gapMs,proto3" json:"gap_ms,omitempty"`
+	// How many IKE SAs got new keys, with all their children.
+	IkeSas uint32 `protobuf:"varint,4,opt,name=ike_sas,json=ikeSas,proto3" json:"ike_sas,omitempty"`
+	// IPsec SAs whose keys could not be replaced, and why.
+	Problems      []string `protobuf:"bytes,5,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysResponse) Reset() {
+	*x = RotateKeysResponse{}
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysResponse) ProtoMessage() {}
+
+func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RotateKeysResponse) GetKey() *TunnelKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RotateKeysResponse) GetSilent() []string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+func (x *RotateKeysResponse) GetGapMs() float64 {
+	if x != nil {
+		return x.GapMs
+	}
+	return 0
+}
+
+func (x *RotateKeysResponse) GetIkeSas() uint32 {
+	if x != nil {
+		return x.IkeSas
+	}
+	return 0
+}
+
+func (x *RotateKeysResponse) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
 type GetTunnelPolicyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -571,7 +690,7 @@ type GetTunnelPolicyRequest struct {
 
 func (x *GetTunnelPolicyRequest) Reset() {
 	*x = GetTunnelPolicyRequest{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +702,7 @@ func (x *GetTunnelPolicyRequest) String() string {
 func (*GetTunnelPolicyRequest) ProtoMessage() {}
 
 func (x *GetTunnelPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[9]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +715,7 @@ func (x *GetTunnelPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetTunnelPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{9}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{11}
 }
 
 type GetTunnelPolicyResponse struct {
@@ -610,7 +729,7 @@ type GetTunnelPolicyResponse struct {
 
 func (x *GetTunnelPolicyResponse) Reset() {
 	*x = GetTunnelPolicyResponse{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[10]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +741,7 @@ func (x *GetTunnelPolicyResponse) String() string {
 func (*GetTunnelPolicyResponse) ProtoMessage() {}
 
 func (x *GetTunnelPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[10]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +754,7 @@ func (x *GetTunnelPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetTunnelPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{10}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetTunnelPolicyResponse) GetRules() []*TunnelRule {
@@ -656,7 +775,7 @@ type SetTunnelRuleRequest struct {
 
 func (x *SetTunnelRuleRequest) Reset() {
 	*x = SetTunnelRuleRequest{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[11]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +787,7 @@ func (x *SetTunnelRuleRequest) String() string {
 func (*SetTunnelRuleRequest) ProtoMessage() {}
 
 func (x *SetTunnelRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[11]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +800,7 @@ func (x *SetTunnelRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTunnelRuleRequest.ProtoReflect.Descriptor instead.
 func (*SetTunnelRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{11}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetTunnelRuleRequest) GetRule() *TunnelRule {
@@ -708,7 +827,7 @@ type SetTunnelRuleResponse struct {
 
 func (x *SetTunnelRuleResponse) Reset() {
 	*x = SetTunnelRuleResponse{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[12]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +839,7 @@ func (x *SetTunnelRuleResponse) String() string {
 func (*SetTunnelRuleResponse) ProtoMessage() {}
 
 func (x *SetTunnelRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[12]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +852,7 @@ func (x *SetTunnelRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTunnelRuleResponse.ProtoReflect.Descriptor instead.
 func (*SetTunnelRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{12}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetTunnelRuleResponse) GetRule() *TunnelRule {
@@ -754,7 +873,7 @@ type RemoveTunnelRuleRequest struct {
 
 func (x *RemoveTunnelRuleRequest) Reset() {
 	*x = RemoveTunnelRuleRequest{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[13]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +885,7 @@ func (x *RemoveTunnelRuleRequest) String() string {
 func (*RemoveTunnelRuleRequest) ProtoMessage() {}
 
 func (x *RemoveTunnelRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[13]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +898,7 @@ func (x *RemoveTunnelRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTunnelRuleRequest.ProtoReflect.Descriptor instead.
 func (*RemoveTunnelRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{13}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveTunnelRuleRequest) GetBetween() string {
@@ -804,7 +923,7 @@ type RemoveTunnelRuleResponse struct {
 
 func (x *RemoveTunnelRuleResponse) Reset() {
 	*x = RemoveTunnelRuleResponse{}
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[14]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +935,7 @@ func (x *RemoveTunnelRuleResponse) String() string {
 func (*RemoveTunnelRuleResponse) ProtoMessage() {}
 
 func (x *RemoveTunnelRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_tunnel_proto_msgTypes[14]
+	mi := &file_edgenet_v1_tunnel_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +948,7 @@ func (x *RemoveTunnelRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTunnelRuleResponse.ProtoReflect.Descriptor instead.
 func (*RemoveTunnelRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{14}
+	return file_edgenet_v1_tunnel_proto_rawDescGZIP(), []int{16}
 }
 
 var File_edgenet_v1_tunnel_proto protoreflect.FileDescriptor
@@ -876,7 +995,14 @@ const file_edgenet_v1_tunnel_proto_rawDesc = "" +
 	"\bleft_out\x18\x02 \x01(\x04R\aleftOut\"\x14\n" +
 	"\x12ListTunnelsRequest\"G\n" +
 	"\x13ListTunnelsResponse\x120\n" +
-	"\atunnels\x18\x01 \x03(\v2\x16.edgenet.v1.PeerTunnelR\atunnels\"\x18\n" +
+	"\atunnels\x18\x01 \x03(\v2\x16.edgenet.v1.PeerTunnelR\atunnels\"\x13\n" +
+	"\x11RotateKeysRequest\"\xa1\x01\n" +
+	"\x12RotateKeysResponse\x12'\n" +
+	"\x03key\x18\x01 \x01(\v2\x15.edgenet.v1.TunnelKeyR\x03key\x12\x16\n" +
+	"\x06silent\x18\x02 \x03(\tR\x06silent\x12\x15\n" +
+	"\x06gap_ms\x18\x03 \x01(\x01R\x05gapMs\x12\x17\n" +
+	"\aike_sas\x18\x04 \x01(\rR\x06ikeSas\x12\x1a\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\x18\n" +
 	"\x16GetTunnelPolicyRequest\"G\n" +
 	"\x17GetTunnelPolicyResponse\x12,\n" +
 	"\x05rules\x18\x01 \x03(\v2\x16.edgenet.v1.TunnelRuleR\x05rules\"X\n" +
@@ -888,14 +1014,16 @@ const file_edgenet_v1_tunnel_proto_rawDesc = "" +
 	"\x17RemoveTunnelRuleRequest\x12\x18\n" +
 	"\abetween\x18\x01 \x01(\tR\abetween\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x1a\n" +
-	"\x18RemoveTunnelRuleResponse2\x8f\x04\n" +
+	"\x18RemoveTunnelRuleResponse2\xdc\x04\n" +
 	"\rTunnelService\x12N\n" +
 	"\vListTunnels\x12\x1e.edgenet.v1.ListTunnelsRequest\x1a\x1f.edgenet.v1.ListTunnelsResponse\x12H\n" +
 	"\tGetTunnel\x12\x1c.edgenet.v1.GetTunnelRequest\x1a\x1d.edgenet.v1.GetTunnelResponse\x12S\n" +
 	"\fWatchTunnels\x12\x1f.edgenet.v1.WatchTunnelsRequest\x1a .edgenet.v1.WatchTunnelsResponse0\x01\x12Z\n" +
 	"\x0fGetTunnelPolicy\x12\".edgenet.v1.GetTunnelPolicyRequest\x1a#.edgenet.v1.GetTunnelPolicyResponse\x12T\n" +
 	"\rSetTunnelRule\x12 .edgenet.v1.SetTunnelRuleRequest\x1a!.edgenet.v1.SetTunnelRuleResponse\x12]\n" +
-	"\x10RemoveTunnelRule\x12#.edgenet.v1.RemoveTunnelRuleRequest\x1a$.edgenet.v1.RemoveTunnelRuleResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
+	"\x10RemoveTunnelRule\x12#.edgenet.v1.RemoveTunnelRuleRequest\x1a$.edgenet.v1.RemoveTunnelRuleResponse\x12K\n" +
+	"\n" +
+	"RotateKeys\x12\x1d.edgenet.v1.RotateKeysRequest\x1a\x1e.edgenet.v1.RotateKeysResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
 
 var (
 	file_edgenet_v1_tunnel_proto_rawDescOnce sync.Once
@@ -909,7 +1037,7 @@ func file_edgenet_v1_tunnel_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_tunnel_proto_rawDescData
 }
 
-var file_edgenet_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_edgenet_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_edgenet_v1_tunnel_proto_goTypes = []any{
 	(*PeerTunnel)(nil),               // 0: edgenet.v1.PeerTunnel
 	(*TunnelRule)(nil),               // 1: edgenet.v1.TunnelRule
@@ -920,42 +1048,48 @@ var file_edgenet_v1_tunnel_proto_goTypes = []any{
 	(*WatchTunnelsResponse)(nil),     // 6: edgenet.v1.WatchTunnelsResponse
 	(*ListTunnelsRequest)(nil),       // 7: edgenet.v1.ListTunnelsRequest
 	(*ListTunnelsResponse)(nil),      // 8: edgenet.v1.ListTunnelsResponse
-	(*GetTunnelPolicyRequest)(nil),   // 9: edgenet.v1.GetTunnelPolicyRequest
-	(*GetTunnelPolicyResponse)(nil),  // 10: edgenet.v1.GetTunnelPolicyResponse
-	(*SetTunnelRuleRequest)(nil),     // 11: edgenet.v1.SetTunnelRuleRequest
-	(*SetTunnelRuleResponse)(nil),    // 12: edgenet.v1.SetTunnelRuleResponse
-	(*RemoveTunnelRuleRequest)(nil),  // 13: edgenet.v1.RemoveTunnelRuleRequest
-	(*RemoveTunnelRuleResponse)(nil), // 14: edgenet.v1.RemoveTunnelRuleResponse
-	(*Tunnel)(nil),                   // 15: edgenet.v1.Tunnel
-	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
+	(*RotateKeysRequest)(nil),        // 9: edgenet.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),       // 10: edgenet.v1.RotateKeysResponse
+	(*GetTunnelPolicyRequest)(nil),   // 11: edgenet.v1.GetTunnelPolicyRequest
+	(*GetTunnelPolicyResponse)(nil),  // 12: edgenet.v1.GetTunnelPolicyResponse
+	(*SetTunnelRuleRequest)(nil),     // 13: edgenet.v1.SetTunnelRuleRequest
+	(*SetTunnelRuleResponse)(nil),    // 14: edgenet.v1.SetTunnelRuleResponse
+	(*RemoveTunnelRuleRequest)(nil),  // 15: edgenet.v1.RemoveTunnelRuleRequest
+	(*RemoveTunnelRuleResponse)(nil), // 16: edgenet.v1.RemoveTunnelRuleResponse
+	(*Tunnel)(nil),                   // 17: edgenet.v1.Tunnel
+	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
+	(*TunnelKey)(nil),                // 19: edgenet.v1.TunnelKey
 }
 var file_edgenet_v1_tunnel_proto_depIdxs = []int32{
-	15, // 0: edgenet.v1.PeerTunnel.tunnel:type_name -> edgenet.v1.Tunnel
-	16, // 1: edgenet.v1.TunnelEvent.time:type_name -> google.protobuf.Timestamp
+	17, // 0: edgenet.v1.PeerTunnel.tunnel:type_name -> edgenet.v1.Tunnel
+	18, // 1: edgenet.v1.TunnelEvent.time:type_name -> google.protobuf.Timestamp
 	0,  // 2: edgenet.v1.TunnelEvent.tunnel:type_name -> edgenet.v1.PeerTunnel
 	0,  // 3: edgenet.v1.GetTunnelResponse.tunnel:type_name -> edgenet.v1.PeerTunnel
 	2,  // 4: edgenet.v1.WatchTunnelsResponse.event:type_name -> edgenet.v1.TunnelEvent
 	0,  // 5: edgenet.v1.ListTunnelsResponse.tunnels:type_name -> edgenet.v1.PeerTunnel
-	1,  // 6: edgenet.v1.GetTunnelPolicyResponse.rules:type_name -> edgenet.v1.TunnelRule
-	1,  // 7: edgenet.v1.SetTunnelRuleRequest.rule:type_name -> edgenet.v1.TunnelRule
-	1,  // 8: edgenet.v1.SetTunnelRuleResponse.rule:type_name -> edgenet.v1.TunnelRule
-	7,  // 9: edgenet.v1.TunnelService.ListTunnels:input_type -> edgenet.v1.ListTunnelsRequest
-	3,  // 10: edgenet.v1.TunnelService.GetTunnel:input_type -> edgenet.v1.GetTunnelRequest
-	5,  // 11: edgenet.v1.TunnelService.WatchTunnels:input_type -> edgenet.v1.WatchTunnelsRequest
-	9,  // 12: edgenet.v1.TunnelService.GetTunnelPolicy:input_type -> edgenet.v1.GetTunnelPolicyRequest
-	11, // 13: edgenet.v1.TunnelService.SetTunnelRule:input_type -> edgenet.v1.SetTunnelRuleRequest
-	13, // 14: edgenet.v1.TunnelService.RemoveTunnelRule:input_type -> edgenet.v1.RemoveTunnelRuleRequest
-	8,  // 15: edgenet.v1.TunnelService.ListTunnels:output_type -> edgenet.v1.ListTunnelsResponse
-	4,  // 16: edgenet.v1.TunnelService.GetTunnel:output_type -> edgenet.v1.GetTunnelResponse
-	6,  // 17: edgenet.v1.TunnelService.WatchTunnels:output_type -> edgenet.v1.WatchTunnelsResponse
-	10, // 18: edgenet.v1.TunnelService.GetTunnelPolicy:output_type -> edgenet.v1.GetTunnelPolicyResponse
-	12, // 19: edgenet.v1.TunnelService.SetTunnelRule:output_type -> edgenet.v1.SetTunnelRuleResponse
-	14, // 20: edgenet.v1.TunnelService.RemoveTunnelRule:output_type -> edgenet.v1.RemoveTunnelRuleResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	19, // 6: edgenet.v1.RotateKeysResponse.key:type_name -> edgenet.v1.TunnelKey
+	1,  // 7: edgenet.v1.GetTunnelPolicyResponse.rules:type_name -> edgenet.v1.TunnelRule
+	1,  // 8: edgenet.v1.SetTunnelRuleRequest.rule:type_name -> edgenet.v1.TunnelRule
+	1,  // 9: edgenet.v1.SetTunnelRuleResponse.rule:type_name -> edgenet.v1.TunnelRule
+	7,  // 10: edgenet.v1.TunnelService.ListTunnels:input_type -> edgenet.v1.ListTunnelsRequest
+	3,  // 11: edgenet.v1.TunnelService.GetTunnel:input_type -> edgenet.v1.GetTunnelRequest
+	5,  // 12: edgenet.v1.TunnelService.WatchTunnels:input_type -> edgenet.v1.WatchTunnelsRequest
+	11, // 13: edgenet.v1.TunnelService.GetTunnelPolicy:input_type -> edgenet.v1.GetTunnelPolicyRequest
+	13, // 14: edgenet.v1.TunnelService.SetTunnelRule:input_type -> edgenet.v1.SetTunnelRuleRequest
+	15, // 15: edgenet.v1.TunnelService.RemoveTunnelRule:input_type -> edgenet.v1.RemoveTunnelRuleRequest
+	9,  // 16: edgenet.v1.TunnelService.RotateKeys:input_type -> edgenet.v1.RotateKeysRequest
+	8,  // 17: edgenet.v1.TunnelService.ListTunnels:output_type -> edgenet.v1.ListTunnelsResponse
+	4,  // 18: edgenet.v1.TunnelService.GetTunnel:output_type -> edgenet.v1.GetTunnelResponse
+	6,  // 19: edgenet.v1.TunnelService.WatchTunnels:output_type -> edgenet.v1.WatchTunnelsResponse
+	12, // 20: edgenet.v1.TunnelService.GetTunnelPolicy:output_type -> edgenet.v1.GetTunnelPolicyResponse
+	14, // 21: edgenet.v1.TunnelService.SetTunnelRule:output_type -> edgenet.v1.SetTunnelRuleResponse
+	16, // 22: edgenet.v1.TunnelService.RemoveTunnelRule:output_type -> edgenet.v1.RemoveTunnelRuleResponse
+	10, // 23: edgenet.v1.TunnelService.RotateKeys:output_type -> edgenet.v1.RotateKeysResponse
+	17, // [17:24] is the sub-list for method output_type
+	10, // [10:17] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_tunnel_proto_init() }
@@ -970,7 +1104,7 @@ func file_edgenet_v1_tunnel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_tunnel_proto_rawDesc), len(file_edgenet_v1_tunnel_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -274,6 +274,9 @@ func (n named) Name() string { return n.name }
 
 type datapath struct{ kernel *Kernel }
 
+// UseHalf marks packets, of which there are none here.
+func (d datapath) UseHalf(bool) {}
+
 // Change has no reason to be another here: nobody else touches this kernel.
 func (d datapath) Change(ctx context.Context, want isolation.State) error { return d.Apply(ctx, want) }
 

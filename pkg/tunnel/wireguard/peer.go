@@ -71,18 +71,23 @@ func (d *driver) put(ctx context.Context, want tunnel.Peer) error {
 		return err
 	}
 	before := have.peers[want.PublicKey]
-	change, differs := plan(before, want, d.wanted[want.PublicKey], d.now())
-	if differs {
-		if err := d.configure(ctx, wgtypes.Config{Peers: []wgtypes.PeerConfig{change}}); err != nil {
+	if changes := d.plans(have, want); len(changes) > 0 {
+		if err := d.configure(ctx, wgtypes.Config{Peers: changes}); err != nil {
 			return err
 		}
-		have.put(want.PublicKey, change)
-		if found := tampered(before, change); found != "" && d.asked[want.PublicKey] == want {
-			d.log.Warn("tunnel peer was changed by others and is put right", "device", d.name, "prefix", want.Prefix, "found", found)
+		for _, c := range changes {
+			have.put(tunnel.PublicKey(c.PublicKey), c)
+			if found := tampered(before, c); found != "" && c.PublicKey == wgtypes.Key(want.PublicKey) && d.asked[want.PublicKey] == want {
+				d.log.Warn("tunnel peer was changed by others and is put right", "device", d.name, "prefix", want.Prefix, "found", found)
+			}
 		}
 		d.log.Debug("peer configured", "device", d.name, "prefix", want.Prefix, "endpoint", want.Endpoint)
 	}
 	d.wanted[want.PublicKey], d.asked[want.PublicKey] = want.Endpoint, want
+	if former := want.Former.PublicKey; former != (tunnel.PublicKey{}) {
+		d.wanted[former] = want.Endpoint
+		delete(d.asked, former)
+	}
 	return nil
 }
 
@@ -101,6 +106,45 @@ func tampered(have peer, change wgtypes.PeerConfig) string {
 		return "it had no endpoint"
 	}
 	return ""
+}
+
+// plans are the changes that make a peer as wanted, in their order: what a former
+// key keeps is its own before the new one gets the rest.
+func (d *driver) plans(have *snapshot, want tunnel.Peer) []wgtypes.PeerConfig {
+	var changes []wgtypes.PeerConfig
+	if f := want.Former; f.PublicKey != (tunnel.PublicKey{}) {
+		if c, differs := planFormer(have.peers[f.PublicKey], want, d.wanted[f.PublicKey], d.now()); differs {
+			changes = append(changes, c)
+		}
+	}
+	if c, differs := plan(have.peers[want.PublicKey], want, d.wanted[want.PublicKey], d.now()); differs {
+		changes = append(changes, c)
+	}
+	return changes
+}
+
+// planFormer is plan for the key that a peer goes over from. What it keeps is
+// added to what it has, so that there is no moment without: the rest goes when
+// the new key gets it.
+func planFormer(have peer, want tunnel.Peer, last netip.AddrPort, now time.Time) (wgtypes.PeerConfig, bool) {
+	f := want.Former
+	keeps := []netip.Prefix{f.Half}
+	if f.Address.IsValid() && !f.Half.Contains(f.Address) {
+		keeps = append(keeps, netip.PrefixFrom(f.Address, f.Address.BitLen()))
+	}
+	same := tunnel.Peer{PublicKey: f.PublicKey, Endpoint: want.Endpoint, Prefix: want.Prefix, Keepalive: f.Keepalive}
+	c, differs := plan(have, same, last, now)
+	if c.ReplaceAllowedIPs { // which it would be for not having all of the prefix
+		c.ReplaceAllowedIPs, c.AllowedIPs = false, nil
+		differs = !have.configured || c.PersistentKeepaliveInterval != nil || c.Endpoint != nil
+	}
+	for _, k := range keeps {
+		if !slices.Contains(have.allowed, k) {
+			c.AllowedIPs = append(c.AllowedIPs, *device.IPNet(k))
+			differs = true
+		}
+	}
+	return c, differs
 }
 
 // plan returns what has to change for have to be as wanted, and whether
@@ -170,6 +214,23 @@ func validatePeer(want tunnel.Peer) error {
 		return fmt.Errorf("prefix %s is not a network", want.Prefix)
 	case want.Keepalive < 0 || want.Keepalive > maxKeepalive:
 		return fmt.Errorf("keepalive %s is not between 0 and %s", want.Keepalive, maxKeepalive)
+	}
+	return validateFormer(want)
+}
+
+func validateFormer(want tunnel.Peer) error {
+	f := want.Former
+	switch {
+	case f == tunnel.Former{}:
+		return nil
+	case f.PublicKey == tunnel.PublicKey{} || f.PublicKey == want.PublicKey:
+		return errors.New("former public key is none, or the same")
+	case !f.Half.IsValid() || f.Half != f.Half.Masked() || f.Half.Bits() <= want.Prefix.Bits() || !want.Prefix.Contains(f.Half.Addr()):
+		return fmt.Errorf("prefix %s of the former key is not within %s", f.Half, want.Prefix)
+	case f.Address.IsValid() && !want.Prefix.Contains(f.Address):
+		return fmt.Errorf("address %s of the former key is not within %s", f.Address, want.Prefix)
+	case f.Keepalive < 0 || f.Keepalive > maxKeepalive:
+		return fmt.Errorf("keepalive %s is not between 0 and %s", f.Keepalive, maxKeepalive)
 	}
 	return nil
 }

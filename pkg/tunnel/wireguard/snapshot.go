@@ -78,10 +78,12 @@ func (s *snapshot) put(key tunnel.PublicKey, change wgtypes.PeerConfig) {
 	if change.PersistentKeepaliveInterval != nil {
 		p.keepalive = *change.PersistentKeepaliveInterval
 	}
+	added := prefixes(change.AllowedIPs)
 	if change.ReplaceAllowedIPs {
-		p.allowed = prefixes(change.AllowedIPs)
-		s.takeFromOthers(key, p.allowed)
+		p.allowed = nil
 	}
+	p.allowed = append(slices.Clip(p.allowed), added...)
+	s.takeFromOthers(key, added)
 	s.peers[key] = p
 }
 
@@ -104,8 +106,8 @@ func (p peer) live(now time.Time) bool {
 	return !p.handshake.IsZero() && now.Sub(p.handshake) < sessionAge
 }
 
-// status returns a peer in the interface's terms. A peer that has not exactly
-// one allowed prefix, which no Put made, shows none.
+// status returns a peer in the interface's terms. A peer without an allowed prefix
+// that is the one or has all others in it, which no Put made, shows none.
 func (p peer) status(key tunnel.PublicKey, now time.Time) tunnel.PeerStatus {
 	st := tunnel.PeerStatus{
 		Peer:          tunnel.Peer{PublicKey: key, Endpoint: p.endpoint, Keepalive: p.keepalive},
@@ -118,10 +120,25 @@ func (p peer) status(key tunnel.PublicKey, now time.Time) tunnel.PeerStatus {
 	if !p.handshake.IsZero() {
 		st.Cipher = cipher
 	}
-	if len(p.allowed) == 1 {
-		st.Prefix = p.allowed[0]
-	}
+	st.Prefix = widest(p.allowed)
 	return st
+}
+
+// widest is the one of the prefixes that has all others in it or, of a former key,
+// beside it a single address; invalid if there is none.
+func widest(all []netip.Prefix) netip.Prefix {
+	var out netip.Prefix
+	for _, p := range all {
+		if !out.IsValid() || p.Bits() < out.Bits() {
+			out = p
+		}
+	}
+	for _, p := range all {
+		if !p.IsSingleIP() && !out.Contains(p.Addr()) {
+			return netip.Prefix{}
+		}
+	}
+	return out
 }
 
 func addrPort(a *net.UDPAddr) netip.AddrPort {

@@ -50,6 +50,8 @@ const (
 	PeerServiceTraceSideProcedure = "/edgenet.v1.PeerService/TraceSide"
 	// PeerServiceCountShadowProcedure is the fully-qualified name of the PeerService's CountShadow RPC.
 	PeerServiceCountShadowProcedure = "/edgenet.v1.PeerService/CountShadow"
+	// PeerServiceKnowKeyProcedure is the fully-qualified name of the PeerService's KnowKey RPC.
+	PeerServiceKnowKeyProcedure = "/edgenet.v1.PeerService/KnowKey"
 )
 
 // FlowServiceClient is a client for the edgenet.v1.FlowService service.
@@ -229,6 +231,11 @@ type PeerServiceClient interface {
 	// CountShadow tells what a VPC's candidate rules counted on the node that is
 	// asked.
 	CountShadow(context.Context, *v1.CountShadowRequest) (*v1.CountShadowResponse, error)
+	// KnowKey tells whether the node that is asked knows a WireGuard key of the one
+	// that asks, and whether it uses it. A node that has said that it knows a next
+	// key does not replace its own before that is done, or was not asked about for
+	// a while: one of two goes first.
+	KnowKey(context.Context, *v1.KnowKeyRequest) (*v1.KnowKeyResponse, error)
 }
 
 // NewPeerServiceClient constructs a client for the edgenet.v1.PeerService service. By default, it
@@ -254,6 +261,12 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(peerServiceMethods.ByName("CountShadow")),
 			connect.WithClientOptions(opts...),
 		),
+		knowKey: connect.NewClient[v1.KnowKeyRequest, v1.KnowKeyResponse](
+			httpClient,
+			baseURL+PeerServiceKnowKeyProcedure,
+			connect.WithSchema(peerServiceMethods.ByName("KnowKey")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -261,6 +274,7 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 type peerServiceClient struct {
 	traceSide   *connect.Client[v1.TraceSideRequest, v1.TraceSideResponse]
 	countShadow *connect.Client[v1.CountShadowRequest, v1.CountShadowResponse]
+	knowKey     *connect.Client[v1.KnowKeyRequest, v1.KnowKeyResponse]
 }
 
 // TraceSide calls edgenet.v1.PeerService.TraceSide.
@@ -281,6 +295,15 @@ func (c *peerServiceClient) CountShadow(ctx context.Context, req *v1.CountShadow
 	return nil, err
 }
 
+// KnowKey calls edgenet.v1.PeerService.KnowKey.
+func (c *peerServiceClient) KnowKey(ctx context.Context, req *v1.KnowKeyRequest) (*v1.KnowKeyResponse, error) {
+	response, err := c.knowKey.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // PeerServiceHandler is an implementation of the edgenet.v1.PeerService service.
 type PeerServiceHandler interface {
 	// TraceSide tells what becomes of a packet on the node that is asked.
@@ -288,6 +311,11 @@ type PeerServiceHandler interface {
 	// CountShadow tells what a VPC's candidate rules counted on the node that is
 	// asked.
 	CountShadow(context.Context, *v1.CountShadowRequest) (*v1.CountShadowResponse, error)
+	// KnowKey tells whether the node that is asked knows a WireGuard key of the one
+	// that asks, and whether it uses it. A node that has said that it knows a next
+	// key does not replace its own before that is done, or was not asked about for
+	// a while: one of two goes first.
+	KnowKey(context.Context, *v1.KnowKeyRequest) (*v1.KnowKeyResponse, error)
 }
 
 // NewPeerServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -309,12 +337,20 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(peerServiceMethods.ByName("CountShadow")),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerServiceKnowKeyHandler := connect.NewUnaryHandlerSimple(
+		PeerServiceKnowKeyProcedure,
+		svc.KnowKey,
+		connect.WithSchema(peerServiceMethods.ByName("KnowKey")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/edgenet.v1.PeerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerServiceTraceSideProcedure:
 			peerServiceTraceSideHandler.ServeHTTP(w, r)
 		case PeerServiceCountShadowProcedure:
 			peerServiceCountShadowHandler.ServeHTTP(w, r)
+		case PeerServiceKnowKeyProcedure:
+			peerServiceKnowKeyHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -330,4 +366,8 @@ func (UnimplementedPeerServiceHandler) TraceSide(context.Context, *v1.TraceSideR
 
 func (UnimplementedPeerServiceHandler) CountShadow(context.Context, *v1.CountShadowRequest) (*v1.CountShadowResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PeerService.CountShadow is not implemented"))
+}
+
+func (UnimplementedPeerServiceHandler) KnowKey(context.Context, *v1.KnowKeyRequest) (*v1.KnowKeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PeerService.KnowKey is not implemented"))
 }

@@ -53,6 +53,9 @@ const (
 	// TunnelServiceRemoveTunnelRuleProcedure is the fully-qualified name of the TunnelService's
 	// RemoveTunnelRule RPC.
 	TunnelServiceRemoveTunnelRuleProcedure = "/edgenet.v1.TunnelService/RemoveTunnelRule"
+	// TunnelServiceRotateKeysProcedure is the fully-qualified name of the TunnelService's RotateKeys
+	// RPC.
+	TunnelServiceRotateKeysProcedure = "/edgenet.v1.TunnelService/RotateKeys"
 )
 
 // TunnelServiceClient is a client for the edgenet.v1.TunnelService service.
@@ -73,6 +76,11 @@ type TunnelServiceClient interface {
 	SetTunnelRule(context.Context, *v1.SetTunnelRuleRequest) (*v1.SetTunnelRuleResponse, error)
 	// RemoveTunnelRule removes a rule; failed_precondition as for SetTunnelRule.
 	RemoveTunnelRule(context.Context, *v1.RemoveTunnelRuleRequest) (*v1.RemoveTunnelRuleResponse, error)
+	// RotateKeys replaces the keys that the node that is asked has for its tunnels:
+	// its WireGuard key, and those of all of its IPsec SAs. It waits until that is
+	// done, or says after a while what goes on. Asked while it goes on, it waits for
+	// the same.
+	RotateKeys(context.Context, *v1.RotateKeysRequest) (*v1.RotateKeysResponse, error)
 }
 
 // NewTunnelServiceClient constructs a client for the edgenet.v1.TunnelService service. By default,
@@ -122,6 +130,12 @@ func NewTunnelServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(tunnelServiceMethods.ByName("RemoveTunnelRule")),
 			connect.WithClientOptions(opts...),
 		),
+		rotateKeys: connect.NewClient[v1.RotateKeysRequest, v1.RotateKeysResponse](
+			httpClient,
+			baseURL+TunnelServiceRotateKeysProcedure,
+			connect.WithSchema(tunnelServiceMethods.ByName("RotateKeys")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -133,6 +147,7 @@ type tunnelServiceClient struct {
 	getTunnelPolicy  *connect.Client[v1.GetTunnelPolicyRequest, v1.GetTunnelPolicyResponse]
 	setTunnelRule    *connect.Client[v1.SetTunnelRuleRequest, v1.SetTunnelRuleResponse]
 	removeTunnelRule *connect.Client[v1.RemoveTunnelRuleRequest, v1.RemoveTunnelRuleResponse]
+	rotateKeys       *connect.Client[v1.RotateKeysRequest, v1.RotateKeysResponse]
 }
 
 // ListTunnels calls edgenet.v1.TunnelService.ListTunnels.
@@ -185,6 +200,15 @@ func (c *tunnelServiceClient) RemoveTunnelRule(ctx context.Context, req *v1.Remo
 	return nil, err
 }
 
+// RotateKeys calls edgenet.v1.TunnelService.RotateKeys.
+func (c *tunnelServiceClient) RotateKeys(ctx context.Context, req *v1.RotateKeysRequest) (*v1.RotateKeysResponse, error) {
+	response, err := c.rotateKeys.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // TunnelServiceHandler is an implementation of the edgenet.v1.TunnelService service.
 type TunnelServiceHandler interface {
 	// ListTunnels returns the tunnel to every other node that has not left, by
@@ -203,6 +227,11 @@ type TunnelServiceHandler interface {
 	SetTunnelRule(context.Context, *v1.SetTunnelRuleRequest) (*v1.SetTunnelRuleResponse, error)
 	// RemoveTunnelRule removes a rule; failed_precondition as for SetTunnelRule.
 	RemoveTunnelRule(context.Context, *v1.RemoveTunnelRuleRequest) (*v1.RemoveTunnelRuleResponse, error)
+	// RotateKeys replaces the keys that the node that is asked has for its tunnels:
+	// its WireGuard key, and those of all of its IPsec SAs. It waits until that is
+	// done, or says after a while what goes on. Asked while it goes on, it waits for
+	// the same.
+	RotateKeys(context.Context, *v1.RotateKeysRequest) (*v1.RotateKeysResponse, error)
 }
 
 // NewTunnelServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -248,6 +277,12 @@ func NewTunnelServiceHandler(svc TunnelServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(tunnelServiceMethods.ByName("RemoveTunnelRule")),
 		connect.WithHandlerOptions(opts...),
 	)
+	tunnelServiceRotateKeysHandler := connect.NewUnaryHandlerSimple(
+		TunnelServiceRotateKeysProcedure,
+		svc.RotateKeys,
+		connect.WithSchema(tunnelServiceMethods.ByName("RotateKeys")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/edgenet.v1.TunnelService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case TunnelServiceListTunnelsProcedure:
@@ -262,6 +297,8 @@ func NewTunnelServiceHandler(svc TunnelServiceHandler, opts ...connect.HandlerOp
 			tunnelServiceSetTunnelRuleHandler.ServeHTTP(w, r)
 		case TunnelServiceRemoveTunnelRuleProcedure:
 			tunnelServiceRemoveTunnelRuleHandler.ServeHTTP(w, r)
+		case TunnelServiceRotateKeysProcedure:
+			tunnelServiceRotateKeysHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -293,4 +330,8 @@ func (UnimplementedTunnelServiceHandler) SetTunnelRule(context.Context, *v1.SetT
 
 func (UnimplementedTunnelServiceHandler) RemoveTunnelRule(context.Context, *v1.RemoveTunnelRuleRequest) (*v1.RemoveTunnelRuleResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.TunnelService.RemoveTunnelRule is not implemented"))
+}
+
+func (UnimplementedTunnelServiceHandler) RotateKeys(context.Context, *v1.RotateKeysRequest) (*v1.RotateKeysResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.TunnelService.RotateKeys is not implemented"))
 }

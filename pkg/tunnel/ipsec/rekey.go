@@ -1,0 +1,105 @@
+package ipsec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/strongswan/govici/vici"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+// Rekey begins to replace the keys of all SAs, by new key exchanges in those that
+// there are: first of each IKE SA, then of its children. It returns the IKE SAs
+// whose keys are to be replaced; see Old.
+func (d *driver) Rekey(ctx context.Context) ([]Rekeying, error) {
+	if d.device.Name == "" {
+		return nil, nil
+	}
+	s, err := d.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("rekey: %w", err)
+	}
+	var begun []Rekeying
+	var problems []error
+	for key, sas := range s.sas {
+		c, there := s.conns[key]
+		for _, sa := range sas {
+			if !there || !sa.lasts() {
+				continue
+			}
+			if err := d.rekey(ctx, sa, c); err != nil {
+				problems = append(problems, fmt.Errorf("rekey SAs with %s: %w", c.prefix, err))
+				continue
+			}
+			begun = append(begun, rekeying(key, sa))
+		}
+	}
+	d.seen = nil
+	return begun, errors.Join(problems...)
+}
+
+// rekey asks for the replacement of an IKE SA's keys, and then of its children's.
+// charon does one after the other; a child goes over to the new IKE SA.
+func (d *driver) rekey(ctx context.Context, sa ikeSA, c conn) error {
+	return talk(ctx, d.dir, func(s *vici.Session) error {
+		for _, what := range []map[string]string{
+			{"ike-id": strconv.FormatUint(uint64(sa.id), 10)},
+			{"child": c.child.String()},
+		} {
+			m, err := vici.MarshalMessage(what)
+			if err != nil {
+				return fmt.Errorf("encode request: %w", err)
+			}
+			if _, err := s.CommandRequest("rekey", m); err != nil {
+				return fmt.Errorf("rekey: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// Rekeying is an IKE SA whose keys are to be replaced, with its children.
+type Rekeying struct {
+	peer tunnel.PublicKey
+	id   uint32
+	spis map[uint32]bool // inbound, of its children
+}
+
+func rekeying(key tunnel.PublicKey, sa ikeSA) Rekeying {
+	out := Rekeying{peer: key, id: sa.id, spis: map[uint32]bool{}}
+	for _, c := range sa.children {
+		out.spis[c.spiIn] = true
+	}
+	return out
+}
+
+// Old returns those of begun whose keys are still in use.
+func (d *driver) Old(ctx context.Context, begun []Rekeying) ([]Rekeying, error) {
+	s, err := d.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for old keys: %w", err)
+	}
+	var old []Rekeying
+	for _, r := range begun {
+		if r.serves(s.sas[r.peer]) {
+			old = append(old, r)
+		}
+	}
+	return old, nil
+}
+
+// serves tells whether packets still go by the old keys.
+func (r Rekeying) serves(sas []ikeSA) bool {
+	for _, sa := range sas {
+		if !sa.lasts() {
+			continue
+		}
+		if c := sa.newest(); sa.id == r.id || c != nil && r.spis[c.spiIn] {
+			return true
+		}
+	}
+	return false
+}
