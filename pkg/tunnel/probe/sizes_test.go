@@ -95,6 +95,7 @@ func TestTheSizeOfAWayIsFound(t *testing.T) {
 		{"1400 over IPv4", 1340, 1440, 1328, 4 * time.Second},
 		{"1280 over IPv4", 1220, 1440, 1216, 4 * time.Second},
 		{"1280 over IPv6", 1200, 1420, 1200, 4 * time.Second},
+		{"1280 over IPv6 by IPsec", 1198, 1418, 1184, 4 * time.Second},
 		{"9000", 8940, 8940, 8940, 500 * time.Millisecond},
 		{"1500 between jumbo links", 1440, 8940, 1440, 6 * time.Second},
 		{"a step below the device's", 1424, 1440, 1424, 4 * time.Second},

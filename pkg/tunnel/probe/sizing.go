@@ -9,11 +9,11 @@ import (
 // all.
 const (
 	// Floor is what every way is taken to carry: 1,280 bytes of the underlay,
-	// which IPv6 promises, less what the dearest tunnel adds (RFC 8899, section
-	// 5.1.2: BASE_PLPMTU).
-	Floor = 1200
-	// stepSize is how exactly a size is found. WireGuard and ESP pad a packet to
-	// a multiple of 16 bytes.
+	// which IPv6 promises, less the 82 that the dearest tunnel adds, ESP in UDP over
+	// IPv6, and down to a whole step (RFC 8899, section 5.1.2: BASE_PLPMTU).
+	Floor = 1184
+	// stepSize is how exactly a size is found. WireGuard pads a packet to a
+	// multiple of 16 bytes, ESP to one of 4.
 	stepSize = 16
 	// batch is how many packets of a search are on the way at once, and
 	// enoughLost how many must be lost for a size not to get through (RFC 8899,
