@@ -15,9 +15,26 @@ func TestKernelConforms(t *testing.T) {
 	conforms(t, KindKernel)
 }
 
-func conforms(t *testing.T, kind Kind) {
+// One end has ESP in the kernel, the other one in charon, and neither is told.
+func TestBothKindsConformTogether(t *testing.T) {
+	requireKernel(t)
+	for begins, kinds := range map[string]map[int]Kind{
+		"kernel begins":    {0: KindKernel, 1: KindUserspace},
+		"userspace begins": {0: KindUserspace, 1: KindKernel},
+	} {
+		t.Run(begins, func(t *testing.T) { conformsWith(t, kinds) })
+	}
+}
+
+func conforms(t *testing.T, kind Kind) { conformsWith(t, map[int]Kind{0: kind, 1: kind}) }
+
+func conformsWith(t *testing.T, kinds map[int]Kind) {
 	before := tunneltest.CountFDs(t)
-	tunneltest.Conform(t, func(t *testing.T) tunneltest.Harness { return newHarness(t, kind, 2) })
+	tunneltest.Conform(t, func(t *testing.T) tunneltest.Harness {
+		h := newHarness(t, 0, 2)
+		h.kinds = kinds
+		return h
+	})
 	if after := tunneltest.CountFDs(t); after > before {
 		t.Errorf("%d descriptors are open, before there were %d", after, before)
 	}

@@ -26,6 +26,8 @@ type eavesdropper struct {
 
 	mu     sync.Mutex
 	sealed int                // packets of IKE and ESP
+	whole  int                // of ESP, those that no router may cut
+	pieces int                // of ESP, those that one may, or that were cut
 	clear  []string           // what should not have been there
 	from   map[netip.Addr]int // IPv6 without a link header, by source
 }
@@ -85,6 +87,7 @@ func (e *eavesdropper) judge(frame []byte) {
 		e.clear = append(e.clear, "an address of the overlay")
 	case isSealed(frame):
 		e.sealed++
+		e.count(frame)
 	}
 }
 
@@ -93,6 +96,19 @@ func isSealed(frame []byte) bool {
 	const ethernet, ipv4 = 14, 20
 	return len(frame) >= ethernet+ipv4+8 && frame[ethernet] == 0x45 && frame[ethernet+9] == unix.IPPROTO_UDP &&
 		binary.BigEndian.Uint16(frame[ethernet+ipv4+2:]) == listenPort
+}
+
+// count tells what routers may cut into fragments from what they may not.
+func (e *eavesdropper) count(frame []byte) {
+	const ethernet, ipv4, udp, dontFragment = 14, 20, 8, 0x4000
+	esp := frame[ethernet+ipv4+udp:]
+	switch flags := binary.BigEndian.Uint16(frame[ethernet+6:]); {
+	case len(esp) < 4 || binary.BigEndian.Uint32(esp) == 0: // IKE, or a keepalive
+	case flags == dontFragment:
+		e.whole++
+	default:
+		e.pieces++
+	}
 }
 
 // since returns how many sealed packets came since the last call, and fails t for

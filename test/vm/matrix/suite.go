@@ -50,10 +50,12 @@ var chosen = []suite{
 	{name: "wireguard", dir: "pkg/tunnel/wireguard", run: oneOf("TestKernelConforms")},
 	{
 		name: "ipsec", dir: "pkg/tunnel/ipsec",
-		run: oneOf("TestKernelConforms", "TestKernelRekeysWithoutLoss", "TestAPeerSpeaksForItselfAlone"),
+		run: oneOf("TestKernelConforms", "TestBothKindsConformTogether", "TestKernelRekeysWithoutLoss",
+			"TestAPeerSpeaksForItselfAlone", "TestESPIsSentWholeOrNotAtAll"),
+		skipOn: map[string]string{"6.1": "/userspace_begins", "6.12": "/kernel_begins"},
 	},
 	// Two hosts: each more is a daemon that opens a datapath while others speak.
-	{name: "netns", dir: "test/netns", run: oneOf("TestRulesSurviveADaemonCrash")},
+	{name: "netns", dir: "test/netns", run: oneOf("TestRulesSurviveADaemonCrash", "TestTheKernelsTunnelsChangeWithoutLoss")},
 }
 
 // oneOf matches tests by their whole names.
