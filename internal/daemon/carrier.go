@@ -21,6 +21,10 @@ type carrier struct {
 	port      uint16
 	// mtu is how large a packet into it may be over an underlay of some MTU.
 	mtu func(underlay int, remote netip.Addr) int
+	// room is the same, and less than IPv6 wants of a device where only cutting the
+	// outer packets makes it so much. left is what this host's links leave of it.
+	room func(underlay int, remote netip.Addr) int
+	left int
 	// name is the device's, as it is asked for.
 	name string
 	// metric is that of the mesh's route into the device; 0 is the kernel's default.

@@ -254,7 +254,7 @@ func (t *tunnels) prove() error {
 		var peers []probe.Peer
 		for _, n := range t.nodes {
 			if w := t.ways[n.ID]; w.to == c.technology && c.peers != nil {
-				peers = append(peers, probe.Peer{Addr: n.Addr, Path: c.driver.Name(), Limit: c.device.MTU, Busy: true})
+				peers = append(peers, probe.Peer{Addr: n.Addr, Path: c.driver.Name(), Limit: c.limit(), Busy: true})
 			}
 		}
 		if len(peers) == 0 {

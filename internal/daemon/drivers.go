@@ -99,7 +99,7 @@ func (d *Daemon) openWireGuard(kernel Kernel, log *slog.Logger) (*carrier, error
 	}
 	c := &carrier{
 		technology: tunnel.WireGuard, key: key.Public(), next: keys.NextPublic(),
-		port: d.cfg.WireGuardPort, mtu: tunnel.MTU, name: deviceName(d.mesh.Self().ID, "w"),
+		port: d.cfg.WireGuardPort, mtu: tunnel.MTU, room: tunnel.Room, name: deviceName(d.mesh.Self().ID, "w"),
 	}
 	p, _ := d.planned(kernel, c.technology, c.name, log)
 	if len(p.drivers) == 0 {
@@ -149,7 +149,7 @@ func (d *Daemon) openIPsec(kernel Kernel, log *slog.Logger) (*carrier, error) {
 	if name == tunnel.IPsecKernel {
 		kind = ipsec.KindKernel
 	}
-	c.retired, c.probe, c.mtu = p.retired, p.probe(kernel), kind.MTU
+	c.retired, c.probe, c.mtu, c.room = p.retired, p.probe(kernel), kind.MTU, tunnel.ESPRoom
 	c.driver, err = kernel.IPsec(ipsec.Config{Logger: log, Kind: kind, Key: identity, RunDir: d.cfg.RunDir, Device: c.name})
 	if err != nil {
 		log.Warn("this node has no IPsec", "err", err)

@@ -98,6 +98,9 @@ func (t *tunnels) bringUp(ctx context.Context, c *carrier) error {
 	if want.MTU, err = t.least(c.mtu); err != nil {
 		return err
 	}
+	if c.left, err = t.least(c.room); err != nil {
+		return err
+	}
 	err = c.bringUp(ctx, want)
 	c.follow(t.life, func() { poke(t.sized) })
 	return err

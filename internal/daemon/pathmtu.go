@@ -62,14 +62,14 @@ func (t *tunnels) measure(state tunnelState, now time.Time) error {
 		p.use = t.state.peers[id].use.next(now, p.TxBytes, s.Bytes+s.Requests*tunnelPadding)
 		state.peers[id] = p
 		peers = append(peers, probe.Peer{
-			Addr: addr, Path: p.driver + " " + p.Endpoint.String(), Limit: p.device.MTU, Busy: p.use.busy(now),
+			Addr: addr, Path: p.driver + " " + p.Endpoint.String(), Limit: t.carrier(p.technology).limit(), Busy: p.use.busy(now),
 		})
 	}
 	err := t.probes.set(t.life, state.device.Address, "", peers)
 	known = t.probes.stats()
 	for id, p := range state.peers {
 		before := t.state.peers[id].size
-		p.size = sizeOf(known[nodeAddr(p.Prefix)], before, p.device.MTU)
+		p.size = sizeOf(known[nodeAddr(p.Prefix)], before, t.carrier(p.technology).limit())
 		if before != p.size && p.size.basis != probe.Searching {
 			t.log.Info("path MTU", "node", id, "bytes", p.size.mtu, "is", p.size.basis, "was", before.mtu)
 		}
@@ -78,14 +78,24 @@ func (t *tunnels) measure(state tunnelState, now time.Time) error {
 	return err
 }
 
+// limit is how large a packet by the carrier is ever tried: what its device takes,
+// if this host's own links take that whole. Else it is a size that a search finds, as
+// the other end does.
+func (c *carrier) limit() int {
+	if c.left >= c.device.MTU {
+		return c.device.MTU
+	}
+	return c.left / probe.Step * probe.Step
+}
+
 // sizeOf is what is known of a peer. Of one that is not measured it is what was
 // known before, or what every way carries.
-func sizeOf(s probe.Stats, before pathSize, device int) pathSize {
+func sizeOf(s probe.Stats, before pathSize, limit int) pathSize {
 	switch {
 	case s.MTU > 0:
 		return pathSize{mtu: s.MTU, basis: s.MTUBasis}
 	case before.mtu > 0:
 		return before
 	}
-	return pathSize{mtu: min(probe.Floor, device), basis: probe.Assumed}
+	return pathSize{mtu: min(probe.Floor, limit), basis: probe.Assumed}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
 
@@ -56,6 +57,18 @@ func TestWhatIsNotMeasuredKeepsItsSize(t *testing.T) {
 	} {
 		if got := sizeOf(c.stats, c.before, c.device); got != c.want {
 			t.Errorf("of %+v after %+v: %+v, want %+v", c.stats, c.before, got, c.want)
+		}
+	}
+}
+
+// A device takes what IPv6 counts on; what only cutting the outer packets makes so
+// large is not believed in.
+func TestWhatThisHostsLinksDoNotTakeWholeIsNotTried(t *testing.T) {
+	for _, c := range []struct{ device, left, want int }{
+		{1440, 1440, 1440}, {1400, 1438, 1400}, {1280, 1280, 1280}, {1280, 1220, 1216}, {1280, 1198, 1184}, {1280, 1100, 1088},
+	} {
+		if got := (&carrier{device: tunnel.Device{MTU: c.device}, left: c.left}).limit(); got != c.want {
+			t.Errorf("device of %d, %d left: limit %d, want %d", c.device, c.left, got, c.want)
 		}
 	}
 }

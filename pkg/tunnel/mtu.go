@@ -25,11 +25,17 @@ const MinMTU = 1280
 // than MinMTU: the overlay is IPv6, so over a smaller underlay the outer packets
 // are fragmented instead.
 func MTU(underlayMTU int, remote netip.Addr) int {
+	return max(Room(underlayMTU, remote), MinMTU)
+}
+
+// Room is how large such a packet may be without the outer one being fragmented:
+// MTU, or less than MinMTU.
+func Room(underlayMTU int, remote netip.Addr) int {
 	overhead := overhead6
 	if remote.Unmap().Is4() {
 		overhead = overhead4
 	}
-	return max(underlayMTU-overhead, MinMTU)
+	return underlayMTU - overhead
 }
 
 // What ESP in UDP adds, besides the outer IP header: UDP's 8, SPI and sequence
@@ -44,12 +50,17 @@ const (
 
 // ESPMTU is MTU for IPsec.
 func ESPMTU(underlayMTU int, remote netip.Addr) int {
+	return max(ESPRoom(underlayMTU, remote), MinMTU)
+}
+
+// ESPRoom is Room for IPsec.
+func ESPRoom(underlayMTU int, remote netip.Addr) int {
 	outer := 40
 	if remote.Unmap().Is4() {
 		outer = 20
 	}
 	whole := underlayMTU - outer - overheadESP
-	return max(whole-whole%alignESP-trailerESP, MinMTU)
+	return whole - whole%alignESP - trailerESP
 }
 
 // UnderlayMTU returns the MTU, in bytes, of the network device that carries the

@@ -12,9 +12,9 @@ const (
 	// which IPv6 promises, less the 82 that the dearest tunnel adds, ESP in UDP over
 	// IPv6, and down to a whole step (RFC 8899, section 5.1.2: BASE_PLPMTU).
 	Floor = 1184
-	// stepSize is how exactly a size is found. WireGuard pads a packet to a
+	// Step is how exactly a size is found. WireGuard pads a packet to a
 	// multiple of 16 bytes, ESP to one of 4.
-	stepSize = 16
+	Step = 16
 	// batch is how many packets of a search are on the way at once, and
 	// enoughLost how many must be lost for a size not to get through (RFC 8899,
 	// section 5.1.2: MAX_PROBES).
@@ -214,7 +214,7 @@ func spread(steps []int) []int {
 // steps are the sizes between two that are worth asking for, in ascending order.
 func steps(above, below int) []int {
 	var out []int
-	for size := above/stepSize*stepSize + stepSize; size < below; size += stepSize {
+	for size := above/Step*Step + Step; size < below; size += Step {
 		out = append(out, size)
 	}
 	return out
