@@ -118,6 +118,9 @@ type sweep struct {
 	// it has found; deleted are those that it has taken away.
 	before, counted map[uint32]int64
 	deleted         int64
+	// began is when it did; of flows that were silent since news the use has been
+	// noted before.
+	began, news time.Duration
 }
 
 // sweepOnce goes on with a sweep for a while.
@@ -177,6 +180,7 @@ func (s *sweep) begin(flows *ebpf.Map, b *budgets, served *served) {
 	*s = sweep{
 		walk:   &flowWalk{flows: flows},
 		before: map[uint32]int64{0: b.flows(0)}, counted: make(map[uint32]int64),
+		began: monotonic(), news: s.began,
 	}
 	for _, e := range served.byID {
 		s.before[e.slot] = b.flows(e.slot)
@@ -186,7 +190,9 @@ func (s *sweep) begin(flows *ebpf.Map, b *budgets, served *served) {
 // sweepPiece counts the flows that were just read, and forgets those that have
 // run out or whose endpoint is gone.
 func (d *Datapath) sweepPiece(s *sweep, served *served) error {
-	now := monotonic()
+	now, own := monotonic(), prefixWord(d.cfg.NodePrefix)
+	used := map[uint64]time.Duration{}
+	defer func() { d.uses.note(used) }()
 	for i := range s.walk.n {
 		key, value := &s.walk.keys[i], &s.walk.values[i]
 		e, known := served.byID[key.Endpoint]
@@ -195,6 +201,11 @@ func (d *Datapath) sweepPiece(s *sweep, served *served) error {
 		if !gone && now-time.Duration(value.Seen) < timeout {
 			s.counted[0]++
 			s.counted[e.slot]++
+			if seen := time.Duration(value.Seen); seen > s.news {
+				if node := nodeOf(key, value, own); node != 0 {
+					used[node] = max(used[node], seen)
+				}
+			}
 			continue
 		}
 		deleted, err := d.forget(key, served.byID)

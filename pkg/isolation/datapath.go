@@ -73,6 +73,7 @@ type Datapath struct {
 	traceMu sync.Mutex
 
 	watchers watchers
+	uses     uses
 
 	// attached are the devices with a program of edgenet's, by index. On the
 	// true ones there may be more than one, of another process.

@@ -56,6 +56,8 @@ type Peer struct {
 	// Busy says that the tunnel carries what tenants send: then its MTU is
 	// confirmed every second, so that they lose little when it shrinks.
 	Busy bool
+	// Resting says that nothing is to be sent there. What is known is kept.
+	Resting bool
 }
 
 // Prober measures the ways to its peers. It is safe for concurrent use.
@@ -131,6 +133,7 @@ func (p *Prober) SetPeers(peers []Peer) {
 		t.setPath(peer.Path)
 		t.sizing.setLimit(peer.Limit)
 		t.sizing.setBusy(peer.Busy)
+		t.setResting(peer.Resting)
 	}
 	maps.DeleteFunc(p.targets, func(a netip.Addr, _ *target) bool { return !wanted[a] })
 	p.poke()
@@ -193,8 +196,8 @@ func (p *Prober) due(slot uint32) []netip.Addr {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var due []netip.Addr
-	for a := range p.targets {
-		if slotOf(a) == slot {
+	for a, t := range p.targets {
+		if slotOf(a) == slot && !t.resting {
 			due = append(due, a)
 		}
 	}

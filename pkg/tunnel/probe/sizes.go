@@ -40,6 +40,15 @@ func (t *target) setPath(path string) {
 	t.sizing.wake()
 }
 
+// setResting says whether anything may be sent. Who is asked again is asked at once
+// how large packets get there now.
+func (t *target) setResting(resting bool) {
+	if t.resting && !resting {
+		t.sizing.next = time.Time{}
+	}
+	t.resting = resting
+}
+
 // patience is how long an answer is awaited: a round trip, and four times what
 // it varies by, is RFC 6298's measure of when it is late.
 func (t *target) patience() time.Duration {
@@ -141,7 +150,7 @@ func (p *Prober) dueSizes(now time.Time, budget int) (out []sizeRequests, left i
 	waiting := make([]netip.Addr, 0, len(p.targets))
 	for a, t := range p.targets {
 		changed = t.endSizes(now, false) || changed
-		if t.sizing.due.IsZero() && !now.Before(t.sizing.next) {
+		if !t.resting && t.sizing.due.IsZero() && !now.Before(t.sizing.next) {
 			waiting = append(waiting, a)
 		}
 	}

@@ -60,10 +60,11 @@ type target struct {
 
 	requests, bytes uint64
 
-	path   string
-	sizing sizing
-	sized  [outstanding]sizedRequest
-	sizes  uint16 // how many of those were sent, modulo 2^16
+	path    string
+	resting bool
+	sizing  sizing
+	sized   [outstanding]sizedRequest
+	sizes   uint16 // how many of those were sent, modulo 2^16
 }
 
 type pending struct {
