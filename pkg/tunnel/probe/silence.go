@@ -80,7 +80,7 @@ func (p *Prober) doubtful(now time.Time) (again []sizeRequests, news bool) {
 		if silent := t.hearing.silent(now); silent != t.hearing.told {
 			t.hearing.told, news = silent, true
 		}
-		if t.hearing.inDoubt(now, t.rtt) {
+		if !t.resting && t.hearing.inDoubt(now, t.rtt) {
 			again = append(again, sizeRequests{to: a, first: t.sizeSent(now, []int{0})})
 		}
 	}

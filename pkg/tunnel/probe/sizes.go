@@ -46,6 +46,9 @@ func (t *target) setResting(resting bool) {
 	if t.resting && !resting {
 		t.sizing.next = time.Time{}
 	}
+	if resting {
+		t.hearing.hear() // Who is not asked is not silent.
+	}
 	t.resting = resting
 }
 
