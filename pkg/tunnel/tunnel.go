@@ -49,6 +49,10 @@ type Peer struct {
 	// Former is what the peer was known by before PublicKey, while it goes over;
 	// its zero value says that it does not. Only WireGuard's peers do.
 	Former Former
+	// Rest has the driver send nothing for the tunnel's own sake: no keepalive, and
+	// no new session. A session that is there stays until it ends by itself or
+	// Rester.Sleep ends it; the peer may begin one.
+	Rest bool
 }
 
 // Former is a key that a peer goes over from: packets of one half of its /64 still
@@ -77,6 +81,12 @@ type PeerStatus struct {
 	Authenticated time.Time
 	// RxBytes and TxBytes may begin anew when a driver or its process does.
 	RxBytes, TxBytes uint64
+	// Dormant says that there is no session because an end has let it go while
+	// nothing was to be carried: nothing is broken.
+	Dormant bool
+	// BehindNAT says that this node's own address is not the one that the peer sees.
+	// It may be that without being said.
+	BehindNAT bool
 	// Cipher that the session encrypts with; empty before the first.
 	Cipher string
 	// Refusal says in words why there is no session, if an end has refused one
@@ -117,6 +127,19 @@ type Driver interface {
 	// Down removes the device and all that Up made; what other drivers need
 	// stays. An absent one is not an error.
 	Down(ctx context.Context) error
+}
+
+// Rester is a Driver whose sessions do not begin by themselves when there is a
+// packet for a peer that rests.
+type Rester interface {
+	Driver
+	// Wake begins a session with a peer at once, unless there is one or one is
+	// being begun. It does not wait for it.
+	Wake(ctx context.Context, key PublicKey) error
+	// Sleep lets the session with a peer go that is put as one that rests, in steps:
+	// it is to be called again until Peers says that the peer is neither live nor
+	// dormant. Of two ends one does that.
+	Sleep(ctx context.Context, key PublicKey) error
 }
 
 // Watcher is a Driver that notices when what it made breaks by itself.

@@ -83,14 +83,7 @@ func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey
 	if !next.begin {
 		return nil
 	}
-	d.tried[key] = d.now()
-	m, err := vici.MarshalMessage(map[string]string{
-		"ike": connName(key), "child": c.child.String(), "timeout": dontWait,
-	})
-	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
-	}
-	return d.request(ctx, "initiate", m)
+	return d.initiate(ctx, key, c)
 }
 
 // forgetMoved drops those IKE SAs that are gone from what is to be replaced.

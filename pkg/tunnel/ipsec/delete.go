@@ -48,6 +48,7 @@ func (d *driver) forget(key tunnel.PublicKey) {
 	delete(d.served, key)
 	delete(d.alone, key)
 	delete(d.tried, key)
+	delete(d.slumbers, key)
 	delete(d.traffic, key)
 	d.refused.forget(key)
 }

@@ -60,6 +60,8 @@ type driver struct {
 	served map[tunnel.PublicKey]bool
 	// alone is since when a peer has no SA, tried when the last attempt began.
 	alone, tried map[tunnel.PublicKey]time.Time
+	// slumbers is since when a peer that rests has no child SA.
+	slumbers map[tunnel.PublicKey]time.Time
 }
 
 var _ tunnel.Watcher = (*driver)(nil)
@@ -86,6 +88,8 @@ func newDriver(cfg Config) *driver {
 		served:  make(map[tunnel.PublicKey]bool),
 		alone:   make(map[tunnel.PublicKey]time.Time),
 		tried:   make(map[tunnel.PublicKey]time.Time),
+
+		slumbers: make(map[tunnel.PublicKey]time.Time),
 	}
 }
 
@@ -246,6 +250,7 @@ func (d *driver) begunAnew() {
 	clear(d.served)
 	clear(d.alone)
 	clear(d.tried)
+	clear(d.slumbers)
 }
 
 // interfaceID follows from the device's name, so that a driver that adopts knows

@@ -56,7 +56,11 @@ func (d *driver) status(key tunnel.PublicKey, c conn, sas []ikeSA) tunnel.PeerSt
 	if d.cfg.Kind == KindKernel {
 		st.ReqID = c.child.reqID
 	}
+	// What was begun just now gets its child yet.
+	begun := d.slumbers[key].IsZero() && d.now().Sub(d.tried[key]) < retryAfter
+	st.Dormant = isDormant(sas) && !begun
 	for _, sa := range sas {
+		st.BehindNAT = st.BehindNAT || sa.behindNAT
 		child := sa.newest()
 		if child == nil || !sa.lasts() {
 			continue
@@ -115,6 +119,11 @@ func (d *driver) put(ctx context.Context, want tunnel.Peer) error {
 		return err
 	}
 	d.asked[want.PublicKey] = want
+	if want.Rest {
+		delete(d.alone, want.PublicKey)
+		d.served[want.PublicKey] = false
+		return nil
+	}
 	return d.converse(ctx, s, want.PublicKey)
 }
 

@@ -39,16 +39,19 @@ type conn struct {
 
 // ikeSA is one conversation with a peer.
 type ikeSA struct {
-	id       uint32
-	state    string
-	remote   netip.AddrPort
-	children []childSA
+	id     uint32
+	state  string
+	remote netip.AddrPort
+	// behindNAT: the peer sees this node at another address.
+	behindNAT bool
+	children  []childSA
 	// established is zero before it is.
 	established time.Time
 }
 
 // childSA is one pair of ESP SAs.
 type childSA struct {
+	id            uint32
 	state         string
 	reqID         uint32
 	spiIn, spiOut uint32
@@ -195,7 +198,7 @@ func (s *snapshot) addSAs(m *vici.Message) {
 }
 
 func parseSA(m *vici.Message, now time.Time) ikeSA {
-	sa := ikeSA{id: uint32(number(m, "uniqueid")), state: text(m, "state")}
+	sa := ikeSA{id: uint32(number(m, "uniqueid")), state: text(m, "state"), behindNAT: text(m, "nat-local") == "yes"}
 	if addr, err := netip.ParseAddr(text(m, "remote-host")); err == nil {
 		sa.remote = netip.AddrPortFrom(addr.Unmap().WithZone(""), uint16(number(m, "remote-port")))
 	}
@@ -211,6 +214,7 @@ func parseSA(m *vici.Message, now time.Time) ikeSA {
 
 func parseChild(m *vici.Message, now time.Time) childSA {
 	c := childSA{
+		id:        uint32(number(m, "uniqueid")),
 		state:     text(m, "state"),
 		reqID:     uint32(number(m, "reqid")),
 		spiIn:     spi(m, "spi-in"),

@@ -66,6 +66,9 @@ func (d *driver) put(ctx context.Context, want tunnel.Peer) error {
 		return err
 	}
 	want.Endpoint = netip.AddrPortFrom(want.Endpoint.Addr().Unmap(), want.Endpoint.Port())
+	if want.Rest {
+		want.Keepalive = 0
+	}
 	have, err := d.recent(ctx)
 	if err != nil {
 		return err

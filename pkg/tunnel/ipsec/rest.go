@@ -1,0 +1,118 @@
+package ipsec
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/strongswan/govici/vici"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+// slumber is how long an IKE SA outlives its last child when a peer rests: the
+// other end, which sees it without one, knows by that that nothing is broken.
+const slumber = 5 * time.Second
+
+var _ tunnel.Rester = (*driver)(nil)
+
+// Wake implements tunnel.Rester. A conversation that goes on is not begun twice.
+func (d *driver) Wake(ctx context.Context, key tunnel.PublicKey) error {
+	if err := d.wake(ctx, key); err != nil {
+		return fmt.Errorf("wake peer: %w", err)
+	}
+	return nil
+}
+
+func (d *driver) wake(ctx context.Context, key tunnel.PublicKey) error {
+	if d.device.Name == "" {
+		return errNotUp
+	}
+	delete(d.slumbers, key)
+	s, err := d.read(ctx)
+	if err != nil {
+		return err
+	}
+	c, known := s.conns[key]
+	if !known || !c.endpoint.IsValid() {
+		return nil // to be put, or to be waited for
+	}
+	for _, sa := range s.sas[key] {
+		if sa.connecting() || sa.lasts() && sa.newest() != nil {
+			return nil
+		}
+	}
+	return d.initiate(ctx, key, c)
+}
+
+// initiate begins a conversation, or gives one that goes on a child.
+func (d *driver) initiate(ctx context.Context, key tunnel.PublicKey, c conn) error {
+	d.tried[key] = d.now()
+	m, err := vici.MarshalMessage(map[string]string{
+		"ike": connName(key), "child": c.child.String(), "timeout": dontWait,
+	})
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	return d.request(ctx, "initiate", m)
+}
+
+// Sleep implements tunnel.Rester: first the children are ended, and then, when the
+// other end has had the time to see that, the IKE SA.
+func (d *driver) Sleep(ctx context.Context, key tunnel.PublicKey) error {
+	if err := d.sleep(ctx, key); err != nil {
+		return fmt.Errorf("let peer sleep: %w", err)
+	}
+	return nil
+}
+
+func (d *driver) sleep(ctx context.Context, key tunnel.PublicKey) error {
+	if d.device.Name == "" {
+		return errNotUp
+	}
+	s, err := d.recent(ctx)
+	if err != nil {
+		return err
+	}
+	d.served[key] = false // what is missing from now on is not missed
+	var ends []map[string]string
+	for _, sa := range s.sas[key] {
+		for _, child := range sa.children {
+			ends = append(ends, map[string]string{"child-id": strconv.FormatUint(uint64(child.id), 10), "timeout": dontWait})
+		}
+	}
+	switch {
+	case len(s.sas[key]) == 0:
+		delete(d.slumbers, key)
+		return nil
+	case len(ends) > 0:
+		d.slumbers[key] = d.now()
+	case d.slumbers[key].IsZero(): // the other end has ended them
+		d.slumbers[key] = d.now()
+	case d.now().Sub(d.slumbers[key]) >= slumber:
+		for _, sa := range s.sas[key] {
+			ends = append(ends, map[string]string{"ike-id": strconv.FormatUint(uint64(sa.id), 10), "timeout": dontWait})
+		}
+	}
+	for _, what := range ends {
+		if err := d.terminate(ctx, what); err != nil {
+			return err
+		}
+		d.seen = nil
+	}
+	return nil
+}
+
+// isDormant tells whether a peer has ended its children and kept the IKE SA, which
+// is how it says that it rests.
+func isDormant(sas []ikeSA) bool {
+	dormant := false
+	for _, sa := range sas {
+		if sa.connecting() || len(sa.children) > 0 {
+			return false
+		}
+		dormant = dormant || sa.state == "ESTABLISHED"
+	}
+	return dormant
+}

@@ -1,0 +1,83 @@
+package ipsec
+
+import (
+	"testing"
+	"time"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
+)
+
+func TestUserspaceRestsAndWakes(t *testing.T) { restsAndWakes(t, KindUserspace) }
+
+func TestKernelRestsAndWakes(t *testing.T) {
+	requireKernel(t)
+	restsAndWakes(t, KindKernel)
+}
+
+// asleep is how a peer is put that rests.
+func (f *fleet) asleep(node int) tunnel.Peer {
+	p := f.peer(node)
+	p.Rest = true
+	return p
+}
+
+// awaitStatus makes rounds with peers that rest until a status is as wanted.
+func (f *fleet) awaitStatus(t *testing.T, node, other int, what string, is func(tunnel.PeerStatus) bool) tunnel.PeerStatus {
+	t.Helper()
+	deadline := time.Now().Add(tunneltest.DeliverTimeout)
+	var st tunnel.PeerStatus
+	for time.Now().Before(deadline) {
+		if st = f.peers(t, node)[f.keys[other].Public()]; is(st) {
+			return st
+		}
+		f.put(t, node, f.asleep(other))
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("node %d: %s: peer is %+v", node, what, st)
+	return st
+}
+
+// One end lets the session go: the other one sees first that it is wanted so, and
+// then no session. Neither begins one, until it is woken, whichever does that, and
+// though both do at once.
+func restsAndWakes(t *testing.T, kind Kind) {
+	t.Parallel()
+	h := newHarness(t, kind, 2)
+	f := newFleet(t, h)
+	f.full(t)
+	live := func(st tunnel.PeerStatus) bool { return st.Live }
+	for _, wakers := range [][]int{{0}, {1}, {0, 1}} {
+		f.put(t, 0, f.asleep(1))
+		f.put(t, 1, f.asleep(0))
+		if st := f.peers(t, 0)[f.keys[1].Public()]; !st.Live || st.Dormant || st.BehindNAT {
+			t.Fatalf("before it is let go the peer is %+v", st)
+		}
+		sleep := func() {
+			if err := f.raw(0).Sleep(t.Context(), f.keys[1].Public()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sleep()
+		f.awaitStatus(t, 1, 0, "sees it dormant", func(st tunnel.PeerStatus) bool { return st.Dormant && !st.Live })
+		f.awaitStatus(t, 0, 1, "has no session", func(st tunnel.PeerStatus) bool {
+			sleep()
+			return !st.Dormant && !st.Live
+		})
+		f.awaitStatus(t, 1, 0, "has no session", func(st tunnel.PeerStatus) bool { return !st.Dormant && !st.Live })
+		woken := time.Now()
+		for _, node := range wakers {
+			for range 2 { // the second time it is under way
+				if err := f.raw(node).Wake(t.Context(), f.keys[1-node].Public()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		f.awaitStatus(t, 0, 1, "is woken", live)
+		f.awaitStatus(t, 1, 0, "is woken", live)
+		t.Logf("woken by %v in %s", wakers, time.Since(woken))
+		for node := range f.names { // as rounds do, which settle who of two goes
+			f.put(t, node, f.peer(1-node))
+		}
+	}
+}
