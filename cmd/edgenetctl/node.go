@@ -91,7 +91,11 @@ func (s *session) nodeText(n *edgenetv1.Node) string {
 	if i := n.GetIpsec(); i != nil {
 		lines = append(lines, detail{"IPsec", fmt.Sprintf("id %s, UDP port %d", i.GetId(), i.GetPort())})
 	}
-	lines = append(lines, detail{"Tunnel", tunnelState(n)})
+	state := tunnelState(n)
+	if state == "resting" {
+		state += ", since " + s.when(n.GetTunnel().GetSince())
+	}
+	lines = append(lines, detail{"Tunnel", state})
 	t := n.GetTunnel()
 	if t == nil {
 		return details(lines)

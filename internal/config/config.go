@@ -30,6 +30,9 @@ const (
 
 	// DefaultTunnelKeyLifetime is 30 days.
 	DefaultTunnelKeyLifetime = 720 * time.Hour
+
+	// DefaultTunnelIdle is as text, as flags have it.
+	DefaultTunnelIdle = "5m"
 )
 
 // minTunnelKeyLifetime is the shortest life of a tunnel key, but for none: a
@@ -82,6 +85,9 @@ type Config struct {
 	// TunnelKeyLifetime is how old the WireGuard key gets; 0 means that it is not
 	// replaced by itself.
 	TunnelKeyLifetime time.Duration
+	// TunnelIdle is how long nothing has to be carried before a tunnel rests; 0 is
+	// never.
+	TunnelIdle time.Duration
 }
 
 // Socket is the path of the control socket.
@@ -105,6 +111,7 @@ type settings struct {
 	FlowTimeouts  list   `yaml:"flow-timeouts"`
 	MaxFlows      int    `yaml:"max-flows"`
 	TunnelKeyLife string `yaml:"tunnel-key-lifetime"`
+	TunnelIdle    string `yaml:"tunnel-idle"`
 }
 
 // list is a YAML sequence, or a text with commas as the flags have it.
@@ -143,6 +150,7 @@ func defaults() settings {
 		PeerPort:      DefaultPeerPort,
 		MaxFlows:      DefaultMaxFlows,
 		TunnelKeyLife: DefaultTunnelKeyLifetime.String(),
+		TunnelIdle:    DefaultTunnelIdle,
 	}
 }
 
@@ -202,6 +210,8 @@ func (s settings) config() (Config, error) {
 	}
 	c.TunnelKeyLifetime, err = parseLifetime(s.TunnelKeyLife)
 	note(err)
+	c.TunnelIdle, err = parseIdle(s.TunnelIdle)
+	note(err)
 	return c, errors.Join(problems...)
 }
 
@@ -247,6 +257,18 @@ func parseDrivers(texts list) ([]string, error) {
 		return nil, fmt.Errorf("tunnel-drivers: %w", err)
 	}
 	return drivers, nil
+}
+
+// minIdle is the least that is noticed: when tunnels were used is known to about
+// a second.
+const minIdle = time.Second
+
+func parseIdle(text string) (time.Duration, error) {
+	idle, err := time.ParseDuration(text)
+	if err != nil || idle != 0 && idle < minIdle {
+		return 0, fmt.Errorf("tunnel-idle: %q: want 0 or a duration of at least %s, such as 5m", text, minIdle)
+	}
+	return idle, nil
 }
 
 func checkRoles(roles []string) error {

@@ -135,6 +135,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		`tunnel-key-lifetime: "-1h"`:                                         {"--underlay", "127.0.0.1", "--tunnel-key-lifetime", "-1h"},
 		`tunnel-key-lifetime: "long"`:                                        {"--underlay", "127.0.0.1", "--tunnel-key-lifetime", "long"},
 		`max-flows: 1: want 1024`:                                            {"--underlay", "127.0.0.1", "--max-flows", "1"},
+		`tunnel-idle: "20ms": want 0 or`:                                     {"--underlay", "127.0.0.1", "--tunnel-idle", "20ms"},
+		`tunnel-idle: "soon"`:                                                {"--underlay", "127.0.0.1", "--tunnel-idle", "soon"},
 		`no such file`:                                                       {"--config", "/nowhere/edgenetd.yaml"},
 		`underlay: none given`:                                               {"--name", "edge-1"},
 		`name: `:                                                             {"--name", "Edge 1", "--underlay", "127.0.0.1"},

@@ -39,6 +39,7 @@ func Flags() []cli.Flag {
 		number("gossip-port", "TCP and UDP `PORT` of the mesh's gossip", DefaultGossipPort),
 		number("peer-port", "TCP `PORT` where nodes join and talk to one another", DefaultPeerPort),
 		list("tunnel-drivers", "`NAME` of a driver that tunnels may be made by: "+strings.Join(tunnel.Drivers(), ", ")+"; may be repeated or separated by commas (default: all that the host can run)"),
+		text("tunnel-idle", "`DURATION` without a tenant's packet after which a tunnel rests, 0 for never (default: "+DefaultTunnelIdle+")"),
 		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
 		list("flow-timeouts", "`STATE=DURATION`: how long a silent flow in this state is kept; may be repeated or separated by commas"),
 		number("max-flows", "`NUMBER` of flows that this host keeps at once; of a new datapath only", DefaultMaxFlows),
@@ -71,7 +72,7 @@ func LoadDirs(ctx *cli.Context) (Config, error) {
 		Name: "cleanup", Underlay: []string{"127.0.0.1"},
 		StateDir: s.StateDir, RunDir: s.RunDir, LogLevel: s.LogLevel, LogFormat: s.LogFormat,
 		WireGuardPort: DefaultWireGuardPort, IPsecPort: DefaultIPsecPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort, MaxFlows: DefaultMaxFlows,
-		TunnelKeyLife: DefaultTunnelKeyLifetime.String(),
+		TunnelKeyLife: DefaultTunnelKeyLifetime.String(), TunnelIdle: DefaultTunnelIdle,
 	}.config()
 	if err != nil {
 		return Config{}, fmt.Errorf("check settings: %w", err)
@@ -87,6 +88,7 @@ func load(ctx *cli.Context) (settings, error) {
 	for key, to := range map[string]*string{
 		"name": &s.Name, "state-dir": &s.StateDir, "run-dir": &s.RunDir, "log-level": &s.LogLevel, "log-format": &s.LogFormat,
 		"tunnel-key-lifetime": &s.TunnelKeyLife,
+		"tunnel-idle":         &s.TunnelIdle,
 	} {
 		if ctx.IsSet(key) {
 			*to = ctx.String(key)

@@ -68,6 +68,7 @@ func (t *tunnels) put(ctx context.Context, want map[mesh.NodeID]tunnel.Peer, cho
 		if !wanted {
 			continue
 		}
+		peer.Rest = t.rests[n.ID].resting()
 		problems = append(problems, t.putBy(ctx, t.carrier(choices[n.ID].Technology), n, peer))
 		on := t.carrier(t.ways[n.ID].on)
 		if on == nil || on.technology == choices[n.ID].Technology {
@@ -224,7 +225,10 @@ func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer, keys map[mesh.NodeID
 			continue
 		}
 		if status, there := c.peers[want[id].Prefix]; there {
-			out[id] = peerState{PeerStatus: status, technology: w.on, driver: c.driver.Name(), device: c.device, reqID: t.reqID(id, want[id].Prefix), upper: keys[id].sends.Upper()}
+			out[id] = peerState{
+				PeerStatus: status, technology: w.on, driver: c.driver.Name(), device: c.device,
+				reqID: t.reqID(id, want[id].Prefix), upper: keys[id].sends.Upper(), rest: t.rests[id], held: t.isHeld(id, c, status),
+			}
 		}
 	}
 	return out

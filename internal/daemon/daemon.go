@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -126,6 +127,11 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 		excluded:     d.excluded(),
 		probes:       probes(),
 		snapshot:     d.snapshot,
+		lastUse:      func(node netip.Prefix) time.Time { return d.network.lastUse(node) },
+		idle:         d.cfg.TunnelIdle,
+		openHold:     kernel.Hold,
+		held:         make(chan struct{}, 1),
+		holding:      complaint{log: log, of: "device of waiting packets"},
 		sized:        sized,
 		listRoutes:   kernel.ListRoutes,
 		ensureRoutes: kernel.EnsureRoutes,

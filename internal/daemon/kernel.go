@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"time"
 
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/hold"
 	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
 	"edgenet.dev/edgenet/pkg/tunnel/route"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
@@ -31,6 +33,8 @@ type Kernel struct {
 	// route.
 	ListRoutes   func(mesh netip.Prefix) (map[netip.Prefix]string, error)
 	EnsureRoutes func(mesh netip.Prefix, want map[netip.Prefix]string) error
+	// Hold keeps packets whose tunnel is not there yet; nil is package hold.
+	Hold func(hold.Config) (Hold, error)
 	// Datapath opens the datapath; nil is isolation.Open.
 	Datapath func(context.Context, isolation.Config) (Datapath, error)
 	// UnderlayMTU tells the MTU of the device with an address; nil is
@@ -43,6 +47,7 @@ type Datapath interface {
 	UseHalf(upper bool)
 	Apply(ctx context.Context, want isolation.State) error
 	Change(ctx context.Context, want isolation.State) error
+	LastUse(node netip.Prefix) time.Time
 	AwaitGone(ctx context.Context, key isolation.Key) error
 	Status(ctx context.Context) (map[isolation.Key]isolation.Status, error)
 	EndpointStatus(key isolation.Key) (isolation.Status, bool, error)
@@ -78,6 +83,15 @@ func (k Kernel) complete() Kernel {
 	}
 	if k.ListRoutes == nil {
 		k.ListRoutes, k.EnsureRoutes = route.List, route.Ensure
+	}
+	if k.Hold == nil {
+		k.Hold = func(cfg hold.Config) (Hold, error) {
+			h, err := hold.Open(cfg)
+			if err != nil {
+				return nil, err
+			}
+			return h, nil
+		}
 	}
 	if k.Datapath == nil {
 		k.Datapath = openUpkept

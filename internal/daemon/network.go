@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -59,9 +61,13 @@ type network struct {
 	// answer only when the kernel is as asked.
 	mu       sync.Mutex
 	reader   reader
+	needs    needs
 	derived  derived
 	applied  *applied // nil if the last round did not go well
 	datapath Datapath
+	// uses is the datapath that was opened last; it tells of uses when it is closed,
+	// too.
+	uses     atomic.Pointer[Datapath]
 	tallies  tallies
 	counting complaint
 	// problems are the endpoints that the last round could not make right.
@@ -151,7 +157,7 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 	if s == nil {
 		s = n.reader.read()
 	}
-	next := applied{parts: n.derived.update(s, t.mtu), devices: t.devices, reaches: t.reaches()}
+	next := applied{parts: n.derived.update(s, t.mtu), devices: t.devices, reaches: n.waiting(s, t)}
 	if look == news && next.same(n.applied) {
 		return s, nil
 	}
@@ -220,7 +226,18 @@ func (n *network) open(ctx context.Context) error {
 	}
 	n.half.open(d)
 	n.datapath = d
+	n.uses.Store(&d)
 	return nil
+}
+
+// lastUse is when a tenant's packet last came from a node or went there. It waits
+// for no round.
+func (n *network) lastUse(node netip.Prefix) time.Time {
+	d := n.uses.Load()
+	if d == nil {
+		return time.Time{}
+	}
+	return (*d).LastUse(node)
 }
 
 // report writes into this node's own endpoint records what became of them:

@@ -62,7 +62,7 @@ func (t *tunnels) measure(state tunnelState, now time.Time) error {
 		p.use = t.state.peers[id].use.next(now, p.TxBytes, s.Bytes+s.Requests*tunnelPadding)
 		state.peers[id] = p
 		peers = append(peers, probe.Peer{
-			Addr: addr, Path: p.driver + " " + p.Endpoint.String(), Limit: t.carrier(p.technology).limit(), Busy: p.use.busy(now),
+			Addr: addr, Path: p.driver + " " + p.Endpoint.String(), Limit: t.carrier(p.technology).limit(), Busy: p.use.busy(now), Resting: p.rest.resting(),
 		})
 	}
 	err := t.probes.set(t.life, state.device.Address, "", peers)

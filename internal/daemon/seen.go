@@ -16,6 +16,7 @@ const (
 	tunnelConnecting = "connecting"
 	tunnelDown       = "down"
 	tunnelUnneeded   = "not needed"
+	tunnelResting    = "resting"
 )
 
 // keylessGrace is how long a tunnel may take to come up until that is a problem: a
@@ -72,7 +73,7 @@ func look(now time.Time, f facts, before seenTunnel) seenTunnel {
 		} else if !before.keys.IsZero() && !s.keys.Equal(before.keys) && s.driver == before.driver {
 			s.rekeys++
 		}
-		if !p.Live {
+		if !p.Live && !p.rest.resting() {
 			s.keyless = earliest(before.keyless, now)
 		}
 	}
@@ -95,6 +96,8 @@ func (f facts) state() string {
 	switch {
 	case f.peer == nil && errors.Is(f.choice.err, errUnneeded):
 		return tunnelUnneeded
+	case f.peer != nil && f.peer.rest.resting():
+		return tunnelResting
 	case f.peer == nil, !f.stats.SilentSince.IsZero():
 		return tunnelDown
 	case !f.peer.Live:

@@ -11,6 +11,10 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
+// dropWaiting is the reason of packets that have waited for a tunnel in vain. It is
+// no reason of the datapath's: that has sent them.
+const dropWaiting = "tunnel-not-ready"
+
 // Status tells how this node stands.
 func (d *Daemon) Status() *api.GetStatusResponse {
 	self := d.mesh.Self()
@@ -41,6 +45,12 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 	var err error
 	out.Drops, err = d.network.drops()
 	note(err)
+	if lost := d.tunnels.current().givenUp; lost > 0 {
+		if out.Drops == nil {
+			out.Drops = map[string]uint64{}
+		}
+		out.Drops[dropWaiting] = lost
+	}
 	out.Refusals = d.mesh.Refusals()
 	return out
 }

@@ -14,6 +14,7 @@ import (
 	"edgenet.dev/edgenet/internal/config"
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/hold"
 )
 
 const (
@@ -35,6 +36,13 @@ type tunnels struct {
 	probes   *probing
 	// snapshot is what the records say.
 	snapshot func() *snapshot
+	// lastUse is when a tenant's packet last came from, or went to, a node.
+	lastUse func(netip.Prefix) time.Time
+	// idle is how long nothing has to be carried before a tunnel rests; 0 is never.
+	idle time.Duration
+	// openHold is Kernel's, held is poked when packets wait in hold.
+	openHold func(hold.Config) (Hold, error)
+	held     chan struct{}
 	// ensureRoutes and listRoutes are Kernel's.
 	ensureRoutes func(netip.Prefix, map[netip.Prefix]string) error
 	listRoutes   func(netip.Prefix) (map[netip.Prefix]string, error)
@@ -61,6 +69,13 @@ type tunnels struct {
 	// needs follow from the records, needed are those that the last round found.
 	needs  needs
 	needed map[mesh.NodeID]bool
+	// hold keeps packets whose tunnel is not there yet; nil if the host cannot, as
+	// holding says. givenUp are those that earlier ones have lost.
+	hold    Hold
+	holding complaint
+	givenUp uint64
+	// rests say which tunnels rest.
+	rests map[mesh.NodeID]rest
 	// ways say how each node is reached, and what it is moved to.
 	ways map[mesh.NodeID]way
 	// watchers are told what changes.
@@ -82,9 +97,11 @@ func (t *tunnels) run(ctx context.Context) error {
 	defer t.letGo()
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
+	uses := time.NewTicker(useTick)
+	defer uses.Stop()
 	for {
 		t.trouble.note(t.reconcile(ctx))
-		if !t.awaitNews(ctx, ticker.C) {
+		if !t.awaitNews(ctx, ticker.C, uses.C) {
 			return nil
 		}
 	}
@@ -93,6 +110,7 @@ func (t *tunnels) run(ctx context.Context) error {
 // letGo ends what runs beside the rounds. Tunnels stay.
 func (t *tunnels) letGo() {
 	t.probes.stop()
+	t.closeHold()
 	for _, c := range t.carriers {
 		c.letGo()
 	}
@@ -100,7 +118,7 @@ func (t *tunnels) letGo() {
 
 // awaitNews waits until a round may be of use: most changes of records are no
 // tunnel's business. It returns false when ctx has ended.
-func (t *tunnels) awaitNews(ctx context.Context, tick <-chan time.Time) bool {
+func (t *tunnels) awaitNews(ctx context.Context, tick, uses <-chan time.Time) bool {
 	for {
 		select {
 		case <-ctx.Done():
@@ -109,6 +127,12 @@ func (t *tunnels) awaitNews(ctx context.Context, tick <-chan time.Time) bool {
 			return true
 		case <-t.sized:
 			return pause(ctx, gather)
+		case <-t.held:
+			t.wake(context.WithoutCancel(ctx))
+		case <-uses:
+			if t.isUsed() {
+				return true
+			}
 		case <-t.dirty:
 			if !slices.EqualFunc(t.nodes, t.mesh.Nodes(), sameNode) || t.policy != t.policyVersion() || t.current().problem != nil || !t.current().ready() || t.needsMore() {
 				return true
@@ -145,7 +169,7 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 	now := time.Now()
 	next.round, next.seen = t.state.round+1, t.seen(next, now)
 	before := t.replace(next)
-	if t.tell(now, before.seen, next) || !slices.Equal(before.devices, next.devices) || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
+	if t.tell(now, before.seen, next) || !slices.Equal(before.devices, next.devices) || before.hold != next.hold || (before.problem == nil) != (err == nil) || !maps.EqualFunc(before.peers, next.peers, samePeer) {
 		t.changed()
 	}
 	return err
@@ -185,11 +209,15 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 			state.devices = append(state.devices, c.device)
 		}
 	}
+	t.ensureHold()
+	state.hold = t.holdDevice()
+	t.settleRests(now, want, choices)
 	problems = append(problems, problem, t.dropFormers(ctx, now, choices), t.put(ctx, want, choices), t.identify(ctx), t.move(now, want, choices, routes), t.drop(ctx))
 	state.keys = t.keysOf(choices)
 	state.peers = t.reached(want, state.keys)
 	t.lookAgain()
-	problems = append(problems, t.lead(), t.prove(), t.measure(state, now))
+	state.givenUp = t.lost()
+	problems = append(problems, t.release(ctx, now, state.peers), t.lead(), t.prove(), t.measure(state, now))
 	return state, errors.Join(problems...)
 }
 
@@ -206,6 +234,7 @@ func (t *tunnels) remove(ctx context.Context) error {
 		return nil
 	}
 	t.probes.stop()
+	t.closeHold()
 	err := t.takeAllDown(ctx)
 	t.gone, t.ways = err == nil, nil
 	next := tunnelState{problem: err, round: t.state.round + 1}

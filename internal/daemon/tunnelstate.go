@@ -18,6 +18,10 @@ type tunnelState struct {
 	mtu int
 	// devices are all that are up, that one first.
 	devices []tunnel.Device
+	// hold is the device in which packets wait; empty if there is none.
+	hold string
+	// givenUp is how many packets waited in vain.
+	givenUp uint64
 	peers   map[mesh.NodeID]peerState
 	// keys are what the nodes with a peer of WireGuard's are known by.
 	keys map[mesh.NodeID]peerKeys
@@ -44,6 +48,9 @@ type peerState struct {
 	use  usage
 	// upper is the half of its /64 that packets to it have.
 	upper bool
+	// rest says whether it rests, held whether packets wait for it.
+	rest rest
+	held bool
 }
 
 // ready is true when the device is up.
@@ -61,7 +68,11 @@ func (s tunnelState) why() error {
 func (s tunnelState) reaches() map[mesh.NodeID]reach {
 	out := make(map[mesh.NodeID]reach, len(s.peers))
 	for id, p := range s.peers {
-		out[id] = reach{device: p.device.Name, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed, reqID: p.reqID, upper: p.upper}
+		device := p.device.Name
+		if p.held {
+			device = s.hold
+		}
+		out[id] = reach{device: device, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed, reqID: p.reqID, upper: p.upper}
 	}
 	return out
 }
@@ -110,5 +121,5 @@ func (t *tunnels) awaitReady(ctx context.Context) {
 
 // samePeer compares what others derive from a peer.
 func samePeer(a, b peerState) bool {
-	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size && a.device == b.device && a.reqID == b.reqID && a.upper == b.upper
+	return a.Prefix == b.Prefix && a.Endpoint == b.Endpoint && a.Live == b.Live && a.size == b.size && a.device == b.device && a.reqID == b.reqID && a.upper == b.upper && a.held == b.held && a.rest.since.Equal(b.rest.since)
 }

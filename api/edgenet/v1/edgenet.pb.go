@@ -373,7 +373,8 @@ type Tunnel struct {
 	// The network device.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
 	// up (there are keys, and the peer is not silent), connecting (there are no keys
-	// yet), "not needed" (there is nothing to carry: no VPC in common) or down (the
+	// yet), resting (nothing was carried for long, and nothing is sent until
+	// there is a packet), "not needed" (there is nothing to carry: no VPC in common) or down (the
 	// peer does not answer, or there is no tunnel: problems and why say more).
 	// There may be other words in the future.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`

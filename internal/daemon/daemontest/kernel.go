@@ -9,11 +9,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"edgenet.dev/edgenet/internal/daemon"
 	"edgenet.dev/edgenet/pkg/isolation"
 	"edgenet.dev/edgenet/pkg/policy"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/hold"
 	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
@@ -61,6 +63,7 @@ func (k *Kernel) Daemon() daemon.Kernel {
 		Probe:        k.probe,
 		Found:        k.found,
 		ListRoutes:   func(netip.Prefix) (map[netip.Prefix]string, error) { return nil, nil },
+		Hold:         func(hold.Config) (daemon.Hold, error) { return nil, tunnel.ErrUnsupported },
 		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) error { return nil },
 		Datapath:     func(context.Context, isolation.Config) (daemon.Datapath, error) { return datapath{k}, nil },
 		UnderlayMTU: func(netip.Addr) (int, error) {
@@ -301,6 +304,9 @@ func (d datapath) Apply(_ context.Context, want isolation.State) error {
 	}
 	return nil
 }
+
+// LastUse tells of none: there are no packets here.
+func (datapath) LastUse(netip.Prefix) time.Time { return time.Time{} }
 
 func (d datapath) AwaitGone(_ context.Context, key isolation.Key) error {
 	d.kernel.mu.Lock()

@@ -13,7 +13,7 @@ import (
 
 // slumber is how long an IKE SA outlives its last child when a peer rests: the
 // other end, which sees it without one, knows by that that nothing is broken.
-const slumber = 5 * time.Second
+const slumber = 3 * time.Second
 
 var _ tunnel.Rester = (*driver)(nil)
 

@@ -113,7 +113,9 @@ func (h *Host) Endpoint(vpc, name string) (*edgenetv1.Endpoint, error) {
 }
 
 // settled says that a tunnel is as it should be.
-func settled(state string) bool { return state == "up" || state == "not needed" }
+func settled(state string) bool {
+	return state == "up" || state == "resting" || state == "not needed"
+}
 
 // seesAll returns an error unless exactly these hosts are alive here, with the
 // tunnels to the others up.

@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"testing"
+	"time"
+)
+
+// A tunnel's life by a clock that the test sets: each step is what is true after
+// some time, and whether it rests then.
+func TestATunnelRestsWhenNothingIsCarried(t *testing.T) {
+	const idle = 5 * time.Minute
+	start := time.Unix(1_000_000, 0)
+	after := func(d time.Duration) time.Time { return start.Add(d) }
+	awake := restReasons{idle: idle, ready: true, live: true, handshake: start}
+	with := func(change func(*restReasons)) restReasons {
+		by := awake
+		change(&by)
+		return by
+	}
+	used := func(d time.Duration) restReasons { return with(func(by *restReasons) { by.used = after(d) }) }
+	ipsec := func(change func(*restReasons)) restReasons {
+		return with(func(by *restReasons) { by.begins = true; change(by) })
+	}
+	type step struct {
+		at      time.Duration
+		by      restReasons
+		resting bool
+	}
+	for name, steps := range map[string][]step{
+		"it rests after a while, and wakes by a packet": {
+			{0, awake, false},
+			{idle - time.Second, awake, false},
+			{idle, awake, true},
+			{2 * idle, awake, true},
+			{2*idle + time.Second, used(2 * idle), false},
+			{3 * idle, used(2 * idle), false},
+			{3*idle + 2*time.Second, used(2 * idle), true},
+		},
+		"packets keep it awake": {{0, awake, false}, {idle, used(idle - time.Second), false}, {2*idle - time.Second - 1, used(idle - time.Second), false}, {2 * idle, used(idle - time.Second), true}},
+		"a use that is found out late does not wake it": {
+			{0, awake, false}, {idle, awake, true}, {idle + time.Second, used(idle - time.Second), true},
+		},
+		"it never rests if that is so wanted": {
+			{0, awake, false}, {100 * idle, with(func(by *restReasons) { by.idle = 0 }), false},
+		},
+		"one that does not come up does not rest": {
+			{0, awake, false}, {2 * idle, with(func(by *restReasons) { by.live = false }), false},
+		},
+		"one whose session ran out goes on resting": {
+			{0, awake, false}, {idle, awake, true}, {2 * idle, with(func(by *restReasons) { by.live = false }), true},
+		},
+		"nobody could wake it": {{0, awake, false}, {2 * idle, with(func(by *restReasons) { by.ready = false }), false}},
+		"it is woken to be moved, and rests again": {
+			{0, awake, false},
+			{idle, awake, true},
+			{idle + 1, with(func(by *restReasons) { by.ready = false }), false},
+			{2 * idle, awake, false},
+			{2*idle + 1, awake, true},
+		},
+		"WireGuard's keys are made anew while it rests": {
+			{0, awake, false}, {idle, awake, true}, {2 * idle, with(func(by *restReasons) { by.handshake = after(2*idle - 1) }), true},
+		},
+		"IPsec's peer begins": {
+			{0, awake, false},
+			{idle, ipsec(func(*restReasons) {}), true},
+			{idle + 1, ipsec(func(*restReasons) {}), true},
+			{2 * idle, ipsec(func(by *restReasons) { by.handshake = after(2*idle - 1) }), false},
+		},
+		"IPsec's peer lets the session go": {
+			{0, awake, false},
+			{time.Second, ipsec(func(by *restReasons) { by.live, by.dormant = false, true }), true},
+			{2 * time.Second, ipsec(func(by *restReasons) { by.live = false }), true},
+		},
+	} {
+		var r rest
+		for _, s := range steps {
+			if r = r.next(after(s.at), s.by); r.resting() != s.resting {
+				t.Errorf("%s: after %s it rests: %v", name, s.at, r.resting())
+			}
+		}
+	}
+}
