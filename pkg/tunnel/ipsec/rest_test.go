@@ -23,19 +23,18 @@ func (f *fleet) asleep(node int) tunnel.Peer {
 }
 
 // awaitStatus makes rounds with peers that rest until a status is as wanted.
-func (f *fleet) awaitStatus(t *testing.T, node, other int, what string, is func(tunnel.PeerStatus) bool) tunnel.PeerStatus {
+func (f *fleet) awaitStatus(t *testing.T, node, other int, what string, is func(tunnel.PeerStatus) bool) {
 	t.Helper()
 	deadline := time.Now().Add(tunneltest.DeliverTimeout)
 	var st tunnel.PeerStatus
 	for time.Now().Before(deadline) {
 		if st = f.peers(t, node)[f.keys[other].Public()]; is(st) {
-			return st
+			return
 		}
 		f.put(t, node, f.asleep(other))
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatalf("node %d: %s: peer is %+v", node, what, st)
-	return st
 }
 
 // One end lets the session go: the other one sees first that it is wanted so, and
