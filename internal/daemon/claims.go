@@ -26,6 +26,9 @@ func newClaims() *claims {
 // current enters a peer by the key that its node says it has.
 func (s *claims) current(c *carrier, n mesh.Node, peer tunnel.Peer) error {
 	err := s.take(c, n, peer.PublicKey)
+	if k := c.keys[n.Prefix]; k.newest == peer.PublicKey && k.unmet() {
+		peer.Keepalive = 0
+	}
 	if s.holders[peer.PublicKey].ID == n.ID {
 		s.want[n.ID] = peer
 	}
@@ -49,8 +52,10 @@ func (s *claims) next(c *carrier, n mesh.Node, next tunnel.PublicKey) error {
 	peer.Former = tunnel.Former{
 		PublicKey: peer.PublicKey, Half: tunnel.Half(peer.Prefix, peer.PublicKey.Upper()), Address: nodeAddr(peer.Prefix), Keepalive: peer.Keepalive,
 	}
-	// Nothing is to be sent by it: its node would not understand it yet.
-	peer.PublicKey, peer.Keepalive = next, 0
+	peer.PublicKey = next
+	if k := c.keys[n.Prefix]; k.newest != next || !k.met {
+		peer.Keepalive = 0 // its node would not understand it yet
+	}
 	s.want[n.ID] = peer
 	return err
 }

@@ -30,13 +30,18 @@ type keyed struct {
 	met bool
 }
 
-// sends is the key that packets to the peer go by. announced says that the newest
-// is what the peer has, by its own word.
-func (k keyed) sends(announced bool) tunnel.PublicKey {
-	if announced || k.met || k.former == (tunnel.PublicKey{}) {
-		return k.newest
+// unmet tells whether the newest key must not be used yet: the one to begin is its
+// node. If both began at once there would be two new sessions, and a device keeps no
+// more than two: what is sent by the former key would not be understood any more.
+// The former one is there until it has been silent for a while.
+func (k keyed) unmet() bool { return !k.met && k.former != (tunnel.PublicKey{}) }
+
+// sends is the key that packets to the peer go by.
+func (k keyed) sends() tunnel.PublicKey {
+	if k.unmet() {
+		return k.former
 	}
-	return k.former
+	return k.newest
 }
 
 // take sorts what there is of peers by their /64. Of one that goes over to another
@@ -168,7 +173,7 @@ type peerKeys struct {
 }
 
 // keysOf is what the nodes with a peer of WireGuard's are known by.
-func (t *tunnels) keysOf(choices map[mesh.NodeID]choice) map[mesh.NodeID]peerKeys {
+func (t *tunnels) keysOf() map[mesh.NodeID]peerKeys {
 	out := map[mesh.NodeID]peerKeys{}
 	c := t.carrier(tunnel.WireGuard)
 	if c == nil {
@@ -176,7 +181,7 @@ func (t *tunnels) keysOf(choices map[mesh.NodeID]choice) map[mesh.NodeID]peerKey
 	}
 	for _, n := range t.nodes {
 		if k, there := c.keys[n.Prefix]; there {
-			out[n.ID] = peerKeys{keyed: k, sends: k.sends(currentKey(choices[n.ID]) == k.newest)}
+			out[n.ID] = peerKeys{keyed: k, sends: k.sends()}
 		}
 	}
 	return out

@@ -28,6 +28,8 @@ const (
 // keySetter is a driver whose device has a key that can be replaced.
 type keySetter interface {
 	SetKey(ctx context.Context, key wireguard.PrivateKey) error
+	// Greet has peers meet it, though there is nothing to send.
+	Greet(ctx context.Context) error
 }
 
 // rotation replaces this node's WireGuard key: it announces the next one, waits
@@ -227,7 +229,8 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 	c, key := t.carrier(tunnel.WireGuard), r.keys.Current()
 	c.key, c.next = key.Public(), tunnel.PublicKey{}
 	began := time.Now()
-	if d, ok := c.driver.(keySetter); ok {
+	d, ok := c.driver.(keySetter)
+	if ok {
 		err = d.SetKey(ctx, key)
 	}
 	r.useHalf(c.key.Upper())
@@ -236,7 +239,10 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 		// The key is in the files: rounds will set it.
 		return gap, fmt.Errorf("change tunnel key: %w", err)
 	}
-	return gap, t.announce(time.Now(), nil)
+	if ok {
+		err = d.Greet(ctx)
+	}
+	return gap, errors.Join(err, t.announce(time.Now(), nil))
 }
 
 func (r *rotation) commit() error {

@@ -110,7 +110,8 @@ func TestPeersFollowTheirNodesKey(t *testing.T) {
 		"before":                    {before, []tunnel.PeerStatus{{Peer: tunnel.Peer{PublicKey: lowerKey1, Prefix: prefix}, RxBytes: 7}}, lowerKey1, 7},
 		"it has announced the next": {during, []tunnel.PeerStatus{old, unmet}, lowerKey1, 10},
 		"it was met with the next":  {during, []tunnel.PeerStatus{old, met}, upperKey1, 15},
-		"it says that it has it":    {after, []tunnel.PeerStatus{old, unmet}, upperKey1, 10},
+		"it says that it has it":    {after, []tunnel.PeerStatus{old, unmet}, lowerKey1, 10},
+		"the former was silent":     {after, []tunnel.PeerStatus{unmet}, upperKey1, 0},
 		"the former is gone":        {after, []tunnel.PeerStatus{met}, upperKey1, 5},
 	} {
 		tun := holding()
@@ -120,12 +121,17 @@ func TestPeersFollowTheirNodesKey(t *testing.T) {
 		}
 		tun.carriers[0].take(have)
 		tun.nodes = []mesh.Node{c.node}
-		keys := tun.keysOf(choose(t, tun.nodes))
+		keys := tun.keysOf()
 		if got := keys[here].sends; got != c.sends {
 			t.Errorf("%s: packets go by %v, want %v", name, got[0], c.sends[0])
 		}
 		if p := tun.carriers[0].peers[prefix]; p.RxBytes != c.rx {
 			t.Errorf("%s: %d bytes came, want %d", name, p.RxBytes, c.rx)
+		}
+		// Nothing may be sent by a key that packets do not go by yet.
+		want, err := tun.wantPeers(tun.nodes, choose(t, tun.nodes))
+		if p := want[here]; err != nil || (p.Keepalive == 0) != (p.PublicKey != c.sends) {
+			t.Errorf("%s: it is put as %+v, %v", name, p, err)
 		}
 	}
 }

@@ -213,7 +213,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	state.hold = t.holdDevice()
 	t.settleRests(now, want, choices)
 	problems = append(problems, problem, t.dropFormers(ctx, now, choices), t.put(ctx, want, choices), t.identify(ctx), t.move(now, want, choices, routes), t.drop(ctx))
-	state.keys = t.keysOf(choices)
+	state.keys = t.keysOf()
 	state.peers = t.reached(want, state.keys)
 	t.lookAgain()
 	state.givenUp = t.lost()

@@ -5,10 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/strongswan/govici/vici"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+const (
+	// rekeyTries is how often an IKE SA is asked for new keys: its peer may have
+	// replaced it by another in this moment.
+	rekeyTries = 10
+	// rekeyPause is the time between two tries.
+	rekeyPause = 100 * time.Millisecond
 )
 
 // Rekey begins to replace the keys of all SAs, by new key exchanges in those that
@@ -18,26 +27,52 @@ func (d *driver) Rekey(ctx context.Context) ([]Rekeying, error) {
 	if d.device.Name == "" {
 		return nil, nil
 	}
-	s, err := d.read(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("rekey: %w", err)
+	defer func() { d.seen = nil }()
+	var begun []Rekeying
+	done := map[tunnel.PublicKey]bool{}
+	for try := 1; ; try++ {
+		s, err := d.read(ctx)
+		if err != nil {
+			return begun, fmt.Errorf("rekey: %w", err)
+		}
+		more, err := d.rekeyAll(ctx, s, done)
+		begun = append(begun, more...)
+		if err == nil || try == rekeyTries {
+			return begun, err
+		}
+		select {
+		case <-ctx.Done():
+			return begun, ctx.Err()
+		case <-time.After(rekeyPause):
+		}
 	}
+}
+
+// rekeyAll begins with the peers that are not done.
+func (d *driver) rekeyAll(ctx context.Context, s *snapshot, done map[tunnel.PublicKey]bool) ([]Rekeying, error) {
 	var begun []Rekeying
 	var problems []error
 	for key, sas := range s.sas {
 		c, there := s.conns[key]
+		if !there || done[key] {
+			continue
+		}
+		var failed error
 		for _, sa := range sas {
-			if !there || !sa.lasts() {
+			if !sa.lasts() || sa.newest() == nil {
 				continue
 			}
 			if err := d.rekey(ctx, sa, c); err != nil {
-				problems = append(problems, fmt.Errorf("rekey SAs with %s: %w", c.prefix, err))
+				failed = fmt.Errorf("rekey SAs with %s: %w", c.prefix, err)
 				continue
 			}
 			begun = append(begun, rekeying(key, sa))
+			done[key] = true
+		}
+		if !done[key] && failed != nil {
+			problems = append(problems, failed)
 		}
 	}
-	d.seen = nil
 	return begun, errors.Join(problems...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,10 +179,12 @@ func (h *harness) Fingerprint(t *testing.T, side tunneltest.Side) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	peers := make([]string, 0, len(got))
 	for _, p := range got {
-		fmt.Fprintf(&b, "; peer %v", p.Peer)
+		peers = append(peers, fmt.Sprintf("; peer %v", p.Peer))
 	}
-	return b.String()
+	slices.Sort(peers)
+	return b.String() + strings.Join(peers, "")
 }
 
 // udpInodes returns the sockets of the port: a new one means that it was bound

@@ -186,6 +186,28 @@ func replaceFile(path string, text []byte) error {
 	return syncDir(dir)
 }
 
+// Greet begins a handshake with each peer that has a keepalive, so that it meets the
+// key that the device has now: WireGuard sends one when it is switched on.
+func (d *driver) Greet(ctx context.Context) error {
+	have, err := d.recent(ctx)
+	if err != nil {
+		return fmt.Errorf("greet peers: %w", err)
+	}
+	var off time.Duration
+	var changes []wgtypes.PeerConfig
+	for key, p := range have.peers {
+		if on := p.keepalive; on > 0 {
+			changes = append(changes,
+				wgtypes.PeerConfig{PublicKey: wgtypes.Key(key), UpdateOnly: true, PersistentKeepaliveInterval: &off},
+				wgtypes.PeerConfig{PublicKey: wgtypes.Key(key), UpdateOnly: true, PersistentKeepaliveInterval: &on})
+		}
+	}
+	if err := d.configure(ctx, wgtypes.Config{Peers: changes}); err != nil {
+		return fmt.Errorf("greet peers: %w", err)
+	}
+	return nil
+}
+
 // SetKey gives the device another private key, now if it is up, and whenever it is
 // made again. Sessions that there are still receive; what is sent waits for new
 // ones.

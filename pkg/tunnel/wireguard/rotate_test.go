@@ -1,6 +1,7 @@
 package wireguard
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -63,6 +64,7 @@ func goesOverToAnotherKey(t *testing.T, kind Kind) {
 	}
 	there("by the old key, while both are known")
 	setKey(t, left, next)
+	meets(t, right, next.Public())
 	there = stream(tunneltest.Left, other, far)
 	back("to the old key, before and after it was replaced")
 	back = stream(tunneltest.Right, far, other)
@@ -105,9 +107,31 @@ func put(t *testing.T, d tunnel.Driver, p tunnel.Peer) {
 func setKey(t *testing.T, d tunnel.Driver, key PrivateKey) {
 	t.Helper()
 	spaced := d.(tunneltest.Spaced)
-	if err := spaced.Space.Do(func() error { return spaced.Driver.(*driver).SetKey(t.Context(), key) }); err != nil {
+	err := spaced.Space.Do(func() error {
+		d := spaced.Driver.(*driver)
+		return errors.Join(d.SetKey(t.Context(), key), d.Greet(t.Context()))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// meets waits until a driver's peer has made a handshake, though nobody sends
+// anything.
+func meets(t *testing.T, d tunnel.Driver, key tunnel.PublicKey) {
+	t.Helper()
+	deadline := time.Now().Add(tunneltest.DeliverTimeout)
+	for time.Now().Before(deadline) {
+		peers, err := d.Peers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if peers[key].Live {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the peer with the new key makes no handshake")
 }
 
 // What a former key keeps is asked for once, and added: there is no moment in
