@@ -146,6 +146,9 @@ var patience = 30 * time.Second * slowness
 // machine is: all waiting is as many times longer.
 var slowness = max(1, number(os.Getenv("EDGENET_SLOWNESS")))
 
+// Slowly is a time as it is on a machine that may be slower than others.
+func Slowly(d time.Duration) time.Duration { return d * slowness }
+
 // number is 0 if the text is none.
 func number(text string) time.Duration {
 	n, err := strconv.ParseUint(text, 10, 8)
