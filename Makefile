@@ -60,7 +60,8 @@ test-unit: ## the tests of each package
 # By themselves, after the others: they count what is left in the kernel.
 .PHONY: test-e2e
 test-e2e: ## the whole-system scenarios (RUN=regexp chooses)
-	EDGENET_E2E=$(E2E) EDGENET_ALONE=1 EDGENET_RACE=1 go test -race -count=1 -timeout 20m $(if $(RUN),-run '$(RUN)' -v) ./test/netns
+	EDGENET_E2E=$(E2E) EDGENET_ALONE=1 EDGENET_RACE=1 $(if $(RUN),,go run ./test/vm/matrix -record netns) \
+		go test -race -count=1 -timeout 20m -parallel 3 $(if $(RUN),-run '$(RUN)' -v,-json) ./test/netns
 
 .PHONY: vmtest
 vmtest: ## bin/vmtest, which runs one command on a stock kernel (docs/kernels.md)
@@ -68,8 +69,12 @@ vmtest: ## bin/vmtest, which runs one command on a stock kernel (docs/kernels.md
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./test/vm/vmtest
 
 .PHONY: test-vm
-test-vm: vmtest build ## chosen tests on stock kernels 6.1 and 6.12, in virtual machines (K=6.1 ONLY=regexp choose, ALL=1: all tests)
-	EDGENET_E2E=$(E2E) go run ./test/vm/matrix $(if $(K),-k $(K)) -only '$(ONLY)' $(if $(ALL),-all -limit 2h)
+test-vm: vmtest build ## chosen tests with each driver on stock kernels 6.1 and 6.12, in virtual machines, and here (K=6.1 ONLY=regexp choose)
+	EDGENET_E2E=$(E2E) go run ./test/vm/matrix $(if $(K),-k $(K)) -only '$(ONLY)'
+
+.PHONY: test-matrix
+test-matrix: vmtest build ## all tests with every driver on every kernel: many hours (K=6.1 ONLY='netns ipsec-kernel' choose)
+	EDGENET_E2E=$(E2E) go run ./test/vm/matrix -all -limit 48h $(if $(K),-k $(K)) -only '$(ONLY)'
 
 .PHONY: bench
 bench: ## measure the promises (ONLY=regexp chooses), into bench/results.json

@@ -1,7 +1,10 @@
-// Command matrix runs chosen tests on stock kernels, one virtual machine for
-// each kernel at a time, and prints what passed where. It wants bin/vmtest,
-// bin/edgenetd and bin/edgenetctl (make test-vm builds them), and ends with 1
-// when a test fails, or when no kernel could be had.
+// Command matrix runs tests with every driver on this machine's kernel and on
+// stock ones, one virtual machine for each kernel at a time, and prints what
+// passed where. It wants bin/vmtest, bin/edgenetd and bin/edgenetctl (make test-vm
+// builds them), and ends with 1 when a test fails, or when no kernel could be had.
+//
+// With -record it runs one command instead, which prints what go test -json does,
+// and keeps its outcome for the table (make test-e2e).
 package main
 
 import (
@@ -14,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,23 +27,24 @@ import (
 
 func main() {
 	var (
-		kernels = flag.String("k", "6.1,6.12", "the `kernels`")
-		only    = flag.String("only", "", "a `regexp` that chooses suites")
-		all     = flag.Bool("all", false, "run all tests of the suites, not those chosen for their time")
-		total   = flag.Duration("limit", 20*time.Minute, "how long the machines may run")
+		kernels = flag.String("k", own+","+strings.Join(stock, ","), "the `kernels`; "+own+" is this machine's")
+		only    = flag.String("only", "", "a `regexp` that chooses suites, as netns or netns ipsec-kernel")
+		all     = flag.Bool("all", false, "run all tests with every driver on every kernel, not those chosen for their time")
+		total   = flag.Duration("limit", 20*time.Minute, "how long all of it may run")
+		save    = flag.String("record", "", "run the command that is given instead, as the `suite` of all drivers on this kernel")
 	)
 	flag.Parse()
-	if flag.NArg() > 0 {
-		flag.Usage()
-		os.Exit(2)
-	}
 	names, err := regexp.Compile(*only)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "matrix:", err)
+	if err != nil || (flag.NArg() > 0) != (*save != "") {
+		fmt.Fprintln(os.Stderr, "matrix: want a regexp, and a command with -record alone:", err)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	err = run(ctx, strings.Split(*kernels, ","), choose(names, *all), *total)
+	if *save != "" {
+		err = record(ctx, *save, flag.Args())
+	} else {
+		err = run(ctx, strings.Split(*kernels, ","), choose(names, *all), *total)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "matrix:", err)
@@ -55,26 +60,27 @@ func run(ctx context.Context, kernels []string, suites []suite, limit time.Durat
 	if err != nil {
 		return err
 	}
-	for i := range suites {
-		if err := suites[i].build(ctx, filepath.Join(bin, "vm")); err != nil {
-			return err
-		}
+	if err := buildAll(ctx, filepath.Join(bin, "vm"), suites); err != nil {
+		return err
 	}
 	present, missing := have(ctx, bin, kernels)
+	table := report{kernels: present}
+	if err := table.recall(recordDir); err != nil {
+		return err
+	}
 	end := time.Now().Add(limit)
-	var (
-		table   report
-		running sync.WaitGroup
-	)
+	var running sync.WaitGroup
 	for _, kernel := range present {
 		// One after the other: a machine keeps one processor busy.
-		running.Go(func() {
-			for _, s := range suites {
-				table.add(s.on(ctx, bin, kernel, time.Until(end)))
-			}
-		})
+		if kernel != own {
+			running.Go(func() { table.runAll(ctx, bin, kernel, suites, end) })
+		}
 	}
 	running.Wait()
+	// By itself: what measures time would share the processors with machines.
+	if slices.Contains(present, own) {
+		table.runAll(ctx, bin, own, suites, end)
+	}
 	table.print(os.Stdout)
 	for _, problem := range missing {
 		fmt.Println(problem)
@@ -90,10 +96,38 @@ func run(ctx context.Context, kernels []string, suites []suite, limit time.Durat
 	return nil
 }
 
+// buildAll compiles the tests of each package once.
+func buildAll(ctx context.Context, dir string, suites []suite) error {
+	built := map[string]string{}
+	for i := range suites {
+		s := &suites[i]
+		if built[s.dir] == "" {
+			if err := s.build(ctx, dir); err != nil {
+				return err
+			}
+			built[s.dir] = s.program
+		}
+		s.program = built[s.dir]
+	}
+	return nil
+}
+
+func (r *report) runAll(ctx context.Context, bin, kernel string, suites []suite, end time.Time) {
+	for _, s := range suites {
+		if s.isFor(kernel) {
+			r.add(s.on(ctx, bin, kernel, time.Until(end)))
+		}
+	}
+}
+
 // have fetches the kernels and returns those that are there; missing says of
 // each of the others why.
 func have(ctx context.Context, bin string, kernels []string) (present, missing []string) {
 	for _, kernel := range kernels {
+		if kernel == own {
+			present = append(present, kernel)
+			continue
+		}
 		said, err := exec.CommandContext(ctx, filepath.Join(bin, "vmtest"), "-fetch", "-k", kernel).CombinedOutput()
 		if err != nil {
 			text := strings.TrimPrefix(strings.TrimSpace(string(said)), "vmtest: ")

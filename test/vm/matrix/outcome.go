@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,19 +14,30 @@ import (
 
 // outcome is what a suite did on a kernel.
 type outcome struct {
-	kernel, suite  string
-	passed, failed int
-	skipped        []skip
-	took           time.Duration
-	// problem is why the suite as a whole did not go well; empty if it did.
-	problem string
+	Kernel, Suite string
+	// Driver is what tunnels were made by, empty if hosts were free to choose.
+	Driver         string
+	Passed, Failed int
+	Skipped        []skip
+	// NotChosen is how many of the suite's tests were not to run.
+	NotChosen int
+	Took      time.Duration
+	// Problem is why the suite as a whole did not go well; empty if it did.
+	Problem string
 	// shown is what failed tests said.
 	shown  strings.Builder
 	output map[string]*strings.Builder
+	// parts is true where the parts of tests are counted, not the tests that have
+	// them.
+	parts bool
+	// ended has how each test ended, in the order of their ends.
+	ended []ended
 }
 
+type ended struct{ test, action string }
+
 // skip is a test that did not run, and its reason.
-type skip struct{ test, reason string }
+type skip struct{ Test, Reason string }
 
 // event is a line of `go tool test2json`, whose help documents it.
 type event struct {
@@ -46,7 +56,7 @@ func (o *outcome) read(ctx context.Context, said io.Reader) error {
 }
 
 // count takes the events. A test that began and did not end has failed, and a
-// suite in which no test ran did not go well.
+// suite in which no test ran, and none was skipped, did not go well.
 func (o *outcome) count(events io.Reader) error {
 	o.output = make(map[string]*strings.Builder)
 	for decoder := json.NewDecoder(events); ; {
@@ -61,10 +71,11 @@ func (o *outcome) count(events io.Reader) error {
 		o.take(e)
 	}
 	delete(o.output, "")
-	for _, unfinished := range slices.Sorted(maps.Keys(o.output)) {
-		o.take(event{Action: "fail", Test: unfinished})
+	for test := range o.output {
+		o.take(event{Action: "fail", Test: test})
 	}
-	if o.passed+o.failed == 0 {
+	o.sum()
+	if o.Passed+o.Failed+len(o.Skipped) == 0 {
 		return errors.New("no test ran")
 	}
 	return nil
@@ -85,16 +96,46 @@ func (o *outcome) take(e event) {
 	}
 	switch e.Action {
 	case "pass":
-		o.passed++
 	case "fail":
-		o.failed++
 		o.shown.WriteString(text.String())
 	case "skip":
-		o.skipped = append(o.skipped, skip{e.Test, reason(text.String())})
+		o.Skipped = append(o.Skipped, skip{e.Test, reason(text.String())})
 	default:
 		return
 	}
+	o.ended = append(o.ended, ended{e.Test, e.Action})
 	delete(o.output, e.Test)
+}
+
+// sum adds up what ended: tests, or their parts.
+func (o *outcome) sum() {
+	for _, e := range o.ended {
+		part := strings.Contains(e.test, "/")
+		if o.parts {
+			if slices.ContainsFunc(o.ended, func(other ended) bool { return strings.HasPrefix(other.test, e.test+"/") }) && e.action == "pass" {
+				continue
+			}
+		} else if part {
+			continue
+		}
+		switch e.action {
+		case "pass":
+			o.Passed++
+		case "fail":
+			o.Failed++
+		}
+	}
+}
+
+// seen is how many tests, not parts, ran or were skipped.
+func (o *outcome) seen() int {
+	n := 0
+	for _, e := range o.ended {
+		if !strings.Contains(e.test, "/") {
+			n++
+		}
+	}
+	return n
 }
 
 // reason is what a skipped test said: "file_test.go:12: kernel lacks tcx".

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // said is what a test program writes, with the marks of -test.v=test2json.
@@ -17,25 +19,48 @@ var said = strings.ReplaceAll(`^=== RUN   TestGood
 ^=== RUN   TestBad/half
     bad_test.go:7: wanted more
 ^--- FAIL: TestBad/half (0.00s)
+^=== RUN   TestBad/other
+^--- PASS: TestBad/other (0.00s)
 ^--- FAIL: TestBad (0.00s)
 `, "^", "\x16")
 
 func TestOutcomesAreCounted(t *testing.T) {
-	o := &outcome{kernel: "6.1", suite: "bad"}
+	o := &outcome{Kernel: "6.1", Suite: "netns", Driver: "ipsec-kernel"}
 	if err := o.read(t.Context(), strings.NewReader(said+"FAIL\n")); err != nil {
 		t.Fatal(err)
 	}
-	if o.passed != 1 || o.failed != 2 || !slices.Equal(o.skipped, []skip{{"TestNot", "kernel lacks tcx"}}) {
-		t.Errorf("passed %d, failed %d, skipped %v", o.passed, o.failed, o.skipped)
+	if o.Passed != 1 || o.Failed != 1 || o.seen() != 3 || !slices.Equal(o.Skipped, []skip{{"TestNot", "kernel lacks tcx"}}) {
+		t.Errorf("passed %d, failed %d, seen %d, skipped %v", o.Passed, o.Failed, o.seen(), o.Skipped)
 	}
 	if !strings.Contains(o.shown.String(), "wanted more") || strings.Contains(o.shown.String(), "TestGood") {
 		t.Errorf("shown is %q", o.shown.String())
 	}
-	r := report{outcomes: []*outcome{o}}
+	o.NotChosen = 60
+	r := report{kernels: []string{"6.1", "6.12"}, outcomes: []*outcome{o}}
 	var table bytes.Buffer
 	r.print(&table)
-	if !r.failed() || !strings.Contains(table.String(), "kernel 6.1: skipped TestNot: kernel lacks tcx\n") {
-		t.Errorf("the table is\n%s", &table)
+	for _, want := range []string{
+		`kernel 6\.1: netns ipsec-kernel: skipped TestNot: kernel lacks tcx\n`,
+		`\nipsec-kernel +6\.1 +not chosen +1 passed, 1 FAILED, 1 skipped, 60 not chosen\n`,
+		`\nipsec-kernel +6\.12 +not chosen +not chosen\n`,
+		`\nfree to choose +6\.1 +- +not chosen\n`,
+	} {
+		if !regexp.MustCompile(want).MatchString(table.String()) {
+			t.Errorf("the table lacks %s:\n%s", want, &table)
+		}
+	}
+	if !r.failed() {
+		t.Error("it is taken for success")
+	}
+}
+
+func TestPartsOfConformanceAreCounted(t *testing.T) {
+	o := &outcome{parts: true}
+	if err := o.read(t.Context(), strings.NewReader(strings.ReplaceAll(said+"\x16FAIL\n", "FAIL", "PASS"))); err != nil {
+		t.Fatal(err)
+	}
+	if o.Passed != 3 || o.Failed != 0 { // TestGood and two parts of TestBad
+		t.Errorf("passed %d, failed %d: %+v", o.Passed, o.Failed, o.ended)
 	}
 }
 
@@ -53,7 +78,40 @@ func TestAPanicIsShown(t *testing.T) {
 	o := &outcome{}
 	text := "\x16=== RUN   TestGood\npanic: no such thing\n\ngoroutine 1 [running]:\n"
 	_ = o.read(t.Context(), strings.NewReader(text))
-	if o.failed == 0 || !strings.Contains(o.shown.String(), "no such thing") {
-		t.Errorf("failed %d, shown %q", o.failed, o.shown.String())
+	if o.Failed == 0 || !strings.Contains(o.shown.String(), "no such thing") {
+		t.Errorf("failed %d, shown %q", o.Failed, o.shown.String())
+	}
+}
+
+// What one call has recorded is in another's table.
+func TestWhatIsRecordedIsRecalled(t *testing.T) {
+	t.Chdir(t.TempDir())
+	lines := `{"Action":"run","Test":"TestGood"}{"Action":"pass","Test":"TestGood"}`
+	if err := record(t.Context(), "netns", []string{"echo", lines}); err != nil {
+		t.Fatal(err)
+	}
+	r := report{kernels: []string{own}}
+	if err := r.recall(recordDir); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.outcomes) != 1 || r.cell(own, "", "netns") != "1 passed" || r.outcomes[0].Took > time.Minute {
+		t.Errorf("recalled are %+v", r.outcomes)
+	}
+	if err := record(t.Context(), "netns", []string{"false"}); err == nil {
+		t.Error("a command that fails is taken for success")
+	}
+}
+
+// Each choice names tests that there are, and nothing is chosen twice.
+func TestChoicesAreOfTheirOwn(t *testing.T) {
+	for _, suites := range [][]suite{chosen, everything()} {
+		seen := map[string]bool{}
+		for _, s := range suites {
+			if key := s.String() + s.run + s.skip; seen[key] {
+				t.Errorf("%s is there twice", key)
+			} else {
+				seen[key] = true
+			}
+		}
 	}
 }
