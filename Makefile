@@ -56,12 +56,13 @@ vet: ## go vet
 .PHONY: test-unit
 test-unit: ## the tests of each package
 	EDGENET_E2E=$(E2E) go test -race -timeout 15m $$(go list ./... | grep -v '/test/netns$$')
+	EDGENET_E2E=$(E2E) go test -run '^TestSimulatorRulesAndProgramAgree$$' ./pkg/isolation
 
 # By themselves, after the others: they count what is left in the kernel.
 .PHONY: test-e2e
 test-e2e: ## the whole-system scenarios (RUN=regexp chooses)
 	EDGENET_E2E=$(E2E) EDGENET_ALONE=1 EDGENET_RACE=1 $(if $(RUN),,go run ./test/vm/matrix -record netns) \
-		go test -race -count=1 -timeout 20m -parallel 3 $(if $(RUN),-run '$(RUN)' -v,-json) ./test/netns
+		go test -race -count=1 -timeout 20m -parallel 4 $(if $(RUN),-run '$(RUN)' -v,-json) ./test/netns
 
 .PHONY: vmtest
 vmtest: ## bin/vmtest, which runs one command on a stock kernel (docs/kernels.md)
