@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -46,11 +48,28 @@ This host can carry traffic.
 	}
 }
 
+// What the edgenetd that runs must not use is of no use.
+func TestDoctorKnowsWhatIsExcluded(t *testing.T) {
+	f := mesh()
+	f.status.ExcludedDrivers = []string{"wireguard-kernel"}
+	socket := f.serve(t)
+	got := tool(t.Context(), socket, "", "doctor")
+	if got.code != 0 || !strings.Contains(got.stdout, "tunnel-drivers    lacking  edgenetd must not use wireguard-kernel\n") {
+		t.Errorf("got %+v", got)
+	}
+	f.status.ExcludedDrivers = []string{"wireguard-kernel", "wireguard-userspace"}
+	got = tool(t.Context(), socket, "", "doctor")
+	if got.code != exitError || !strings.Contains(got.stdout, "tunnel-drivers    missing") || !strings.HasSuffix(got.stderr, "this host is not ready\n") {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestAHostThatIsNotReadyIsAFailure(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), &env{
 		stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" },
 		examine: func(context.Context) (*edgenetv1.DoctorReport, error) { return reportOf(false), nil },
+		dial:    func(context.Context, string) (net.Conn, error) { return nil, errors.New("nobody is there") },
 	}, []string{"doctor"})
 	if code != exitError || stderr.String() != "edgenetctl: this host is not ready\n" || !strings.HasSuffix(stdout.String(), "as far as could be found out.\n") {
 		t.Errorf("%d, %q, %s", code, stderr.String(), stdout.String())

@@ -20,6 +20,7 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 	self := d.mesh.Self()
 	out := &api.GetStatusResponse{
 		Name: self.Name, Id: string(self.ID), Version: version.Version, Started: timestamppb.New(d.started),
+		ExcludedDrivers: d.excluded(),
 	}
 	note := func(err error) {
 		if err != nil {

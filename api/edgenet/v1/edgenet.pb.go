@@ -1720,6 +1720,8 @@ type GetStatusResponse struct {
 	Drops map[string]uint64 `protobuf:"bytes,12,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Records of other nodes that were not believed, by reason, since the start.
 	Refusals map[string]uint64 `protobuf:"bytes,13,rep,name=refusals,proto3" json:"refusals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Drivers that the host must not use, by edgenetd's setting tunnel-drivers.
+	ExcludedDrivers []string `protobuf:"bytes,14,rep,name=excluded_drivers,json=excludedDrivers,proto3" json:"excluded_drivers,omitempty"`
 	// This node's own WireGuard key.
 	TunnelKey     *TunnelKey `protobuf:"bytes,20,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1843,6 +1845,13 @@ func (x *GetStatusResponse) GetDrops() map[string]uint64 {
 func (x *GetStatusResponse) GetRefusals() map[string]uint64 {
 	if x != nil {
 		return x.Refusals
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetExcludedDrivers() []string {
+	if x != nil {
+		return x.ExcludedDrivers
 	}
 	return nil
 }
@@ -4263,7 +4272,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x04node\x18\x02 \x01(\v2\x10.edgenet.v1.NodeR\x04node\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"\x12\n" +
-	"\x10GetStatusRequest\"\x92\x05\n" +
+	"\x10GetStatusRequest\"\xbd\x05\n" +
 	"\x11GetStatusResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x17\n" +
@@ -4281,7 +4290,8 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	" \x01(\rR\x0eendpointsLocal\x12\x1a\n" +
 	"\bproblems\x18\v \x03(\tR\bproblems\x12>\n" +
 	"\x05drops\x18\f \x03(\v2(.edgenet.v1.GetStatusResponse.DropsEntryR\x05drops\x12G\n" +
-	"\brefusals\x18\r \x03(\v2+.edgenet.v1.GetStatusResponse.RefusalsEntryR\brefusals\x124\n" +
+	"\brefusals\x18\r \x03(\v2+.edgenet.v1.GetStatusResponse.RefusalsEntryR\brefusals\x12)\n" +
+	"\x10excluded_drivers\x18\x0e \x03(\tR\x0fexcludedDrivers\x124\n" +
 	"\n" +
 	"tunnel_key\x18\x14 \x01(\v2\x15.edgenet.v1.TunnelKeyR\ttunnelKey\x1a8\n" +
 	"\n" +

@@ -1,14 +1,42 @@
 package lab
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
+
+	"edgenet.dev/edgenet/internal/doctor"
 )
 
 // Drivers is $EDGENET_TUNNEL: what --tunnel-drivers of every host has, unless a
 // test says otherwise; empty is all.
 var Drivers = os.Getenv("EDGENET_TUNNEL")
+
+// needsDrivers skips a test where hosts are to run what this machine cannot.
+func needsDrivers(t TB) {
+	t.Helper()
+	if Drivers == "" {
+		return
+	}
+	machine, err := doctor.Local()
+	if err != nil {
+		t.Fatalf("look at this machine: %v", err)
+	}
+	var lacks []error
+	for _, name := range strings.Split(Drivers, ",") {
+		probe := machine.Drivers[name]
+		if probe == nil {
+			t.Fatalf("EDGENET_TUNNEL: %q is no driver", name)
+		}
+		err := probe()
+		if err == nil {
+			return
+		}
+		lacks = append(lacks, err)
+	}
+	t.Skipf("this machine cannot run %s: %v", Drivers, errors.Join(lacks...))
+}
 
 // NeedsAllDrivers skips a test that is about hosts that may use several, where all
 // run one alone.

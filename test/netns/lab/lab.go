@@ -41,6 +41,7 @@ type Lab struct {
 func New(t TB) *Lab {
 	t.Helper()
 	Require(t)
+	needsDrivers(t)
 	prefix := fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), labs.Add(1))
 	dir, err := os.MkdirTemp("", prefix)
 	if err != nil {

@@ -73,20 +73,23 @@ func (r *report) print(to io.Writer) {
 			_, _ = fmt.Fprintf(to, "kernel %s: %s: skipped %s: %s\n", o.Kernel, o.name(), s.Test, s.Reason)
 		}
 	}
+	_, _ = fmt.Fprintln(to)
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	row := func(cells ...string) { _, _ = fmt.Fprintln(table, strings.Join(cells, "\t")) }
-	row("", "", "")
 	row("KERNEL", "SUITE", "TESTS", "SECONDS")
 	for _, o := range r.outcomes {
 		row(o.Kernel, o.name(), o.words(), fmt.Sprintf("%.0f", o.Took.Seconds()))
 	}
-	row("", "", "")
+	_ = table.Flush()
+	_, _ = fmt.Fprintln(to)
 	row("DRIVER", "KERNEL", "CONFORMANCE", "SCENARIOS")
 	for _, driver := range append(tunnel.Drivers(), "") {
 		for _, kernel := range r.kernels {
 			name, conformance := driver, r.cell(kernel, driver, "wireguard", "ipsec")
 			if driver == "" {
 				name, conformance = "free to choose", "-"
+			} else if strings.Contains(conformance, " not chosen") {
+				conformance = "not chosen"
 			}
 			row(name, kernel, conformance, r.cell(kernel, driver, "netns"))
 		}
@@ -101,5 +104,19 @@ func (r *report) cell(kernel, driver string, suites ...string) string {
 			return o.words()
 		}
 	}
+	if n := r.size(suites[0]); n > 0 {
+		return fmt.Sprintf("%d not chosen", n)
+	}
 	return "not chosen"
+}
+
+// size is how many tests a suite has, as far as an outcome tells.
+func (r *report) size(suite string) int {
+	n := 0
+	for _, o := range r.outcomes {
+		if o.Suite == suite && !o.parts {
+			n = max(n, o.Passed+o.Failed+len(o.Skipped)+o.NotChosen)
+		}
+	}
+	return n
 }
