@@ -53,7 +53,7 @@ func (u usage) busy(now time.Time) bool {
 
 // measure has the peers of the state probed, and fills in what is known of how
 // large their packets may be.
-func (t *tunnels) measure(state tunnelState, now time.Time) error {
+func (t *tunnels) measure(state *tunnelState, now time.Time) error {
 	known := t.probes.stats()
 	peers := make([]probe.Peer, 0, len(state.peers))
 	for id, p := range state.peers {
@@ -67,6 +67,7 @@ func (t *tunnels) measure(state tunnelState, now time.Time) error {
 	}
 	err := t.probes.set(t.life, state.device.Address, "", peers)
 	known = t.probes.stats()
+	state.stats = known
 	for id, p := range state.peers {
 		before := t.state.peers[id].size
 		p.size = sizeOf(known[nodeAddr(p.Prefix)], before, t.carrier(p.technology).limit())

@@ -143,17 +143,17 @@ func (p pathSize) String() string { return fmt.Sprintf("%d B, %s", p.mtu, p.basi
 
 // seen is how the tunnel to each node is, by what a round has found.
 func (t *tunnels) seen(state tunnelState, now time.Time) map[mesh.NodeID]seenTunnel {
-	faults, stats := faultsOf(state.problem), t.probes.stats()
+	faults := faultsOf(state.problem)
 	out := make(map[mesh.NodeID]seenTunnel, len(t.nodes))
 	var broken error
-	if !state.ready() {
+	if state.stale {
 		broken = state.problem
 	}
 	for _, n := range t.nodes {
 		if !hasTunnel(n) {
 			continue
 		}
-		f := facts{node: n, stats: stats[n.Addr], broken: broken, faults: faults[n.ID]}
+		f := facts{node: n, stats: state.stats[n.Addr], broken: broken, faults: faults[n.ID]}
 		f.choice, f.looked = state.choices[n.ID]
 		if p, there := state.peers[n.ID]; there {
 			f.peer, f.refused = &p, p.Refusal

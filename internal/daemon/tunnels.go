@@ -164,7 +164,7 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 		// What was there is still in force as far as anyone knows.
 		problem := next.problem
 		next = t.state
-		next.problem = problem
+		next.problem, next.stale, next.stats = problem, true, t.probes.stats()
 	}
 	now := time.Now()
 	next.round, next.seen = t.state.round+1, t.seen(next, now)
@@ -217,7 +217,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	state.peers = t.reached(want, state.keys)
 	t.lookAgain()
 	state.givenUp = t.lost()
-	problems = append(problems, t.release(ctx, now, state.peers), t.lead(), t.prove(), t.measure(state, now))
+	problems = append(problems, t.release(ctx, now, state.peers), t.lead(), t.prove(), t.measure(&state, now))
 	return state, errors.Join(problems...)
 }
 

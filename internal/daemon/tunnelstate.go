@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
@@ -28,6 +29,11 @@ type tunnelState struct {
 	// choices say how each node is reached, or why it must not be.
 	choices map[mesh.NodeID]choice
 	problem error
+	// stale is true if the last round has come to nothing: but for why, and stats,
+	// this is from one before.
+	stale bool
+	// stats are what probes had found by the end of the round, by overlay address.
+	stats map[netip.Addr]probe.Stats
 	// seen is how the tunnel to each node is, round tells one such state from another.
 	seen  map[mesh.NodeID]seenTunnel
 	round uint64

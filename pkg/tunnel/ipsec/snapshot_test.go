@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/strongswan/govici/vici"
+	"github.com/vishvananda/netlink"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
@@ -83,5 +84,32 @@ func TestBytesOutliveTheirSA(t *testing.T) {
 		if got := tr.sum(key, step.sas); got != (counts{rx: step.rx, tx: step.tx}) {
 			t.Errorf("step %d: %+v, want %d and %d bytes", i, got, step.rx, step.tx)
 		}
+	}
+}
+
+// What the kernel has dropped is counted for the peer that it came from, also when
+// its keys are replaced.
+func TestDroppedPacketsAreCountedByPeer(t *testing.T) {
+	keys, tr := []tunnel.PublicKey{{1}, {2}}, make(traffic)
+	s := &snapshot{sas: map[tunnel.PublicKey][]ikeSA{
+		keys[0]: {{children: []childSA{{spiIn: 100, spiOut: 101}}}},
+		keys[1]: {{children: []childSA{{spiIn: 200, spiOut: 201}}}},
+	}}
+	state := func(spi int, stats netlink.XfrmStateStats) netlink.XfrmState {
+		return netlink.XfrmState{Spi: spi, Statistics: stats}
+	}
+	s.count([]netlink.XfrmState{
+		state(100, netlink.XfrmStateStats{ReplayWindow: 1, Replay: 2, Failed: 4}), state(101, netlink.XfrmStateStats{Failed: 64}),
+		state(200, netlink.XfrmStateStats{}),
+	})
+	if got := tr.sum(keys[0], s.sas[keys[0]]); got != (counts{replayed: 3, forged: 4}) {
+		t.Errorf("got %+v", got)
+	}
+	if got := tr.sum(keys[1], s.sas[keys[1]]); got != (counts{}) {
+		t.Errorf("of the other peer: %+v", got)
+	}
+	next := []ikeSA{{children: []childSA{{spiIn: 300, replayed: 8}}}}
+	if got := tr.sum(keys[0], next); got != (counts{replayed: 11, forged: 4}) {
+		t.Errorf("with new keys: %+v", got)
 	}
 }
