@@ -62,6 +62,7 @@ func (t *tunnels) bringUpNeeded(ctx context.Context, home *carrier, choices map[
 // put makes each peer as wanted where it is to be, and keeps it as it should be
 // where it still is.
 func (t *tunnels) put(ctx context.Context, want map[mesh.NodeID]tunnel.Peer, choices map[mesh.NodeID]choice) error {
+	t.putNew(ctx, want, choices)
 	var problems []error
 	for _, n := range t.nodes {
 		peer, wanted := want[n.ID]

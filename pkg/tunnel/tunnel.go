@@ -142,6 +142,14 @@ type Rester interface {
 	Sleep(ctx context.Context, key PublicKey) error
 }
 
+// Batcher is a Driver that takes many new peers in less time at once than one by
+// one.
+type Batcher interface {
+	// PutAll is Put of each peer that it does not know yet. After an error any of
+	// them may be there; Put says of each what is wrong with it.
+	PutAll(ctx context.Context, want []Peer) error
+}
+
 // Watcher is a Driver that notices when what it made breaks by itself.
 type Watcher interface {
 	// Watch calls changed whenever a round of Up and Put may have something to

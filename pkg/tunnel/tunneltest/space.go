@@ -129,6 +129,15 @@ func (d Spaced) Watch(ctx context.Context, changed func()) error {
 	return d.Space.Do(func() error { return w.Watch(ctx, changed) })
 }
 
+// PutAll implements tunnel.Batcher for a driver that does.
+func (d Spaced) PutAll(ctx context.Context, want []tunnel.Peer) error {
+	b, ok := d.Driver.(tunnel.Batcher)
+	if !ok {
+		return nil
+	}
+	return d.Space.Do(func() error { return b.PutAll(ctx, want) })
+}
+
 // CountFDs counts this process's descriptors but for the two by which the
 // runtime waits, opened at first use and kept.
 func CountFDs(t *testing.T) int {
