@@ -128,6 +128,7 @@ func run(ctx context.Context, o Options, log *slog.Logger, ready func()) error {
 	if err := persist(tun); err != nil {
 		return err
 	}
+	go trim(ctx)
 	log.Info("userspace wireguard is ready", "pid", os.Getpid())
 	ready()
 

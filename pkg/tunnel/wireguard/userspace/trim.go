@@ -1,0 +1,58 @@
+package userspace
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	// trimInterval is how often the process looks whether it holds memory that it
+	// does not need.
+	trimInterval = 5 * time.Second
+	// trimGrowth is by how much it has to have grown since the last time, in bytes,
+	// for a trim to be worth its while: some milliseconds of a processor.
+	trimGrowth = 1 << 20
+)
+
+// trim gives memory back that traffic needed for a moment, until ctx ends. By
+// itself the runtime would collect the buffers, of 64 KiB each, when as many
+// again are wanted or after two minutes, and keep their pages for longer.
+func trim(ctx context.Context) {
+	ticker := time.NewTicker(trimInterval)
+	defer ticker.Stop()
+	least := held()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := held()
+		if now < least+trimGrowth {
+			least = min(least, now)
+			continue
+		}
+		// What a pool has is free after two collections.
+		runtime.GC()
+		debug.FreeOSMemory()
+		least = held()
+	}
+}
+
+// held is how much of the system's memory the heap holds, in bytes.
+func held() uint64 {
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(samples)
+	var sum uint64
+	for _, s := range samples {
+		sum += s.Value.Uint64()
+	}
+	return sum
+}
