@@ -80,6 +80,7 @@ test-matrix: vmtest build ## all tests with every driver on every kernel: many h
 .PHONY: bench
 bench: ## measure the promises (ONLY=regexp chooses), into bench/results.json
 	scripts/deps.sh bench
+	scripts/tools.sh bench
 	$(MAKE) build
 	go build -o bin/bench ./bench
 	EDGENET_BIN=$(CURDIR)/bin bin/bench -only '$(ONLY)' -out bench/results.json

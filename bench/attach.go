@@ -135,5 +135,7 @@ func timed(ctx context.Context, call func(context.Context) error) (float64, erro
 	defer cancel()
 	began := time.Now()
 	err := call(ctx)
-	return float64(time.Since(began)) / float64(time.Millisecond), err
+	return milliseconds(time.Since(began)), err
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -22,7 +22,7 @@ type benchmark struct {
 }
 
 // benchmarks are all there are, in the order in which they run.
-var benchmarks = []benchmark{tcp, rtt, attach, ruleCost, addressCost, ruleTime, ruleCall, forward, local}
+var benchmarks = []benchmark{tcp, rtt, drivers, nebula, attach, ruleCost, addressCost, ruleTime, ruleCall, forward, local, joining, manyPeers}
 
 // pick returns those that give at least one chosen row.
 func pick(chosen *regexp.Regexp) []benchmark {

@@ -17,6 +17,9 @@ type result struct {
 	Pass   bool     `json:"pass"`
 	// Samples are what Value was computed of, in the order they were taken.
 	Samples []float64 `json:"samples"`
+	// Missing is what this host lacks for the row to be measured; empty for one that
+	// was.
+	Missing string `json:"missing,omitempty"`
 
 	sign string
 }
@@ -33,6 +36,12 @@ func rowOf(name, unit string, samples []float64, summarize func([]float64) float
 		rounded[i] = round4(sample)
 	}
 	return result{Name: name, Unit: unit, Value: round4(summarize(rounded)), Pass: true, Samples: rounded}
+}
+
+// missing makes a row that this host cannot measure. It does not pass, and
+// bench-check names it.
+func missing(name, unit string, why error) result {
+	return result{Name: name, Unit: unit, Samples: []float64{}, Missing: why.Error()}
 }
 
 // atLeast gives the row a target that its value must not be below.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +26,46 @@ func TestTargetsDecideThePass(t *testing.T) {
 		if test.row.Pass != test.pass {
 			t.Errorf("%s: pass is %t", test.name, test.row.Pass)
 		}
+	}
+}
+
+// What a host cannot measure is named with the reason, wherever results are shown.
+func TestWhatIsMissingIsNamed(t *testing.T) {
+	row := missing("kernel/tcp", "Mbit/s", errors.New("needs CONFIG_X"))
+	if row.Pass {
+		t.Error("it passes")
+	}
+	var table strings.Builder
+	if err := printTable(&table, []result{row}); err != nil || !strings.Contains(table.String(), "not measured") ||
+		!strings.Contains(table.String(), "needs CONFIG_X") {
+		t.Errorf("the table is %q, %v", table.String(), err)
+	}
+	path := filepath.Join(t.TempDir(), "results.json")
+	for _, test := range []struct {
+		rows []result
+		fine bool
+	}{
+		{[]result{row, medianOf("x", "us", []float64{1})}, true},
+		{[]result{row, medianOf("x", "us", []float64{2}).atMost(1)}, false},
+	} {
+		if err := writeResults(path, test.rows); err != nil {
+			t.Fatal(err)
+		}
+		said, err := exec.Command("../scripts/bench-check.sh", path).CombinedOutput()
+		if (err == nil) != test.fine || !strings.Contains(string(said), "ABSENT kernel/tcp: needs CONFIG_X") {
+			t.Errorf("bench-check: %v, %s", err, said)
+		}
+	}
+}
+
+// The kernel counts in lines of names and lines of figures.
+func TestACounterIsFoundByItsName(t *testing.T) {
+	const text = "Ip: Forwarding\nIp: 1\nUdp: InDatagrams RcvbufErrors\nUdp: 7 42\nUdpLite: InDatagrams RcvbufErrors\nUdpLite: 0 1\n"
+	if got, err := snmpCounter(text, "Udp:", "RcvbufErrors"); got != 42 || err != nil {
+		t.Errorf("got %d, %v", got, err)
+	}
+	if _, err := snmpCounter(text, "Udp:", "OutDatagrams"); err == nil {
+		t.Error("a counter is found that is not there")
 	}
 }
 

@@ -114,6 +114,8 @@ func streamSocket(addr netip.Addr) (int, error) {
 	}
 	limit := unix.NsecToTimeval(longestTurn.Nanoseconds())
 	err = errors.Join(
+		// Another stream over the same way may just have ended.
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 		unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, congestion),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit),

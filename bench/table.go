@@ -20,6 +20,10 @@ func printTable(out io.Writer, results []result) error {
 				verdict = "ok"
 			}
 		}
+		if r.Missing != "" {
+			lines = append(lines, []string{r.Name, "-", r.Unit, "-", "not measured", r.Missing})
+			continue
+		}
 		lines = append(lines, []string{r.Name, fmt.Sprintf("%g", r.Value), r.Unit, target, verdict, spread(r.Samples)})
 	}
 	for _, line := range lines {

@@ -39,7 +39,7 @@ func (w *world) ways() (*ways, error) {
 	if w.all != nil {
 		return w.all, nil
 	}
-	bare, err := newBareTunnel(w)
+	bare, err := newBareTunnel(w, "bare", "")
 	if err != nil {
 		return nil, fmt.Errorf("make bare tunnel: %w", err)
 	}

@@ -42,7 +42,7 @@ func (w *world) mesh() []*lab.Host {
 	if w.edges == nil {
 		w.edges = w.lab.Mesh("edge-1", "edge-2")
 		w.edges[0].VPC(vpc, vpcPrefix.String())
-		w.edges[0].Group(vpc, group, "ingress tcp - from any", "ingress icmp - from any")
+		w.edges[0].Group(vpc, group, "ingress tcp - from any", "ingress udp - from any", "ingress icmp - from any")
 	}
 	return w.edges
 }

@@ -2,7 +2,7 @@
 # Builds the tools of one group into bin/tools, each at its pinned version. A
 # tool that is there at that version is left alone.
 #
-#	scripts/tools.sh lint|generate
+#	scripts/tools.sh lint|generate|bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export GOBIN=$PWD/bin/tools
@@ -24,12 +24,17 @@ lint)
 	pinned honnef.co/go/tools/cmd/staticcheck v0.8.2
 	pinned golang.org/x/vuln/cmd/govulncheck v1.9.0
 	;;
+bench)
+	# docs/dependencies.md says why it is not the newest tag.
+	pinned github.com/slackhq/nebula/cmd/nebula v1.11.1
+	pinned github.com/slackhq/nebula/cmd/nebula-cert v1.11.1
+	;;
 generate)
 	# Their versions are go.mod's.
 	go install google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
 	;;
 *)
-	echo "tools: want lint or generate" >&2
+	echo "tools: want lint, generate or bench" >&2
 	exit 2
 	;;
 esac
