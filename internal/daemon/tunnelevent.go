@@ -106,7 +106,7 @@ func (s seenTunnel) changes(was seenTunnel) []tunnelEvent {
 	case s.state == was.state:
 	case s.state == tunnelUp:
 		note(tunnelUp, was.state, s.state, s.why)
-	case was.state == tunnelUp && s.state != tunnelUnneeded:
+	case was.state == tunnelUp && (s.state == tunnelDown || s.state == tunnelConnecting):
 		note(tunnelDown, was.state, s.state, s.wrong())
 	case s.state == tunnelDown:
 		note(tunnelOtherwise, was.state, s.state, s.wrong())

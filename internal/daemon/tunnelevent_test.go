@@ -154,6 +154,13 @@ func TestWhatChangesIsTold(t *testing.T) {
 			}},
 			[]string{"problem [|impossible] not possible", "down [up|down] not possible"},
 		},
+		"a tunnel that rests and wakes": {
+			[]func(*facts){
+				func(f *facts) { f.peer.rest = rest{since: noon} },
+				func(f *facts) { f.peer.rest = rest{} },
+			},
+			[]string{"state [up|resting] the fastest", "up [resting|up] the fastest"},
+		},
 		"a tunnel that is not needed any more": {
 			[]func(*facts){func(f *facts) { f.choice.err, f.peer = errUnneeded, nil }},
 			[]string{"state [up|not needed] no VPC in common"},
