@@ -184,6 +184,9 @@ func (d *Daemon) Close() error {
 		// A call that was under way may have opened it again after Run.
 		errs = append(errs, d.network.close())
 	}
+	if d.tunnels != nil { // not before the last round, which leads there
+		d.tunnels.closeHold()
+	}
 	if d.mesh != nil {
 		errs = append(errs, d.mesh.Close())
 	}

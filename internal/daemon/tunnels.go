@@ -110,7 +110,6 @@ func (t *tunnels) run(ctx context.Context) error {
 // letGo ends what runs beside the rounds. Tunnels stay.
 func (t *tunnels) letGo() {
 	t.probes.stop()
-	t.closeHold()
 	for _, c := range t.carriers {
 		c.letGo()
 	}
