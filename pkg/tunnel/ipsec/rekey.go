@@ -18,6 +18,9 @@ const (
 	rekeyTries = 10
 	// rekeyPause is the time between two tries.
 	rekeyPause = 100 * time.Millisecond
+	// rekeyAgain is how long old keys may stay in use before they are asked to be
+	// replaced once more.
+	rekeyAgain = 2 * time.Second
 )
 
 // Rekey begins to replace the keys of all SAs, by new key exchanges in those that
@@ -54,10 +57,10 @@ func (d *driver) rekeyAll(ctx context.Context, s *snapshot, done map[tunnel.Publ
 	var problems []error
 	for key, sas := range s.sas {
 		c, there := s.conns[key]
-		if !there || done[key] {
+		if !there || done[key] || len(sas) == 0 {
 			continue
 		}
-		var failed error
+		failed := fmt.Errorf("rekey SAs with %s: none of them carries packets", c.prefix)
 		for _, sa := range sas {
 			if !sa.lasts() || sa.newest() == nil {
 				continue
@@ -66,10 +69,10 @@ func (d *driver) rekeyAll(ctx context.Context, s *snapshot, done map[tunnel.Publ
 				failed = fmt.Errorf("rekey SAs with %s: %w", c.prefix, err)
 				continue
 			}
-			begun = append(begun, rekeying(key, sa))
+			begun = append(begun, rekeying(key, sa, d.now()))
 			done[key] = true
 		}
-		if !done[key] && failed != nil {
+		if !done[key] {
 			problems = append(problems, failed)
 		}
 	}
@@ -100,18 +103,21 @@ func (d *driver) rekey(ctx context.Context, sa ikeSA, c conn) error {
 type Rekeying struct {
 	peer tunnel.PublicKey
 	id   uint32
-	spis map[uint32]bool // inbound, of its children
+	// asked is when that was asked for last.
+	asked time.Time
+	spis  map[uint32]bool // inbound, of its children
 }
 
-func rekeying(key tunnel.PublicKey, sa ikeSA) Rekeying {
-	out := Rekeying{peer: key, id: sa.id, spis: map[uint32]bool{}}
+func rekeying(key tunnel.PublicKey, sa ikeSA, now time.Time) Rekeying {
+	out := Rekeying{peer: key, id: sa.id, asked: now, spis: map[uint32]bool{}}
 	for _, c := range sa.children {
 		out.spis[c.spiIn] = true
 	}
 	return out
 }
 
-// Old returns those of begun whose keys are still in use.
+// Old returns those of begun whose keys are still in use. Those that have been for a
+// while are asked for again: of two ends that begin at once one gives way.
 func (d *driver) Old(ctx context.Context, begun []Rekeying) ([]Rekeying, error) {
 	s, err := d.read(ctx)
 	if err != nil {
@@ -119,22 +125,31 @@ func (d *driver) Old(ctx context.Context, begun []Rekeying) ([]Rekeying, error) 
 	}
 	var old []Rekeying
 	for _, r := range begun {
-		if r.serves(s.sas[r.peer]) {
-			old = append(old, r)
+		sa := r.serving(s.sas[r.peer])
+		if sa == nil {
+			continue
 		}
+		if d.now().Sub(r.asked) >= rekeyAgain {
+			r.asked = d.now()
+			if err := d.rekey(ctx, *sa, s.conns[r.peer]); err != nil {
+				d.log.Debug("keys are not replaced", "device", d.device.Name, "err", err)
+			}
+		}
+		old = append(old, r)
 	}
 	return old, nil
 }
 
-// serves tells whether packets still go by the old keys.
-func (r Rekeying) serves(sas []ikeSA) bool {
-	for _, sa := range sas {
+// serving is the IKE SA that has old keys, or by whose children packets still go with
+// old ones; nil if there is none.
+func (r Rekeying) serving(sas []ikeSA) *ikeSA {
+	for i, sa := range sas {
 		if !sa.lasts() {
 			continue
 		}
 		if c := sa.newest(); sa.id == r.id || c != nil && r.spis[c.spiIn] {
-			return true
+			return &sas[i]
 		}
 	}
-	return false
+	return nil
 }

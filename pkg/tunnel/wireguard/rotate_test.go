@@ -50,6 +50,9 @@ func goesOverToAnotherKey(t *testing.T, kind Kind) {
 			}
 		}
 	}
+	settles(t, func(from tunneltest.Side, src, dst netip.Addr) (int, int) {
+		return h.lab.Stream(t, int(from), int(from.Other()), src, dst)()
+	}, old, far)
 	there, back := stream(tunneltest.Left, old, far), stream(tunneltest.Right, far, old)
 
 	after.Former = tunnel.Former{
@@ -82,6 +85,20 @@ func goesOverToAnotherKey(t *testing.T, kind Kind) {
 	if err != nil || len(peers) != 1 || peers[next.Public()].Prefix != before.Prefix || !peers[next.Public()].Live {
 		t.Errorf("peers are %+v, %v, want the one with %s and a session", peers, err, before.Prefix)
 	}
+}
+
+// settles waits until packets pass both ways without a loss: both ends have begun at
+// once, and what is sent until they are agreed may be lost.
+func settles(t *testing.T, stream func(from tunneltest.Side, src, dst netip.Addr) (sent, received int), left, right netip.Addr) {
+	t.Helper()
+	for range 10 {
+		sent1, received1 := stream(tunneltest.Left, left, right)
+		sent2, received2 := stream(tunneltest.Right, right, left)
+		if sent1 == received1 && sent2 == received2 {
+			return
+		}
+	}
+	t.Fatal("packets are lost though nothing is changed")
 }
 
 func bringUp(t *testing.T, h *harness, drivers ...tunnel.Driver) {
