@@ -71,8 +71,9 @@ func closeAll(listeners []net.Listener) {
 
 // serve serves the peer API until ctx ends.
 func (m *Mesh) serve(ctx context.Context, group *errgroup.Group, listeners []net.Listener) {
+	var calls underway
 	srv := &http.Server{
-		Handler:           m.peerAPI(),
+		Handler:           calls.count(m.peerAPI()),
 		TLSConfig:         m.serverTLS(),
 		ReadHeaderTimeout: peerHeaderTimeout,
 		ReadTimeout:       peerReadTimeout,
@@ -93,10 +94,7 @@ func (m *Mesh) serve(ctx context.Context, group *errgroup.Group, listeners []net
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), peerStopTimeout)
 		defer cancel()
-		if err := srv.Shutdown(stop); err != nil {
-			return srv.Close()
-		}
-		return nil
+		return calls.stop(stop, srv)
 	})
 }
 
