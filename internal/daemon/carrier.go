@@ -41,6 +41,8 @@ type carrier struct {
 	device tunnel.Device
 	// failed says that it could not be brought up in this round.
 	failed bool
+	// strays are peers of the device that have no prefix.
+	strays []tunnel.PublicKey
 	// peers are those of the device, by prefix, as this round found them; nil if
 	// they are not known.
 	peers map[netip.Prefix]tunnel.PeerStatus

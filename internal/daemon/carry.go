@@ -196,6 +196,7 @@ func (t *tunnels) drop(ctx context.Context) error {
 		keep := map[tunnel.PublicKey]bool{}
 		for prefix, p := range c.peers {
 			keep[p.PublicKey] = keep[p.PublicKey] || used[prefix].uses(c.technology)
+			keep[c.keys[prefix].former] = keep[c.keys[prefix].former] || keep[p.PublicKey]
 		}
 		for prefix, p := range c.peers {
 			if keep[p.PublicKey] {
@@ -209,6 +210,17 @@ func (t *tunnels) drop(ctx context.Context) error {
 			delete(c.keys, prefix)
 			t.log.Info("tunnel peer removed", "prefix", prefix, "driver", c.driver.Name())
 		}
+		for _, key := range c.strays {
+			if keep[key] {
+				continue
+			}
+			if err := c.driver.Delete(ctx, key); err != nil {
+				problems = append(problems, fmt.Errorf("remove tunnel peer: %w", err))
+				continue
+			}
+			t.log.Warn("a tunnel peer that leads nowhere was made by others and is removed", "driver", c.driver.Name())
+		}
+		c.strays = nil
 	}
 	return errors.Join(problems...)
 }
@@ -233,23 +245,6 @@ func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer, keys map[mesh.NodeID
 		}
 	}
 	return out
-}
-
-// lead gives nodes that are reached by IPsec routes of their own: where both
-// devices are up, the mesh's leads into WireGuard's. They are there while only
-// IPsec's is up, too, so that nothing has to change when the other comes.
-func (t *tunnels) lead() error {
-	want := map[netip.Prefix]string{}
-	for _, n := range t.nodes {
-		w, ok := t.ways[n.ID]
-		if c := t.carrier(w.on); ok && w.on != tunnel.WireGuard && c.device.Name != "" {
-			want[n.Prefix] = c.device.Name
-		}
-	}
-	if err := t.ensureRoutes(t.mesh.MeshPrefix(), want); err != nil {
-		return fmt.Errorf("lead to nodes: %w", err)
-	}
-	return nil
 }
 
 // prove has nodes probed by what they are to be moved to.

@@ -50,7 +50,12 @@ func (c *carrier) take(have map[tunnel.PublicKey]tunnel.PeerStatus) {
 	c.peers = make(map[netip.Prefix]tunnel.PeerStatus, len(have))
 	c.keys = make(map[netip.Prefix]keyed, len(have))
 	c.formers = map[netip.Prefix]tunnel.PeerStatus{}
-	for _, p := range have {
+	c.strays = nil
+	for key, p := range have {
+		if !p.Prefix.IsValid() {
+			c.strays = append(c.strays, key)
+			continue
+		}
 		if p.Prefix.Bits() == nodeBits+1 {
 			c.formers[whole(p.Prefix)] = p
 			continue

@@ -32,7 +32,7 @@ type Kernel struct {
 	// ListRoutes and EnsureRoutes are of routes to single nodes; nil is package
 	// route.
 	ListRoutes   func(mesh netip.Prefix) (map[netip.Prefix]string, error)
-	EnsureRoutes func(mesh netip.Prefix, want map[netip.Prefix]string) error
+	EnsureRoutes func(mesh netip.Prefix, want map[netip.Prefix]string) (set []netip.Prefix, err error)
 	// Hold keeps packets whose tunnel is not there yet; nil is package hold.
 	Hold func(hold.Config) (Hold, error)
 	// Datapath opens the datapath; nil is isolation.Open.

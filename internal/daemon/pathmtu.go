@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"time"
 
 	"edgenet.dev/edgenet/pkg/tunnel/probe"
@@ -61,8 +62,10 @@ func (t *tunnels) measure(state *tunnelState, now time.Time) error {
 		s := known[addr]
 		p.use = t.state.peers[id].use.next(now, p.TxBytes, s.Bytes+s.Requests*tunnelPadding)
 		state.peers[id] = p
+		c := t.carrier(p.technology)
 		peers = append(peers, probe.Peer{
-			Addr: addr, Path: p.driver + " " + p.Endpoint.String(), Limit: t.carrier(p.technology).limit(), Busy: p.use.busy(now), Resting: p.rest.resting(),
+			// Links that have grown may make a wider way of it, though the device stays.
+			Addr: addr, Path: fmt.Sprint(p.driver, p.Endpoint, c.left), Limit: c.limit(), Busy: p.use.busy(now), Resting: p.rest.resting(),
 		})
 	}
 	err := t.probes.set(t.life, state.device.Address, "", peers)

@@ -44,7 +44,7 @@ type tunnels struct {
 	openHold func(hold.Config) (Hold, error)
 	held     chan struct{}
 	// ensureRoutes and listRoutes are Kernel's.
-	ensureRoutes func(netip.Prefix, map[netip.Prefix]string) error
+	ensureRoutes func(netip.Prefix, map[netip.Prefix]string) ([]netip.Prefix, error)
 	listRoutes   func(netip.Prefix) (map[netip.Prefix]string, error)
 	// underlayMTU is Kernel's.
 	underlayMTU func(netip.Addr) (int, error)
@@ -82,6 +82,9 @@ type tunnels struct {
 	watchers tunnelWatchers
 	// leaving are former keys of peers that wait to be taken away.
 	leaving map[tunnel.PublicKey]leaving
+	// led are the nodes that have a route of their own, and the devices that these
+	// were set to lead into.
+	led map[netip.Prefix]tunnel.Device
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 

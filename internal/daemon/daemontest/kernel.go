@@ -64,7 +64,7 @@ func (k *Kernel) Daemon() daemon.Kernel {
 		Found:        k.found,
 		ListRoutes:   func(netip.Prefix) (map[netip.Prefix]string, error) { return nil, nil },
 		Hold:         func(hold.Config) (daemon.Hold, error) { return nil, tunnel.ErrUnsupported },
-		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) error { return nil },
+		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) ([]netip.Prefix, error) { return nil, nil },
 		Datapath:     func(context.Context, isolation.Config) (daemon.Datapath, error) { return datapath{k}, nil },
 		UnderlayMTU: func(netip.Addr) (int, error) {
 			k.mu.Lock()

@@ -35,10 +35,10 @@ func List(mesh netip.Prefix) (map[netip.Prefix]string, error) {
 
 // Ensure gives nodes a route of their own into a device, by their prefixes, and
 // takes away those of all other nodes of the mesh. A node's route is replaced, so
-// that it is never without.
-func Ensure(mesh netip.Prefix, want map[netip.Prefix]string) error {
+// that it is never without. It returns which it had to set.
+func Ensure(mesh netip.Prefix, want map[netip.Prefix]string) (set []netip.Prefix, err error) {
 	there := map[netip.Prefix]bool{}
-	err := each(mesh, func(r netlink.Route, to netip.Prefix, name string) error {
+	err = each(mesh, func(r netlink.Route, to netip.Prefix, name string) error {
 		if want[to] == name {
 			there[to] = true
 			return nil
@@ -52,7 +52,7 @@ func Ensure(mesh netip.Prefix, want map[netip.Prefix]string) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for to, name := range want {
 		if there[to] {
@@ -60,17 +60,18 @@ func Ensure(mesh netip.Prefix, want map[netip.Prefix]string) error {
 		}
 		link, err := netlink.LinkByName(name)
 		if err != nil {
-			return fmt.Errorf("find device %s: %w", name, err)
+			return set, fmt.Errorf("find device %s: %w", name, err)
 		}
 		err = netlink.RouteReplace(&netlink.Route{
 			LinkIndex: link.Attrs().Index, Dst: device.IPNet(to), Protocol: device.RouteProtocol,
 			Table: unix.RT_TABLE_MAIN, Priority: metric, Type: unix.RTN_UNICAST,
 		})
 		if err != nil {
-			return fmt.Errorf("set route %s: %w", to, err)
+			return set, fmt.Errorf("set route %s: %w", to, err)
 		}
+		set = append(set, to)
 	}
-	return nil
+	return set, nil
 }
 
 // each calls f for every route of ours to a node of the mesh.

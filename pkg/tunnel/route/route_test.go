@@ -46,7 +46,7 @@ func TestRoutesFollow(t *testing.T) {
 			{one: "first"}, {one: "first", two: "second"}, {one: "second", two: "second"}, {two: "first"}, {},
 		} {
 			for range 2 { // the second time there is nothing to do
-				if err := route.Ensure(mesh, want); err != nil {
+				if _, err := route.Ensure(mesh, want); err != nil {
 					return err
 				}
 			}
@@ -59,7 +59,7 @@ func TestRoutesFollow(t *testing.T) {
 		if err != nil || len(left) != 1 {
 			t.Errorf("of another's route is left %v, %v", left, err)
 		}
-		if err := route.Ensure(mesh, map[netip.Prefix]string{one: "third"}); err == nil {
+		if _, err := route.Ensure(mesh, map[netip.Prefix]string{one: "third"}); err == nil {
 			t.Error("a route into a device that is not there is made")
 		}
 		return nil
