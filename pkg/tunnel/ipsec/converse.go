@@ -3,6 +3,7 @@ package ipsec
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -69,10 +70,7 @@ func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey
 	} else if d.alone[key].IsZero() {
 		d.alone[key] = d.now()
 	}
-	if d.served[key] && !next.reached && len(d.moved[key]) == 0 {
-		d.log.Warn("SAs to a peer are gone; others are made", "device", d.device.Name, "prefix", c.prefix)
-	}
-	d.served[key] = next.reached
+	d.noteLoss(key, c.prefix, s.sas[key])
 	for _, id := range next.end {
 		d.log.Debug("superfluous IKE SA is ended", "device", d.device.Name, "prefix", c.prefix)
 		if err := d.terminate(ctx, map[string]string{"ike-id": strconv.FormatUint(uint64(id), 10), "timeout": dontWait}); err != nil {
@@ -84,6 +82,33 @@ func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey
 		return nil
 	}
 	return d.initiate(ctx, key, c)
+}
+
+// noteLoss says when all SAs are gone by which packets could go, without others
+// having taken their place: those that replace an IKE SA have its children, and those
+// that replace a child its IKE SA.
+func (d *driver) noteLoss(key tunnel.PublicKey, prefix netip.Prefix, sas []ikeSA) {
+	now := make(map[saID]bool)
+	for _, sa := range sas {
+		if sa.newest() == nil || !sa.lasts() {
+			continue
+		}
+		now[saID{ike: true, value: sa.id}] = true
+		for _, child := range sa.children {
+			now[saID{value: child.spiIn}] = true
+		}
+	}
+	before := d.served[key]
+	d.served[key] = now
+	if len(before) == 0 || len(d.moved[key]) > 0 {
+		return
+	}
+	for id := range before {
+		if now[id] {
+			return
+		}
+	}
+	d.log.Warn("SAs to a peer are gone; others are made", "device", d.device.Name, "prefix", prefix)
 }
 
 // forgetMoved drops those IKE SAs that are gone from what is to be replaced.

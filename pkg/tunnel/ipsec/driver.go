@@ -54,10 +54,10 @@ type driver struct {
 	refused refusals
 	// moved are IKE SAs that lead to an endpoint that is wanted no more.
 	moved map[tunnel.PublicKey]map[uint32]bool
-	// asked are the peers as this charon was told of them last; served are those
-	// that had an SA by which packets could go.
+	// asked are the peers as this charon was told of them last; served are the
+	// SAs by which packets to a peer could go when it was put last.
 	asked  map[tunnel.PublicKey]tunnel.Peer
-	served map[tunnel.PublicKey]bool
+	served map[tunnel.PublicKey]map[saID]bool
 	// alone is since when a peer has no SA, tried when the last attempt began.
 	alone, tried map[tunnel.PublicKey]time.Time
 	// slumbers is since when a peer that rests has no child SA.
@@ -85,7 +85,7 @@ func newDriver(cfg Config) *driver {
 		ages:    make(ages),
 		moved:   make(map[tunnel.PublicKey]map[uint32]bool),
 		asked:   make(map[tunnel.PublicKey]tunnel.Peer),
-		served:  make(map[tunnel.PublicKey]bool),
+		served:  make(map[tunnel.PublicKey]map[saID]bool),
 		alone:   make(map[tunnel.PublicKey]time.Time),
 		tried:   make(map[tunnel.PublicKey]time.Time),
 

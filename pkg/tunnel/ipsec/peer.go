@@ -121,7 +121,7 @@ func (d *driver) put(ctx context.Context, want tunnel.Peer) error {
 	d.asked[want.PublicKey] = want
 	if want.Rest {
 		delete(d.alone, want.PublicKey)
-		d.served[want.PublicKey] = false
+		delete(d.served, want.PublicKey)
 		return nil
 	}
 	return d.converse(ctx, s, want.PublicKey)

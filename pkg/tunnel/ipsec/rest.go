@@ -75,7 +75,7 @@ func (d *driver) sleep(ctx context.Context, key tunnel.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	d.served[key] = false // what is missing from now on is not missed
+	delete(d.served, key) // what is missing from now on is not missed
 	var ends []map[string]string
 	for _, sa := range s.sas[key] {
 		for _, child := range sa.children {

@@ -187,6 +187,9 @@ func (h *Host) arguments() []string {
 // command is edgenetd as it is launched on this host.
 func (h *Host) command(args ...string) *exec.Cmd {
 	program := Program("edgenetd")
+	if h.program != "" {
+		program = h.program
+	}
 	argv := append([]string{program}, args...)
 	if h.Launch == ByExec {
 		argv = append([]string{"ip", "netns", "exec", h.ns.name}, argv...)

@@ -56,6 +56,20 @@ func NeedsTechnology(t TB, name string) {
 	}
 }
 
+// UseDriver has the hosts that are made from now on use one driver alone. It skips
+// the test where this machine cannot run that, and where all tests are to use
+// another.
+func (l *Lab) UseDriver(name string) {
+	l.t.Helper()
+	if Drivers != "" && Drivers != name {
+		l.t.Skipf("it has hosts use %s, and here they are to run %s alone", name, Drivers)
+	}
+	if slices.Contains((&Host{lab: l, Name: "this machine"}).Lacks(), name) {
+		l.t.Skipf("this machine cannot run %s", name)
+	}
+	l.driver = name
+}
+
 // Lacks returns the drivers that this machine cannot run, as edgenetctl doctor has
 // it.
 func (h *Host) Lacks() []string {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -27,12 +28,14 @@ type Host struct {
 	// Env is added to the daemon's environment.
 	Env []string
 
-	lab    *Lab
-	dir    string
-	port   string
-	ns     *namespace
-	daemon *daemon
-	marks  *footprint
+	lab *Lab
+	dir string
+	// program is its edgenetd; empty is the one that was built.
+	program string
+	port    string
+	ns      *namespace
+	daemon  *daemon
+	marks   *footprint
 	// started is set by the first start that came up.
 	started bool
 }
@@ -51,8 +54,8 @@ func (h *Host) build() (err error) {
 		"state-dir": h.StateDir(), "run-dir": h.RunDir(),
 		"log-level": "debug", "log-format": "text",
 	}
-	if Drivers != "" {
-		h.Flags["tunnel-drivers"] = Drivers
+	if drivers := cmp.Or(h.lab.driver, Drivers); drivers != "" {
+		h.Flags["tunnel-drivers"] = drivers
 	}
 	if h.ns, err = newNamespace(h.lab.prefix + h.port); err != nil {
 		return err

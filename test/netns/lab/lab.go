@@ -29,7 +29,9 @@ type Lab struct {
 	prefix   string
 	internet *namespace
 	// underlay is where hosts get their addresses from.
-	underlay   netip.Prefix
+	underlay netip.Prefix
+	// driver is the one that hosts use, if that is not $EDGENET_TUNNEL's business.
+	driver     string
 	hosts      []*Host
 	containers []*Container
 	strangers  []*Container
@@ -204,3 +206,6 @@ func await(limit time.Duration, check func() error) error {
 		}
 	}
 }
+
+// Slow is a bound as it is for this machine.
+func Slow(bound time.Duration) time.Duration { return bound * slowness }

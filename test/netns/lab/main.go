@@ -33,6 +33,10 @@ func runMain(tests Tests) int {
 	defer remove()
 	before := takeStock()
 	code := tests.Run()
+	if err := printFigures(); err != nil {
+		fmt.Fprintf(os.Stderr, "lab: %v\n", err)
+		return 1
+	}
 	if err := before.compare(); err != nil {
 		fmt.Fprintf(os.Stderr, "lab: left behind by the tests:\n%v\n", err)
 		return 1

@@ -18,6 +18,7 @@ type Agent struct {
 	pings    map[int]*pinger
 	flows    map[int]*flow
 	captures map[int]*capture
+	spies    map[int]*spy
 	crowds   map[int]*crowd
 	blasts   map[int]*blast
 }
@@ -27,6 +28,7 @@ func newAgent() *Agent {
 		pings:    make(map[int]*pinger),
 		flows:    make(map[int]*flow),
 		captures: make(map[int]*capture),
+		spies:    make(map[int]*spy),
 		crowds:   make(map[int]*crowd),
 		blasts:   make(map[int]*blast),
 	}
@@ -171,6 +173,26 @@ func (a *Agent) StopCapture(id int, frames *[][]byte) error {
 		return err
 	}
 	*frames, err = c.stop()
+	return err
+}
+
+// StartSpy looks at every frame of an interface and returns a number.
+func (a *Agent) StartSpy(args SpyArgs, id *int) error {
+	s, err := startSpy(args)
+	if err != nil {
+		return err
+	}
+	*id = keep(a, a.spies, s)
+	return nil
+}
+
+// StopSpy ends a spy and reports.
+func (a *Agent) StopSpy(id int, report *SpyReport) error {
+	s, err := take(a, a.spies, id)
+	if err != nil {
+		return err
+	}
+	*report, err = s.stop()
 	return err
 }
 

@@ -58,7 +58,7 @@ func (f *flow) talk(ctx context.Context, interval time.Duration, size int) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for number := 0; ; number++ {
-		line := fmt.Sprintf("%0*d\n", max(0, size-1), number)
+		line := fmt.Sprintf("%s %0*d\n", Marker, max(0, size-len(Marker)-2), number)
 		if _, err := io.WriteString(f.conn, line); err != nil {
 			f.end(err)
 			return

@@ -90,7 +90,7 @@ func (p *pinger) sendOne() error {
 	p.sent = append(p.sent, time.Now())
 	p.mu.Unlock()
 	// The number is in the payload too: sequence numbers wrap.
-	payload := binary.BigEndian.AppendUint32(nil, uint32(number))
+	payload := append(binary.BigEndian.AppendUint32(nil, uint32(number)), Marker...)
 	message := icmp.Message{
 		Type: ipv4.ICMPTypeEcho,
 		Body: &icmp.Echo{ID: int(p.id), Seq: number & 0xffff, Data: payload},
@@ -134,7 +134,7 @@ func (p *pinger) note(bytes []byte, now time.Time) {
 		return
 	}
 	reply, ok := message.Body.(*icmp.Echo)
-	if !ok || reply.ID != int(p.id) || len(reply.Data) != 4 {
+	if !ok || reply.ID != int(p.id) || len(reply.Data) != 4+len(Marker) {
 		return
 	}
 	number := int(binary.BigEndian.Uint32(reply.Data))
