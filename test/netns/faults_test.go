@@ -83,7 +83,7 @@ func (g *ground) meets(f fault) {
 	f.do(g)
 	word := ""
 	if f.says != "" {
-		g.AwaitWithin(max(f.bound, repairTime), fmt.Sprintf("%s: edge-1 says %q", f.promise, f.says), func() error {
+		g.AwaitWithin(lab.Busy(max(f.bound, repairTime)), fmt.Sprintf("%s: edge-1 says %q", f.promise, f.says), func() error {
 			for _, line := range g.near.Warnings(said) {
 				if strings.Contains(line, f.says) {
 					return nil

@@ -208,4 +208,13 @@ func await(limit time.Duration, check func() error) error {
 }
 
 // Slow is a bound as it is for this machine.
-func Slow(bound time.Duration) time.Duration { return bound * slowness }
+func Slow(bound time.Duration) time.Duration { return Busy(bound) * slowness }
+
+// Busy is a bound as it is for programs with the race detector, beside other tests:
+// three times as long.
+func Busy(bound time.Duration) time.Duration {
+	if os.Getenv("EDGENET_RACE") != "" {
+		return 3 * bound
+	}
+	return bound
+}
