@@ -130,7 +130,12 @@ func (c *carrier) follow(ctx context.Context, changed func()) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
-	work.Go(func() { _ = w.Watch(ctx, changed) }) // rounds come by themselves, too
+	work.Go(func() {
+		for ctx.Err() == nil { // rounds come by themselves, too, but later
+			_ = w.Watch(ctx, changed)
+			pause(ctx, resync)
+		}
+	})
 	c.unwatch = func() {
 		cancel()
 		work.Wait()

@@ -23,12 +23,19 @@ const settled = 2 * time.Second
 
 // carrier is the one of a technology; nil if this node has none.
 func (t *tunnels) carrier(of tunnel.Technology) *carrier {
-	for _, c := range t.carriers {
+	for _, c := range t.all() {
 		if c.technology == of {
 			return c
 		}
 	}
 	return nil
+}
+
+// all are the carriers, for those who do not hold round, too.
+func (t *tunnels) all() []*carrier {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.carriers
 }
 
 // bringUpNeeded brings the devices up, besides the one that is always up, by which
@@ -231,6 +238,9 @@ func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer, keys map[mesh.NodeID
 	out := make(map[mesh.NodeID]peerState, len(t.ways))
 	for id, w := range t.ways {
 		c := t.carrier(w.on)
+		if c == nil {
+			continue // a retired one, which is gone
+		}
 		if c.peers == nil {
 			if before, ok := t.state.peers[id]; ok && before.technology == w.on {
 				out[id] = before

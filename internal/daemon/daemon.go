@@ -185,7 +185,9 @@ func (d *Daemon) Close() error {
 		errs = append(errs, d.network.close())
 	}
 	if d.tunnels != nil { // not before the last round, which leads there
+		d.tunnels.round.Lock()
 		d.tunnels.closeHold()
+		d.tunnels.round.Unlock()
 	}
 	if d.mesh != nil {
 		errs = append(errs, d.mesh.Close())

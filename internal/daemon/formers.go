@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"edgenet.dev/edgenet/internal/records"
@@ -130,8 +131,8 @@ func (t *tunnels) dropFormers(ctx context.Context, now time.Time, choices map[me
 	for _, c := range t.carriers {
 		for prefix, former := range c.formers {
 			of := announced[prefix]
-			if currentKey(of) == former.PublicKey {
-				continue // it goes over from it
+			if currentKey(of) == former.PublicKey || of.announced != nil && of.announced.GetWireguard() == nil {
+				continue // it goes over from it, or ceases to use WireGuard halfway: its device has either key
 			}
 			if _, replaced := c.keys[prefix]; replaced && of.announced != nil && nextKey(of) == (tunnel.PublicKey{}) {
 				l, known := before[former.PublicKey]
@@ -201,13 +202,22 @@ func currentKey(c choice) tunnel.PublicKey {
 }
 
 // lookAgain has a round come soon while some peer goes over to another key: it is
-// followed as soon as it has it, and the former one does not stay for long.
-func (t *tunnels) lookAgain() {
-	for _, c := range t.carriers {
-		if len(c.formers) > 0 {
-			time.AfterFunc(rotatePace, func() { poke(t.sized) })
-			return
-		}
+// followed as soon as it has it, and the former one does not stay for long. One that
+// never comes to it is looked at in every round, like all others.
+func (t *tunnels) lookAgain(now time.Time) {
+	if !slices.ContainsFunc(t.carriers, func(c *carrier) bool { return len(c.formers) > 0 }) {
+		t.goingSince = time.Time{}
+		return
+	}
+	if t.goingSince.IsZero() {
+		t.goingSince = now
+	}
+	switch {
+	case now.Sub(t.goingSince) > rotateTurns:
+	case t.again == nil:
+		t.again = time.AfterFunc(rotatePace, func() { poke(t.sized) })
+	default:
+		t.again.Reset(rotatePace)
 	}
 }
 
@@ -233,6 +243,9 @@ func (t *tunnels) goingOver(c *carrier, n mesh.Node, peer tunnel.Peer, of choice
 			continue
 		}
 		s.holders[tunnel.PublicKey(a.GetWireguard().GetPublicKey())] = other
+		if next := nextKey(choice{announced: a}); next != (tunnel.PublicKey{}) {
+			s.holders[next] = other
+		}
 	}
 	if s.next(c, n, nextKey(of)) != nil {
 		return peer

@@ -21,10 +21,12 @@ var errNoWay = errors.New("this host has no way to encrypt, and carries no traff
 func (t *tunnels) bringUpHome(ctx context.Context, now time.Time) (*carrier, error) {
 	var lacks, problems []error
 	for _, c := range t.carriers {
+		c.failed = false // not those alone that are tried: one that works ends that
+	}
+	for _, c := range t.carriers {
 		if c.retired {
 			continue
 		}
-		c.failed = false
 		if err := c.lacking(now); errors.Is(err, tunnel.ErrUnsupported) {
 			lacks = append(lacks, err)
 			continue
@@ -65,6 +67,9 @@ func (t *tunnels) closeDown(ctx context.Context, why error) error {
 		return nil
 	}
 	t.nodes, t.policy = t.mesh.Nodes(), t.policyVersion()
+	t.probes.stop()
+	t.closeHold()
+	t.ways = nil // what leads somewhere is found again by its routes
 	return errors.Join(t.announce(time.Now(), why), t.takeAllDown(ctx))
 }
 
@@ -82,7 +87,11 @@ func (t *tunnels) takeDown(ctx context.Context, c *carrier) error {
 		return err
 	}
 	if c.retired {
-		t.carriers = slices.DeleteFunc(t.carriers, func(other *carrier) bool { return other == c })
+		// Others may have the list.
+		rest := slices.DeleteFunc(slices.Clone(t.carriers), func(other *carrier) bool { return other == c })
+		t.mu.Lock()
+		t.carriers = rest
+		t.mu.Unlock()
 		t.log.Info("tunnels were moved from an excluded driver, which is gone", "driver", c.driver.Name())
 	}
 	return nil

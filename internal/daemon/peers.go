@@ -16,13 +16,18 @@ import (
 // and one that does not answer is told of.
 const askTimeout = 3 * time.Second
 
+// maxAnswer is how large an answer may be, in bytes, unpacked: a thousand hits of
+// rules are some 100 KiB.
+const maxAnswer = 4 << 20
+
 // askPeer asks one node. Its error says in words why there is no answer.
 func askPeer[Req, Res any](ctx context.Context, d *Daemon, id mesh.NodeID, req *Req,
 	call func(edgenetv1connect.PeerServiceClient) func(context.Context, *Req) (*Res, error),
 ) (*Res, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	res, err := call(edgenetv1connect.NewPeerServiceClient(d.mesh.PeerClient(id), mesh.PeerURL(id)))(ctx, req)
+	client := edgenetv1connect.NewPeerServiceClient(d.mesh.PeerClient(id), mesh.PeerURL(id), connect.WithReadMaxBytes(maxAnswer))
+	res, err := call(client)(ctx, req)
 	var answer *connect.Error
 	switch {
 	case err == nil:

@@ -25,7 +25,7 @@ type rekeyer interface {
 // rekey replaces the keys of all SAs, and waits for that. It returns how many IKE
 // SAs were begun with.
 func (t *tunnels) rekey(ctx context.Context) (count uint32, problems []error) {
-	for _, c := range t.carriers {
+	for _, c := range t.all() {
 		driver, ok := c.driver.(rekeyer)
 		if !ok {
 			continue

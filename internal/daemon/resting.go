@@ -133,7 +133,7 @@ func (t *tunnels) reasons(n mesh.Node, peer tunnel.Peer, chosen choice) restReas
 		}
 	}
 	// A peer that is not where it says to be could not be found by those who wake it.
-	if status.Live && (status.BehindNAT || !isAnnounced(n, peer, status.Endpoint)) {
+	if status.Live && (status.BehindNAT || !isAnnounced(peer, status.Endpoint)) {
 		by.ready = false
 	}
 	return by
@@ -151,11 +151,10 @@ func (t *tunnels) isSettled(n mesh.Node, c *carrier) bool {
 	})
 }
 
-// isAnnounced tells whether a peer is where its node says that it is.
-func isAnnounced(n mesh.Node, peer tunnel.Peer, endpoint netip.AddrPort) bool {
-	return endpoint.Port() == peer.Endpoint.Port() && slices.ContainsFunc(n.Links, func(l mesh.Link) bool {
-		return l.Addr.Unmap() == endpoint.Addr().Unmap()
-	})
+// isAnnounced tells whether a peer is where it would be called when it is to wake:
+// at another of its addresses it is perhaps because that one does not work.
+func isAnnounced(peer tunnel.Peer, at netip.AddrPort) bool {
+	return at.Port() == peer.Endpoint.Port() && at.Addr().Unmap() == peer.Endpoint.Addr().Unmap()
 }
 
 // isHeld tells whether packets to a peer have to be kept, since its tunnel would

@@ -83,6 +83,9 @@ const (
 	changing
 )
 
+// errNoWireGuard ends a rotation of a node that has ceased to use WireGuard.
+var errNoWireGuard = errors.New("this node does not use WireGuard any more")
+
 // run replaces the key when that is asked for, when it is old, and when a daemon
 // before this one began to.
 func (r *rotation) run(ctx context.Context) error {
@@ -113,13 +116,22 @@ func (r *rotation) expires() time.Time {
 }
 
 func (r *rotation) isDue(now time.Time) bool {
-	if _, in := r.tunnels.mesh.MeshID(); !in || !r.tunnels.current().ready() || r.tunnels.carrier(tunnel.WireGuard) == nil {
+	if _, in := r.tunnels.mesh.MeshID(); !in || !r.tunnels.current().ready() || r.wireguard() == nil {
 		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := r.expires()
 	return r.asked || !r.keys.Next().IsZero() || !at.IsZero() && now.After(at)
+}
+
+// wireguard is the carrier whose key this is; nil if this node does not use it, or
+// is to leave it.
+func (r *rotation) wireguard() *carrier {
+	if c := r.tunnels.carrier(tunnel.WireGuard); c != nil && !c.retired {
+		return c
+	}
+	return nil
 }
 
 // request asks for a rotation, and returns what is closed when it has ended. One
@@ -158,6 +170,7 @@ func (r *rotation) replace(ctx context.Context) rotated {
 	var out rotated
 	next := r.keys.Next().Public()
 	r.say(asking, "peers are told of the next key")
+	began := time.Now()
 	for {
 		silent, err := r.await(ctx, next, false)
 		if err != nil {
@@ -166,7 +179,7 @@ func (r *rotation) replace(ctx context.Context) rotated {
 		if len(silent) > 0 {
 			r.log.Warn("nodes do not know the next tunnel key; they are cut off until they do", "nodes", silent)
 		}
-		if r.takeTurn() {
+		if r.takeTurn(began) {
 			out.silent = silent
 			break
 		}
@@ -202,10 +215,14 @@ func (r *rotation) prepare() error {
 	t := r.tunnels
 	t.round.Lock()
 	defer t.round.Unlock()
+	c := r.wireguard()
+	if c == nil {
+		return errNoWireGuard
+	}
 	if err := r.prepareKeys(); err != nil {
 		return err
 	}
-	t.carrier(tunnel.WireGuard).next = r.keys.Next().Public()
+	c.next = r.keys.Next().Public()
 	return t.announce(time.Now(), nil)
 }
 
@@ -223,13 +240,21 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 	t := r.tunnels
 	t.round.Lock()
 	defer t.round.Unlock()
-	if err := r.commit(); err != nil {
+	c := r.wireguard()
+	if c == nil {
+		return 0, errNoWireGuard
+	}
+	noted, err := r.commit()
+	if !noted {
 		return 0, err
 	}
-	c, key := t.carrier(tunnel.WireGuard), r.keys.Current()
+	// What went wrong afterwards, with the date of it or the directory, changes
+	// nothing: the files have the new key.
+	late, key := err, r.keys.Current()
 	c.key, c.next = key.Public(), tunnel.PublicKey{}
 	began := time.Now()
 	d, ok := c.driver.(keySetter)
+	err = nil
 	if ok {
 		err = d.SetKey(ctx, key)
 	}
@@ -242,14 +267,17 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 	if ok {
 		err = d.Greet(ctx)
 	}
-	return gap, errors.Join(err, t.announce(time.Now(), nil))
+	return gap, errors.Join(late, err, t.announce(time.Now(), nil))
 }
 
-func (r *rotation) commit() error {
+// commit tells besides whether the next key is the current one in the files.
+func (r *rotation) commit() (done bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.words = "peers are to use the new key"
-	return r.keys.Commit()
+	before := r.keys.Current().Public()
+	err = r.keys.Commit()
+	return r.keys.Current().Public() != before, err
 }
 
 // await asks peers until all of them know a key or, if it is current, use it. It

@@ -195,7 +195,7 @@ func TestTwoRotationsTakeTurns(t *testing.T) {
 		t.Fatal("nodes that replace nothing refuse")
 	}
 	a.turn, b.turn = asking, asking
-	if a.takeTurn() || b.takeTurn() {
+	if a.takeTurn(now) || b.takeTurn(now) {
 		t.Error("a node that let another one go first changes")
 	}
 	// They ask again: b is told to wait, a is not.
@@ -205,7 +205,7 @@ func TestTwoRotationsTakeTurns(t *testing.T) {
 	if got := b.letGo("a", known, false, now); !got.known || got.busy {
 		t.Errorf("b says %+v to a", got)
 	}
-	if !a.takeTurn() || b.takeTurn() {
+	if !a.takeTurn(now) || b.takeTurn(now) {
 		t.Error("not a alone changes")
 	}
 	if got := a.letGo("b", known, false, now); !got.busy {
@@ -214,14 +214,20 @@ func TestTwoRotationsTakeTurns(t *testing.T) {
 	// a has changed, and b uses its key.
 	b.letGo("a", answer{known: true, used: true}, true, now)
 	a.turn = idle
-	if !a.letGo("b", known, false, now).known || !b.takeTurn() {
+	if !a.letGo("b", known, false, now).known || !b.takeTurn(now) {
 		t.Error("b does not get its turn")
 	}
 	// One that was let go first and is not heard of again holds nobody up.
 	c := side("c")
 	c.letGo("a", known, false, now.Add(-rotateWait))
-	if c.turn = asking; !c.takeTurn() {
+	if c.turn = asking; !c.takeTurn(now) {
 		t.Error("a node that does not ask any more holds another up")
+	}
+	// One that asks for ever holds up others for a while.
+	c.turn = idle
+	c.letGo("a", known, false, now)
+	if c.takeTurn(now) || !c.takeTurn(now.Add(-rotateTurns)) {
+		t.Error("a node that asks again and again does not hold another up for as long as is right")
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/internal/audit"
 	"edgenet.dev/edgenet/pkg/mesh"
-	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
 
@@ -44,7 +43,7 @@ func (d *Daemon) RotateKeys(ctx context.Context) (*api.RotateKeysResponse, error
 	for _, p := range problems {
 		out.Problems = append(out.Problems, p.Error())
 	}
-	if d.tunnels.carrier(tunnel.WireGuard) == nil {
+	if d.rotation.wireguard() == nil {
 		return out, nil
 	}
 	done := d.rotation.request()

@@ -126,12 +126,14 @@ func (r *rotation) letGo(other mesh.NodeID, a answer, current bool, now time.Tim
 
 // takeTurn begins the change if no other node was let go first: those that were
 // have changed, or have not asked for a while.
-func (r *rotation) takeTurn() bool {
+//
+// Since others may ask for ever, that holds for a while after this one began.
+func (r *rotation) takeTurn(began time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	for other, asked := range r.promised {
-		if now.Sub(asked) < rotateWait {
+		if now.Sub(asked) < rotateWait && now.Sub(began) < rotateTurns {
 			r.words = "another node replaces its key first"
 			return false
 		}

@@ -23,13 +23,17 @@ const (
 	resync = 2 * time.Second
 	// keepalive keeps NAT bindings open; WireGuard's own recommendation.
 	keepalive = 25 * time.Second
+	// calm is the least time between two rounds that drivers, probes or peers asked
+	// for: whatever these do, most of the time is left.
+	calm = 50 * time.Millisecond
 )
 
 // tunnels owns the tunnel devices and peers of this host.
 type tunnels struct {
 	mesh  *mesh.Mesh
 	links []config.Underlay
-	// carriers are what this node encrypts with, the preferred one first.
+	// carriers are what this node encrypts with, the preferred one first. They are
+	// changed under round and mu, and then by another list.
 	carriers []*carrier
 	// excluded are the drivers that the operator has this node not use.
 	excluded []string
@@ -82,9 +86,15 @@ type tunnels struct {
 	watchers tunnelWatchers
 	// leaving are former keys of peers that wait to be taken away.
 	leaving map[tunnel.PublicKey]leaving
+	// goingSince is when some peer began to go over to another key, zero if none does;
+	// again pokes meanwhile.
+	goingSince time.Time
+	again      *time.Timer
 	// led are the nodes that have a route of their own, and the devices that these
 	// were set to lead into.
 	led map[netip.Prefix]tunnel.Device
+	// ended is when the last round did.
+	ended time.Time
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -104,6 +114,7 @@ func (t *tunnels) run(ctx context.Context) error {
 	defer uses.Stop()
 	for {
 		t.trouble.note(t.reconcile(ctx))
+		t.ended = time.Now()
 		if !t.awaitNews(ctx, ticker.C, uses.C) {
 			return nil
 		}
@@ -112,6 +123,8 @@ func (t *tunnels) run(ctx context.Context) error {
 
 // letGo ends what runs beside the rounds. Tunnels stay.
 func (t *tunnels) letGo() {
+	t.round.Lock()
+	defer t.round.Unlock()
 	t.probes.stop()
 	for _, c := range t.carriers {
 		c.letGo()
@@ -128,7 +141,7 @@ func (t *tunnels) awaitNews(ctx context.Context, tick, uses <-chan time.Time) bo
 		case <-tick:
 			return true
 		case <-t.sized:
-			return pause(ctx, gather)
+			return pause(ctx, max(gather, calm-time.Since(t.ended)))
 		case <-t.held:
 			t.wake(context.WithoutCancel(ctx))
 		case <-uses:
@@ -163,9 +176,12 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 	next, err := t.converge(context.WithoutCancel(ctx))
 	next.problem = err
 	if !next.ready() {
-		// What was there is still in force as far as anyone knows.
+		// What was there is still in force as far as anyone knows, unless it was
+		// taken away.
 		problem := next.problem
-		next = t.state
+		if next = t.state; errors.Is(err, errNoWay) {
+			next = tunnelState{round: t.state.round}
+		}
 		next.problem, next.stale, next.stats = problem, true, t.probes.stats()
 	}
 	now := time.Now()
@@ -217,7 +233,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	problems = append(problems, problem, t.dropFormers(ctx, now, choices), t.put(ctx, want, choices), t.identify(ctx), t.move(now, want, choices, routes), t.drop(ctx))
 	state.keys = t.keysOf()
 	state.peers = t.reached(want, state.keys)
-	t.lookAgain()
+	t.lookAgain(now)
 	state.givenUp = t.lost()
 	problems = append(problems, t.release(ctx, now, state.peers), t.lead(), t.prove(), t.measure(&state, now))
 	return state, errors.Join(problems...)

@@ -73,11 +73,17 @@ func (h *Hold) Device() string { return h.cfg.Device }
 
 // Close removes the device and gives up what waits.
 func (h *Hold) Close() error {
+	h.mu.Lock()
+	again := h.closed
+	h.closed = true
+	h.mu.Unlock()
+	if again {
+		return nil
+	}
 	err := h.tun.Close()
 	<-h.done
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.closed = true
 	return errors.Join(err, unix.Close(h.socket))
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -183,6 +184,9 @@ func showsNothingInClear(t *testing.T, kind Kind) {
 	ear.awaitClear(t) // without edgenet
 
 	f := newFleet(t, h)
+	for _, s := range h.lab.Spaces {
+		s.Must(t, forgetNeighbors)
+	}
 	ear.forget()
 	f.put(t, 0, f.peer(1)) // which does not know node 0 yet
 	f.peers(t, 0)
@@ -227,6 +231,26 @@ func defaultRoute() error {
 		LinkIndex: link.Attrs().Index,
 		Dst:       &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
 	})
+}
+
+// forgetNeighbors drops what the underlay's device learned of the mesh's addresses
+// while they were reached in clear: some seconds later the kernel would ask whether
+// they are still there, by packets that name them.
+func forgetNeighbors() error {
+	link, err := netlink.LinkByName(tunneltest.UnderlayDevice)
+	if err != nil {
+		return err
+	}
+	known, err := netlink.NeighList(link.Attrs().Index, netlink.FAMILY_V6)
+	if err != nil {
+		return err
+	}
+	for _, n := range known {
+		if addr, ok := netip.AddrFromSlice(n.IP); ok && mesh.Contains(addr) {
+			err = errors.Join(err, netlink.NeighDel(&n))
+		}
+	}
+	return err
 }
 
 // awaitRekeys waits until node 0's child SA with node 1 has been replaced so

@@ -30,6 +30,9 @@ func (d *driver) wake(ctx context.Context, key tunnel.PublicKey) error {
 		return errNotUp
 	}
 	delete(d.slumbers, key)
+	if d.now().Sub(d.tried[key]) < retryAfter {
+		return nil // it was begun, or refused; rounds go on with it
+	}
 	s, err := d.read(ctx)
 	if err != nil {
 		return err
@@ -71,9 +74,15 @@ func (d *driver) sleep(ctx context.Context, key tunnel.PublicKey) error {
 	if d.device.Name == "" {
 		return errNotUp
 	}
-	s, err := d.recent(ctx)
+	// What was seen before may be without a child that the peer has made since, to
+	// wake.
+	s, err := d.read(ctx)
 	if err != nil {
 		return err
+	}
+	if at := d.slumbers[key]; !at.IsZero() && hasChildSince(s.sas[key], at) {
+		delete(d.slumbers, key)
+		return nil
 	}
 	delete(d.served, key) // what is missing from now on is not missed
 	var ends []map[string]string
@@ -102,6 +111,16 @@ func (d *driver) sleep(ctx context.Context, key tunnel.PublicKey) error {
 		d.seen = nil
 	}
 	return nil
+}
+
+// hasChildSince tells whether a child was made after some time.
+func hasChildSince(sas []ikeSA, at time.Time) bool {
+	for _, sa := range sas {
+		if c := sa.newest(); c != nil && c.installed.After(at) {
+			return true
+		}
+	}
+	return false
 }
 
 // isDormant tells whether a peer has ended its children and kept the IKE SA, which

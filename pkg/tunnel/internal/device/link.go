@@ -106,7 +106,10 @@ func EnsureIPv6(name string, mended *Mended) error {
 	path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
 	have, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("enable IPv6: %w: the kernel runs without IPv6", tunnel.ErrUnsupported)
+		// Else it is the device that is gone.
+		if _, none := os.Stat("/proc/sys/net/ipv6"); errors.Is(none, fs.ErrNotExist) {
+			return fmt.Errorf("enable IPv6: %w: the kernel runs without IPv6", tunnel.ErrUnsupported)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("enable IPv6: %w", err)
