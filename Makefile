@@ -64,7 +64,7 @@ test-e2e: ## the whole-system scenarios (RUN=regexp chooses)
 	mkdir -p bin && rm -f bin/figures.txt
 	passed=true; EDGENET_FIGURES=$(CURDIR)/bin/figures.txt EDGENET_E2E=$(E2E) EDGENET_ALONE=1 EDGENET_RACE=1 \
 		$(if $(RUN),,go run ./test/vm/matrix -record netns) \
-		go test -race -count=1 -timeout 20m -parallel 4 $(if $(RUN),-run '$(RUN)' -v,-json) ./test/netns || passed=false; \
+		go test -race -count=1 -timeout 20m $(if $(RUN),-run '$(RUN)' -v,-json) ./test/netns || passed=false; \
 	if [[ -e bin/figures.txt ]]; then cat bin/figures.txt; fi; $$passed
 
 .PHONY: vmtest
