@@ -6,12 +6,27 @@ import "time"
 // end comes to rest at about the same time, and packets on their way arrive.
 const settleRest = 3 * time.Second
 
+const (
+	// quietRest is how long a peer has to come to rest, too: it does so when it has
+	// been idle for as long as this node.
+	quietRest = 30 * time.Second
+	// watchedBytes are more than a resting peer sends by itself, and less than one
+	// that is awake does in half a minute.
+	watchedBytes = 1000
+	// watchedTime is for how long a tunnel then stays awake.
+	watchedTime = time.Hour
+)
+
 // rest says whether a tunnel rests.
 type rest struct {
 	// since is when it began to; zero while the tunnel is awake.
 	since time.Time
 	// active is when there was last a reason to be awake.
 	active time.Time
+	// received is what had come by the tunnel when the peer should have come to rest.
+	received uint64
+	// watched is when the peer was last seen to be awake though nothing was carried.
+	watched time.Time
 }
 
 func (r rest) resting() bool { return !r.since.IsZero() }
@@ -31,6 +46,8 @@ type restReasons struct {
 	// begins tells that its sessions do not begin by themselves when there is a
 	// packet: one that is new says that the peer has begun.
 	begins bool
+	// received is how many bytes have come by it, of whatever kind.
+	received uint64
 	// dormant tells that the peer has let the session go.
 	dormant bool
 }
@@ -43,11 +60,19 @@ func (r rest) next(now time.Time, by restReasons) rest {
 	if by.used.After(r.active) {
 		r.active = by.used
 	}
-	may := by.ready && by.idle > 0
+	may := by.ready && by.idle > 0 && (r.watched.IsZero() || now.Sub(r.watched) >= watchedTime)
 	if r.resting() {
+		if now.Sub(r.since) < quietRest || by.received < r.received {
+			r.received = by.received
+		}
+		// It would rest, too, if it could find this node again: that is behind a NAT,
+		// which this end cannot see, and has to keep the way open.
+		if !by.begins && by.received-r.received > watchedBytes {
+			return rest{active: now, watched: now}
+		}
 		begun := by.begins && by.live && by.handshake.After(r.since)
 		if !may || by.used.After(r.since) || begun {
-			return rest{active: now}
+			return rest{active: now, watched: r.watched}
 		}
 		return r
 	}

@@ -18,6 +18,7 @@ func TestATunnelRestsWhenNothingIsCarried(t *testing.T) {
 		return by
 	}
 	used := func(d time.Duration) restReasons { return with(func(by *restReasons) { by.used = after(d) }) }
+	got := func(bytes uint64) restReasons { return with(func(by *restReasons) { by.received = bytes }) }
 	ipsec := func(change func(*restReasons)) restReasons {
 		return with(func(by *restReasons) { by.begins = true; change(by) })
 	}
@@ -59,6 +60,18 @@ func TestATunnelRestsWhenNothingIsCarried(t *testing.T) {
 		},
 		"WireGuard's keys are made anew while it rests": {
 			{0, awake, false}, {idle, awake, true}, {2 * idle, with(func(by *restReasons) { by.handshake = after(2*idle - 1) }), true},
+		},
+		"a peer that sends all the time would not find this node again": {
+			{0, awake, false},
+			{idle, awake, true},
+			{idle + quietRest - 1, got(5000), true}, // it was still about to rest
+			{idle + quietRest, got(5000 + watchedBytes), true},
+			{idle + quietRest + time.Minute, got(5001 + watchedBytes), false},
+			{watchedTime, got(1 << 20), false},
+			{idle + quietRest + time.Minute + watchedTime, got(1 << 21), true},
+		},
+		"a peer's process begins to count anew": {
+			{0, awake, false}, {idle, got(1 << 20), true}, {idle + quietRest, got(10), true}, {2 * idle, got(watchedBytes), true},
 		},
 		"IPsec's peer begins": {
 			{0, awake, false},

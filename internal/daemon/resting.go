@@ -121,7 +121,8 @@ func (t *tunnels) reasons(n mesh.Node, peer tunnel.Peer, chosen choice) restReas
 	status, there := c.peers[peer.Prefix]
 	by := restReasons{
 		idle: t.idle, ready: there && t.isSettled(n, c) && peer.Former == (tunnel.Former{}), live: status.Live, handshake: status.LastHandshake,
-		used: t.lastUse(peer.Prefix),
+		received: status.RxBytes,
+		used:     t.lastUse(peer.Prefix),
 	}
 	if _, by.begins = c.begins(); by.begins {
 		by.dormant = status.Dormant && !c.decides(n)
