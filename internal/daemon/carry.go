@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -52,7 +51,7 @@ func (t *tunnels) bringUpNeeded(ctx context.Context, home *carrier, choices map[
 		needed[w.on], needed[w.to], needed[w.left] = true, true, true
 	}
 	var problems []error
-	for _, c := range slices.Clone(t.carriers) {
+	for _, c := range t.carriers {
 		// What leads somewhere was made by a daemon before this one.
 		first := t.ways == nil && (c.retired || len(routes) > 0)
 		switch {
@@ -238,9 +237,6 @@ func (t *tunnels) reached(want map[mesh.NodeID]tunnel.Peer, keys map[mesh.NodeID
 	out := make(map[mesh.NodeID]peerState, len(t.ways))
 	for id, w := range t.ways {
 		c := t.carrier(w.on)
-		if c == nil {
-			continue // a retired one, which is gone
-		}
 		if c.peers == nil {
 			if before, ok := t.state.peers[id]; ok && before.technology == w.on {
 				out[id] = before

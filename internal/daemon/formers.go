@@ -232,7 +232,8 @@ func nextKey(c choice) tunnel.PublicKey {
 // goingOver is a peer by a technology that it is moved from, with the key that it
 // goes over to, if the device has that already or nobody else has announced it.
 func (t *tunnels) goingOver(c *carrier, n mesh.Node, peer tunnel.Peer, of choice) tunnel.Peer {
-	if c.technology != tunnel.WireGuard {
+	next := nextKey(of)
+	if c.technology != tunnel.WireGuard || next == (tunnel.PublicKey{}) {
 		return peer
 	}
 	s := newClaims()
@@ -243,11 +244,11 @@ func (t *tunnels) goingOver(c *carrier, n mesh.Node, peer tunnel.Peer, of choice
 			continue
 		}
 		s.holders[tunnel.PublicKey(a.GetWireguard().GetPublicKey())] = other
-		if next := nextKey(choice{announced: a}); next != (tunnel.PublicKey{}) {
-			s.holders[next] = other
+		if key := nextKey(choice{announced: a}); key != (tunnel.PublicKey{}) {
+			s.holders[key] = other
 		}
 	}
-	if s.next(c, n, nextKey(of)) != nil {
+	if s.next(c, n, next) != nil {
 		return peer
 	}
 	return s.want[n.ID]

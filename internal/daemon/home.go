@@ -67,16 +67,17 @@ func (t *tunnels) closeDown(ctx context.Context, why error) error {
 		return nil
 	}
 	t.nodes, t.policy = t.mesh.Nodes(), t.policyVersion()
-	t.probes.stop()
-	t.closeHold()
-	t.ways = nil // what leads somewhere is found again by its routes
 	return errors.Join(t.announce(time.Now(), why), t.takeAllDown(ctx))
 }
 
-// takeAllDown takes all devices away. A retired one is not made again.
+// takeAllDown takes all devices away, and what goes with them: after it no node is
+// reached by any. A retired one is not made again.
 func (t *tunnels) takeAllDown(ctx context.Context) error {
+	t.probes.stop()
+	t.closeHold()
+	t.ways = nil
 	var errs []error
-	for _, c := range slices.Clone(t.carriers) {
+	for _, c := range t.carriers {
 		errs = append(errs, t.takeDown(ctx, c))
 	}
 	return errors.Join(errs...)

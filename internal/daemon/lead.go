@@ -15,7 +15,7 @@ func (t *tunnels) lead() error {
 	devices := map[netip.Prefix]tunnel.Device{}
 	for _, n := range t.nodes {
 		w, ok := t.ways[n.ID]
-		if c := t.carrier(w.on); ok && c != nil && w.on != tunnel.WireGuard && c.device.Name != "" {
+		if c := t.carrier(w.on); ok && w.on != tunnel.WireGuard && c.device.Name != "" {
 			want[n.Prefix], devices[n.Prefix] = c.device.Name, c.device
 		}
 	}

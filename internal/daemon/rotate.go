@@ -244,17 +244,16 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 	if c == nil {
 		return 0, errNoWireGuard
 	}
-	noted, err := r.commit()
+	// What goes wrong once the files have the new key, with the date of it or the
+	// directory, changes nothing.
+	noted, late := r.commit()
 	if !noted {
-		return 0, err
+		return 0, late
 	}
-	// What went wrong afterwards, with the date of it or the directory, changes
-	// nothing: the files have the new key.
-	late, key := err, r.keys.Current()
+	key := r.keys.Current()
 	c.key, c.next = key.Public(), tunnel.PublicKey{}
 	began := time.Now()
 	d, ok := c.driver.(keySetter)
-	err = nil
 	if ok {
 		err = d.SetKey(ctx, key)
 	}

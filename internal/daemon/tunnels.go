@@ -93,8 +93,6 @@ type tunnels struct {
 	// led are the nodes that have a route of their own, and the devices that these
 	// were set to lead into.
 	led map[netip.Prefix]tunnel.Device
-	// ended is when the last round did.
-	ended time.Time
 	// life is the context of run.
 	life context.Context //nolint:containedctx // rounds start what outlives them
 
@@ -114,8 +112,7 @@ func (t *tunnels) run(ctx context.Context) error {
 	defer uses.Stop()
 	for {
 		t.trouble.note(t.reconcile(ctx))
-		t.ended = time.Now()
-		if !t.awaitNews(ctx, ticker.C, uses.C) {
+		if !t.awaitNews(ctx, time.Now(), ticker.C, uses.C) {
 			return nil
 		}
 	}
@@ -132,8 +129,9 @@ func (t *tunnels) letGo() {
 }
 
 // awaitNews waits until a round may be of use: most changes of records are no
-// tunnel's business. It returns false when ctx has ended.
-func (t *tunnels) awaitNews(ctx context.Context, tick, uses <-chan time.Time) bool {
+// tunnel's business. ended is when the last one did. It returns false when ctx has
+// ended.
+func (t *tunnels) awaitNews(ctx context.Context, ended time.Time, tick, uses <-chan time.Time) bool {
 	for {
 		select {
 		case <-ctx.Done():
@@ -141,7 +139,7 @@ func (t *tunnels) awaitNews(ctx context.Context, tick, uses <-chan time.Time) bo
 		case <-tick:
 			return true
 		case <-t.sized:
-			return pause(ctx, max(gather, calm-time.Since(t.ended)))
+			return pause(ctx, max(gather, calm-time.Since(ended)))
 		case <-t.held:
 			t.wake(context.WithoutCancel(ctx))
 		case <-uses:
@@ -251,10 +249,8 @@ func (t *tunnels) remove(ctx context.Context) error {
 	if t.gone {
 		return nil
 	}
-	t.probes.stop()
-	t.closeHold()
 	err := t.takeAllDown(ctx)
-	t.gone, t.ways = err == nil, nil
+	t.gone = err == nil
 	next := tunnelState{problem: err, round: t.state.round + 1}
 	before := t.replace(next)
 	t.tell(time.Now(), before.seen, next)
