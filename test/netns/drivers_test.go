@@ -46,14 +46,7 @@ func TestAnExcludedDriverIsLeftWithoutLoss(t *testing.T) {
 			}
 			return nil
 		})
-		traffic.flow.Runs()
-		for _, ping := range traffic.pings {
-			report := ping.Loses(0)
-			t.Logf("to %s: %d of %d pings lost", c.technology, len(report.Lost), report.Sent)
-		}
-		if status := traffic.flow.Stop(); status.Ended != "" {
-			t.Errorf("the flow ended: %s", status.Ended)
-		}
+		traffic.noticedNothing(t, "to "+c.technology)
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
 		why := edge2.MustCtl("tunnel", "list", "-o", "json")
 		if excluded := strings.Contains(why, "tunnel-drivers of edge-1 excludes wireguard-kernel, wireguard-userspace"); excluded != (c.allowed != "") {

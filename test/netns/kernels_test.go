@@ -39,14 +39,7 @@ func TestTheKernelsTunnelsChangeWithoutLoss(t *testing.T) {
 				t.Errorf("%s reaches %s by %s", host, hosts[1-i], driver)
 			}
 		}
-		traffic.flow.Runs()
-		for _, ping := range traffic.pings {
-			report := ping.Loses(0)
-			t.Logf("to %s-kernel: %d of %d pings lost", technology, len(report.Lost), report.Sent)
-		}
-		if status := traffic.flow.Stop(); status.Ended != "" {
-			t.Errorf("the flow ended: %s", status.Ended)
-		}
+		traffic.noticedNothing(t, "to "+technology+"-kernel")
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
 		if technology == "ipsec" {
 			shrinksUnderESP(t, l, hosts, web, db)

@@ -96,15 +96,7 @@ func underTraffic(t *testing.T, blue tenant, do func() (allowed int)) {
 	t.Helper()
 	traffic := run(blue.web, blue.db)
 	traffic.flow.Runs()
-	allowed := do()
-	traffic.flow.Runs()
-	for _, ping := range traffic.pings {
-		report := ping.Loses(allowed)
-		t.Logf("%d of %d pings lost", len(report.Lost), report.Sent)
-	}
-	if status := traffic.flow.Stop(); status.Ended != "" {
-		t.Errorf("the flow ended: %s", status.Ended)
-	}
+	traffic.noticed(t, "keys replaced", do())
 }
 
 // tunnelKey is what a host says about its key.

@@ -135,7 +135,7 @@ func TestReplacedRulesLoseNothingThatBothAllow(t *testing.T) {
 		}
 	}
 	web.Blocked(db, "http/80", "tcp/5432")
-	traffic.noticedNothing(t)
+	traffic.noticedNothing(t, "rules replaced")
 }
 
 // Rules change while a daemon is down: the host keeps the old ones, and has the
@@ -168,6 +168,6 @@ func TestRulesThatChangeWhileADaemonIsDownHoldAfterItsStart(t *testing.T) {
 	web.Reaches(db, "http/80")
 	cut.Stalls()
 	dev.Blocked(db, "icmp", "tcp/7")
-	traffic.noticedNothing(t)
+	traffic.noticedNothing(t, "edgenetd killed while rules change")
 	cut.Stop()
 }

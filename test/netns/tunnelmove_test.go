@@ -62,14 +62,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 				})
 			}
 		}
-		traffic.flow.Runs()
-		for _, ping := range traffic.pings {
-			report := ping.Loses(0)
-			t.Logf("to %s: %d of %d pings lost", technology, len(report.Lost), report.Sent)
-		}
-		if status := traffic.flow.Stop(); status.Ended != "" {
-			t.Errorf("the flow ended: %s", status.Ended)
-		}
+		traffic.noticedNothing(t, "to "+technology)
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
 	}
 	if now, _ := blue.web.Interface("eth0"); now.MTU != before.MTU {
@@ -98,5 +91,5 @@ func TestAKilledDaemonStaysWithIPsec(t *testing.T) {
 	edge1.Start()
 	l.AwaitMesh(hosts...)
 	awaitTechnology(l, edge1, edge2, "ipsec")
-	traffic.noticedNothing(t)
+	traffic.noticedNothing(t, "edgenetd killed beside IPsec")
 }

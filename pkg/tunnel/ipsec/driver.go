@@ -32,7 +32,7 @@ type driver struct {
 	// silence is charon's.
 	silence proc.Silence
 	// right is the device as the last Up left it; zero if that did not go well.
-	right tunnel.Device
+	right device.Right
 	// ifID is the xfrm interface's; 0 for KindUserspace.
 	ifID uint32
 	// pid of the charon that was seen last, so that it can be reaped if it is a
@@ -119,16 +119,7 @@ func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 	if d.device != want {
 		d.device, d.seen = want, nil
 	}
-	// What was right before, and is wanted as it was, was changed by others.
-	mended := device.NewMended(d.log, want.Name, d.right == want)
-	d.right = tunnel.Device{}
-	got, err := d.up(ctx, want, mended)
-	mended.Log()
-	if err != nil {
-		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
-	}
-	d.right = want
-	return got, nil
+	return d.right.Make(d.log, want, func(mended *device.Mended) (tunnel.Device, error) { return d.up(ctx, want, mended) })
 }
 
 func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mended) (tunnel.Device, error) {
@@ -235,7 +226,7 @@ func (d *driver) down(ctx context.Context) error {
 	} else if err := removeRules(); err != nil {
 		return err
 	}
-	d.device, d.right = tunnel.Device{}, tunnel.Device{}
+	d.device, d.right = tunnel.Device{}, device.Right{}
 	d.begunAnew()
 	clear(d.traffic)
 	// Last: until here nothing could leave in clear.

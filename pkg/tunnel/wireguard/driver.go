@@ -40,7 +40,7 @@ type driver struct {
 	// if it is a child; 0 is none.
 	pid int
 	// right is the device as the last Up left it; zero if that did not go well.
-	right tunnel.Device
+	right device.Right
 	// asked are the peers as this device, and this process, were given them last.
 	asked map[tunnel.PublicKey]tunnel.Peer
 	// hung is closed when a call that outlasted its deadline returns; nil when
@@ -89,16 +89,7 @@ func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 	}
 	d.name, d.mesh = want.Name, want.Mesh
 	want.Index = 0
-	// What was right before, and is wanted as it was, was changed by others.
-	mended := device.NewMended(d.log, want.Name, d.right == want)
-	d.right = tunnel.Device{}
-	got, err := d.up(ctx, want, mended)
-	mended.Log()
-	if err != nil {
-		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
-	}
-	d.right = want
-	return got, nil
+	return d.right.Make(d.log, want, func(mended *device.Mended) (tunnel.Device, error) { return d.up(ctx, want, mended) })
 }
 
 func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mended) (tunnel.Device, error) {
@@ -230,7 +221,7 @@ func (d *driver) removeDevice(ctx context.Context) error {
 	if err := d.deleteDevice(); err != nil {
 		return err
 	}
-	d.seen, d.right = nil, tunnel.Device{}
+	d.seen, d.right = nil, device.Right{}
 	clear(d.wanted)
 	clear(d.asked)
 	if p != nil {

@@ -3,7 +3,26 @@ package device
 import (
 	"fmt"
 	"log/slog"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
+
+// Right is the device as it was last made right; its zero value is none.
+type Right struct{ last tunnel.Device }
+
+// Make has do make a device as wanted, and says in the log what others had done to
+// it: what was right before, and is wanted as it was.
+func (r *Right) Make(log *slog.Logger, want tunnel.Device, do func(mended *Mended) (tunnel.Device, error)) (tunnel.Device, error) {
+	mended := newMended(log, want.Name, r.last == want)
+	r.last = tunnel.Device{}
+	got, err := do(mended)
+	mended.Log()
+	if err != nil {
+		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
+	}
+	r.last = want
+	return got, nil
+}
 
 // Mended gathers what had to be put right on a device that was right before: what
 // others did to it. It says nothing of what is made for the first time.
@@ -15,9 +34,9 @@ type Mended struct {
 	whole bool
 }
 
-// NewMended begins to gather for a device. One that was not right before is not
+// newMended begins to gather for a device. One that was not right before is not
 // spoken of.
-func NewMended(log *slog.Logger, device string, right bool) *Mended {
+func newMended(log *slog.Logger, device string, right bool) *Mended {
 	if !right {
 		return nil
 	}
