@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"edgenet.dev/edgenet/test/netns/lab"
 )
@@ -25,15 +26,15 @@ func run(web, db *lab.Container) running {
 // happened to it is for the log.
 func (r running) noticedNothing(t *testing.T, what string) {
 	t.Helper()
-	r.noticed(t, what, 0)
+	r.noticedOnly(t, what)
 }
 
-// noticed is the same where each way may lose so many pings.
-func (r running) noticed(t *testing.T, what string, allowed int) {
+// noticedOnly is the same where what is sent in some times is lost.
+func (r running) noticedOnly(t *testing.T, what string, times ...time.Duration) {
 	t.Helper()
 	r.flow.Runs()
 	for _, ping := range r.pings {
-		report := ping.Loses(allowed)
+		report := ping.LosesOnlyIn(times...)
 		t.Logf("%s: %d of %d pings lost", what, len(report.Lost), report.Sent)
 	}
 	if status := r.flow.Stop(); status.Ended != "" {

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"edgenet.dev/edgenet/test/netns/lab/agent"
@@ -39,7 +40,7 @@ type Ping struct {
 	to netip.Addr
 }
 
-// Pings starts to ping every 10 ms, until Stop or Loses.
+// Pings starts to ping every 10 ms, until it is stopped.
 func (c *Container) Pings(to netip.Addr) *Ping {
 	c.t().Helper()
 	return &Ping{running: start[agent.PingReport](c, "Ping", agent.PingArgs{Target: to, Interval: steady}), to: to}
@@ -50,11 +51,43 @@ func (c *Container) Pings(to netip.Addr) *Ping {
 func (p *Ping) Loses(atMost int) agent.PingReport {
 	p.from.t().Helper()
 	report := p.Stop()
+	p.check(report, atMost)
+	return report
+}
+
+// LosesOnlyIn is Loses for times in which whatever is sent is lost, each of them
+// measured.
+func (p *Ping) LosesOnlyIn(times ...time.Duration) agent.PingReport {
+	p.from.t().Helper()
+	report := p.Stop()
+	p.check(report, sentIn(report, times))
+	return report
+}
+
+// strays are the requests that a time of loss may take beside its own: what was on
+// its way at either end of it, and what a late clock sent at once.
+const strays = 4
+
+// sentIn is how many requests are lost at most with what is sent in some times. When
+// one begins, what was sent before waits on the way, on a busy machine as long as
+// the slowest answer was late.
+func sentIn(report agent.PingReport, times []time.Duration) int {
+	if len(report.RTTs) == 0 {
+		return 0
+	}
+	slowest, count := slices.Max(report.RTTs), 0
+	for _, d := range times {
+		count += strays + int((d+slowest)/report.Interval)
+	}
+	return count
+}
+
+func (p *Ping) check(report agent.PingReport, atMost int) {
+	p.from.t().Helper()
 	if report.Received == 0 || len(report.Lost) > atMost {
 		p.from.t().Errorf("%s pings %s: lost %d of %d, at %s; want at most %d",
 			p.from, p.to, len(report.Lost), report.Sent, gaps(report), atMost)
 	}
-	return report
 }
 
 // gaps says when the lost ones were sent, as ranges from the start.
