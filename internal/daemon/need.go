@@ -25,25 +25,10 @@ func isCentral(n mesh.Node) bool {
 	return slices.ContainsFunc(n.Roles, func(r mesh.Role) bool { return slices.Contains(central, r) })
 }
 
-// needs says to which nodes this one needs a tunnel. The other end comes to the
-// same from the same records.
-type needs struct {
-	// shared has what was worked out of each VPC of this node last, by VNI.
-	shared map[uint32]sharers
-	// lately is when a node was last needed.
-	lately map[mesh.NodeID]time.Time
-}
-
-// sharers are the nodes that have endpoints in a VPC which this node has endpoints
-// in, too.
-type sharers struct {
-	of    *holdings
-	nodes map[mesh.NodeID]bool
-}
-
-// now are the nodes that are needed by what the records say. A VPC costs nothing
-// as long as its endpoints are as they were, and else one look at each.
-func (n *needs) now(s *snapshot) map[mesh.NodeID]bool {
+// neededNodes are those to which this node needs a tunnel by what the records say;
+// the other end comes to the same from the same records. A VPC costs nothing as long
+// as its endpoints are as they were, and else one look at each.
+func neededNodes(s *snapshot) map[mesh.NodeID]bool {
 	out := map[mesh.NodeID]bool{}
 	self := isCentral(s.self)
 	for id, other := range s.nodes {
@@ -51,46 +36,40 @@ func (n *needs) now(s *snapshot) map[mesh.NodeID]bool {
 			out[id] = true
 		}
 	}
-	before := n.shared
-	n.shared = make(map[uint32]sharers, len(before))
-	for vni, v := range s.byVNI {
-		if !slices.ContainsFunc(v.local, (*endpoint).holds) {
-			continue
+	for _, v := range s.byVNI {
+		if slices.ContainsFunc(v.local, (*endpoint).holds) {
+			maps.Copy(out, v.nodes())
 		}
-		of := before[vni]
-		if of.of != v.holdings {
-			of = sharers{of: v.holdings, nodes: v.hostingNodes()}
-		}
-		n.shared[vni] = of
-		maps.Copy(out, of.nodes)
 	}
 	delete(out, s.self.ID)
 	return out
 }
 
-// hostingNodes are the nodes that have an endpoint in the VPC: what is behind one,
-// or may move between several, is at such a node too.
-func (h *holdings) hostingNodes() map[mesh.NodeID]bool {
-	out := map[mesh.NodeID]bool{}
-	for _, e := range h.all {
-		if e.holds() {
-			out[e.node] = true
+// nodes are those that have an endpoint in the VPC: what is behind one, or may move
+// between several, is at such a node too.
+func (h *holdings) nodes() map[mesh.NodeID]bool {
+	h.look.Do(func() {
+		h.hosting = map[mesh.NodeID]bool{}
+		for _, e := range h.all {
+			if e.holds() {
+				h.hosting[e.node] = true
+			}
 		}
-	}
-	return out
+	})
+	return h.hosting
 }
+
+// lately is when a node was last needed.
+type lately map[mesh.NodeID]time.Time
 
 // note takes down which nodes are needed at a moment, and returns them with those
 // that were a short while ago.
-func (n *needs) note(at time.Time, needed map[mesh.NodeID]bool) map[mesh.NodeID]bool {
-	if n.lately == nil {
-		n.lately = map[mesh.NodeID]time.Time{}
-	}
+func (l lately) note(at time.Time, needed map[mesh.NodeID]bool) map[mesh.NodeID]bool {
 	for id := range needed {
-		n.lately[id] = at
+		l[id] = at
 	}
-	out := make(map[mesh.NodeID]bool, len(n.lately))
-	maps.DeleteFunc(n.lately, func(id mesh.NodeID, last time.Time) bool {
+	out := make(map[mesh.NodeID]bool, len(l))
+	maps.DeleteFunc(l, func(id mesh.NodeID, last time.Time) bool {
 		out[id] = at.Sub(last) < tunnelGrace
 		return !out[id]
 	})
@@ -101,6 +80,9 @@ func (n *needs) note(at time.Time, needed map[mesh.NodeID]bool) map[mesh.NodeID]
 // need works out to which nodes there are to be tunnels. What a daemon before this
 // one has made was needed until now; routes are those that it has left.
 func (t *tunnels) need(now time.Time, routes map[netip.Prefix]string) map[mesh.NodeID]bool {
+	if t.lately == nil {
+		t.lately = lately{}
+	}
 	if t.ways == nil {
 		adopted := map[mesh.NodeID]bool{}
 		for _, n := range t.nodes {
@@ -108,10 +90,10 @@ func (t *tunnels) need(now time.Time, routes map[netip.Prefix]string) map[mesh.N
 				adopted[n.ID] = true
 			}
 		}
-		t.needs.note(now, adopted)
+		t.lately.note(now, adopted)
 	}
-	t.needed = t.needs.now(t.snapshot())
-	return t.needs.note(now, t.needed)
+	t.needed = neededNodes(t.snapshot())
+	return t.lately.note(now, t.needed)
 }
 
 // knows tells whether a device has a node as a peer.
@@ -124,7 +106,7 @@ func (t *tunnels) knows(node netip.Prefix) bool {
 
 // needsMore tells whether a node is needed that was not when the last round began.
 func (t *tunnels) needsMore() bool {
-	for id := range t.needs.now(t.snapshot()) {
+	for id := range neededNodes(t.snapshot()) {
 		if !t.needed[id] {
 			return true
 		}

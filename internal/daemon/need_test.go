@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,19 +31,18 @@ func wantNeeded(t *testing.T, when string, got map[mesh.NodeID]bool, want ...mes
 func TestNodesNeedATunnelIfTheyShareAVPC(t *testing.T) {
 	w := newWorld("blue", "green")
 	w.edges(there, "third")
-	var n needs
 	w.settle()
-	wantNeeded(t, "without endpoints", n.now(w.snapshot))
+	wantNeeded(t, "without endpoints", neededNodes(w.snapshot))
 	w.attach(here, 1, "web", "10.0.0.5", 1)
 	w.attach(there, 2, "web", "10.0.0.5", 2)
 	w.settle()
-	wantNeeded(t, "each in a VPC of its own", n.now(w.snapshot))
+	wantNeeded(t, "each in a VPC of its own", neededNodes(w.snapshot))
 	w.attach(there, 1, "db", "10.0.0.6", 3)
 	w.settle()
-	wantNeeded(t, "with one in common", n.now(w.snapshot), there)
+	wantNeeded(t, "with one in common", neededNodes(w.snapshot), there)
 	w.attach("third", 1, "spare", "10.0.0.5", 4) // whose address this node's endpoint loses
 	w.settle()
-	wantNeeded(t, "when this node's has lost its address", n.now(w.snapshot))
+	wantNeeded(t, "when this node's has lost its address", neededNodes(w.snapshot))
 }
 
 // What is behind an endpoint is at its node, so that the node is needed for it.
@@ -52,7 +52,7 @@ func TestANodeThatServesAPrefixIsNeeded(t *testing.T) {
 	w.attach(here, 1, "web", "10.0.0.5", 1)
 	w.attach(there, 1, "router", "10.0.0.6", 2).routed = []netip.Prefix{netip.MustParsePrefix("10.0.0.128/25")}
 	w.settle()
-	wantNeeded(t, "with a router there", new(needs).now(w.snapshot), there)
+	wantNeeded(t, "with a router there", neededNodes(w.snapshot), there)
 }
 
 func TestCentralNodesNeedAll(t *testing.T) {
@@ -61,16 +61,16 @@ func TestCentralNodesNeedAll(t *testing.T) {
 		w.edges(there, "third")
 		w.nodes[there] = mesh.Node{ID: there, Roles: []mesh.Role{mesh.RoleEdge, role}}
 		w.settle()
-		wantNeeded(t, "from an edge", new(needs).now(w.snapshot), there)
+		wantNeeded(t, "from an edge", neededNodes(w.snapshot), there)
 		w.self.Roles = []mesh.Role{role}
-		wantNeeded(t, fmt.Sprintf("from a node of role %s", role), new(needs).now(w.snapshot), there, "third")
+		wantNeeded(t, fmt.Sprintf("from a node of role %s", role), neededNodes(w.snapshot), there, "third")
 	}
 }
 
 // A tunnel outlives its need by a while, and one that is needed again meanwhile
 // stays as it was.
 func TestATunnelStaysForAWhile(t *testing.T) {
-	var n needs
+	n := lately{}
 	start := time.Unix(1_000_000, 0)
 	at := func(after time.Duration, needed ...mesh.NodeID) map[mesh.NodeID]bool {
 		set := map[mesh.NodeID]bool{}
@@ -84,8 +84,8 @@ func TestATunnelStaysForAWhile(t *testing.T) {
 	wantNeeded(t, "after it", at(tunnelGrace, there), there)
 	wantNeeded(t, "needed again", at(tunnelGrace+time.Second, here), here, there)
 	wantNeeded(t, "long after", at(3*tunnelGrace))
-	if len(n.lately) > 0 {
-		t.Errorf("%v is kept of what is needed no more", n.lately)
+	if len(n) > 0 {
+		t.Errorf("%v is kept of what is needed no more", n)
 	}
 }
 
@@ -111,15 +111,16 @@ func BenchmarkNeeds(b *testing.B) {
 			e.node = mesh.NodeID(fmt.Sprintf("%040d", i%1000))
 		}
 	}
-	s.settle()
 	for name, anew := range map[string]bool{"start": true, "unchanged": false} {
 		b.Run(name, func(b *testing.B) {
-			var n needs
+			s.settle()
 			for b.Loop() {
 				if anew {
-					n = needs{}
+					for _, v := range s.byVNI {
+						v.look = sync.Once{}
+					}
 				}
-				n.now(s.snapshot)
+				neededNodes(s.snapshot)
 			}
 		})
 	}

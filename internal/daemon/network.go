@@ -61,7 +61,6 @@ type network struct {
 	// answer only when the kernel is as asked.
 	mu       sync.Mutex
 	reader   reader
-	needs    needs
 	derived  derived
 	applied  *applied // nil if the last round did not go well
 	datapath Datapath

@@ -1,9 +1,15 @@
 package daemon
 
-import "time"
+import (
+	"math"
+	"time"
 
-// settleRest is how long a tunnel rests before its session is let go: the other
-// end comes to rest at about the same time, and packets on their way arrive.
+	"edgenet.dev/edgenet/internal/records"
+)
+
+// settleRest is how long nothing comes by a tunnel that rests before its session is
+// let go: the other end comes to rest at about the same time, and packets on their
+// way arrive.
 const settleRest = 3 * time.Second
 
 const (
@@ -25,11 +31,34 @@ type rest struct {
 	active time.Time
 	// received is what had come by the tunnel when the peer should have come to rest.
 	received uint64
+	// heard is when something last came, or the rest began; count is what had come then.
+	heard time.Time
+	count uint64
 	// watched is when the peer was last seen to be awake though nothing was carried.
 	watched time.Time
 }
 
 func (r rest) resting() bool { return !r.since.IsZero() }
+
+// over tells whether the session of a tunnel that rests may be let go: a peer that is
+// still awake asks every two seconds whether this node is there.
+func (r rest) over(now time.Time) bool { return r.resting() && now.Sub(r.heard) >= settleRest }
+
+// pairIdle is how long nothing has to be carried between two nodes before the
+// tunnel rests, by what each has said: as long as the one wants that is awake for
+// longer, so that both rest at the same time. 0 is never; a node that says nothing
+// goes along.
+func pairIdle(own time.Duration, other *records.Announcement) time.Duration {
+	if other == nil || other.IdleMs == nil {
+		return own
+	}
+	const most = uint64(math.MaxInt64 / time.Millisecond)
+	theirs := time.Duration(min(other.GetIdleMs(), most)) * time.Millisecond
+	if own == 0 || theirs == 0 {
+		return 0
+	}
+	return max(own, theirs)
+}
 
 // restReasons are what a tunnel rests or wakes by.
 type restReasons struct {
@@ -62,6 +91,9 @@ func (r rest) next(now time.Time, by restReasons) rest {
 	}
 	may := by.ready && by.idle > 0 && (r.watched.IsZero() || now.Sub(r.watched) >= watchedTime)
 	if r.resting() {
+		if by.received != r.count {
+			r.heard, r.count = now, by.received
+		}
 		if now.Sub(r.since) < quietRest || by.received < r.received {
 			r.received = by.received
 		}
@@ -77,7 +109,7 @@ func (r rest) next(now time.Time, by restReasons) rest {
 		return r
 	}
 	if may && (by.dormant || by.live && now.Sub(r.active) >= by.idle) {
-		r.since = now
+		r.since, r.heard, r.count = now, now, by.received
 	}
 	return r
 }

@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"math"
 	"testing"
 	"time"
+
+	"edgenet.dev/edgenet/internal/records"
 )
 
 // A tunnel's life by a clock that the test sets: each step is what is true after
@@ -91,5 +94,55 @@ func TestATunnelRestsWhenNothingIsCarried(t *testing.T) {
 				t.Errorf("%s: after %s it rests: %v", name, s.at, r.resting())
 			}
 		}
+	}
+}
+
+// Both ends rest after the same time, whatever each of them wants.
+func TestBothEndsRestAfterTheSameTime(t *testing.T) {
+	said := func(ms uint64) *records.Announcement { return &records.Announcement{IdleMs: &ms} }
+	times := []time.Duration{0, 1500 * time.Millisecond, time.Minute, 5 * time.Minute}
+	for _, a := range times {
+		for _, b := range times {
+			want := max(a, b)
+			if a == 0 || b == 0 {
+				want = 0
+			}
+			here, there := pairIdle(a, said(uint64(b.Milliseconds()))), pairIdle(b, said(uint64(a.Milliseconds())))
+			if here != want || there != want {
+				t.Errorf("%s and %s: they rest after %s and %s, want %s", a, b, here, there, want)
+			}
+		}
+	}
+	if got := pairIdle(time.Minute, &records.Announcement{}); got != time.Minute {
+		t.Errorf("with a node that says nothing it is %s", got)
+	}
+	if got := pairIdle(time.Minute, nil); got != time.Minute {
+		t.Errorf("with a node that has announced nothing it is %s", got)
+	}
+	if got := pairIdle(time.Minute, said(math.MaxUint64)); got < 1000*time.Hour {
+		t.Errorf("with a node that says the most it is %s", got)
+	}
+}
+
+// A session is not let go while the peer sends something.
+func TestASessionStaysWhileThePeerIsAwake(t *testing.T) {
+	start := time.Unix(1_000_000, 0)
+	by := restReasons{idle: time.Minute, ready: true, live: true, begins: true, handshake: start}
+	r := rest{}.next(start, by).next(start.Add(time.Minute), by)
+	if !r.resting() {
+		t.Fatal("it does not rest")
+	}
+	at := r.since
+	for range 100 { // rounds, each after a probe of the peer's
+		at, by.received = at.Add(2*time.Second), by.received+100
+		if r = r.next(at, by); r.over(at) {
+			t.Fatalf("the session may go %s after the peer was heard", at.Sub(r.heard))
+		}
+	}
+	if at = at.Add(settleRest - 1); r.next(at, by).over(at) {
+		t.Error("the session may go early")
+	}
+	if at = at.Add(1); !r.next(at, by).over(at) || !r.resting() {
+		t.Error("the session may not go, though nothing comes")
 	}
 }

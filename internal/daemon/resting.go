@@ -95,7 +95,7 @@ func (t *tunnels) settleRests(now time.Time, want map[mesh.NodeID]tunnel.Peer, c
 		r, known := before[n.ID]
 		by := t.reasons(n, peer, choices[n.ID])
 		if !known && t.ways == nil && by.ready && t.wasResting(choices[n.ID], peer) {
-			r = rest{since: now, active: now}
+			r = rest{since: now, active: now, heard: now, count: by.received}
 		}
 		next := r.next(now, by)
 		if next.resting() && !before[n.ID].resting() {
@@ -120,7 +120,7 @@ func (t *tunnels) reasons(n mesh.Node, peer tunnel.Peer, chosen choice) restReas
 	c := t.carrier(chosen.Technology)
 	status, there := c.peers[peer.Prefix]
 	by := restReasons{
-		idle: t.idle, ready: there && t.isSettled(n, c) && peer.Former == (tunnel.Former{}), live: status.Live, handshake: status.LastHandshake,
+		idle: pairIdle(t.idle, chosen.announced), ready: there && t.isSettled(n, c) && peer.Former == (tunnel.Former{}), live: status.Live, handshake: status.LastHandshake,
 		received: status.RxBytes,
 		used:     t.lastUse(peer.Prefix),
 	}
@@ -185,7 +185,9 @@ func (t *tunnels) release(ctx context.Context, now time.Time, peers map[mesh.Nod
 		p, there := peers[n.ID]
 		switch {
 		case !there || p.held && !p.Live && !p.Dormant || p.device.Index == 0:
-		case p.held && t.rests[n.ID].resting() && now.Sub(t.rests[n.ID].since) >= settleRest && t.carrier(p.technology).decides(n):
+		case p.held && t.rests[n.ID].resting() && !t.carrier(p.technology).decides(n):
+			// The other end may let the session go just now: wake has a look first.
+		case p.held && t.rests[n.ID].over(now):
 			sleepers = append(sleepers, n)
 		case !p.held || p.Live:
 			ways[p.Prefix] = p.device.Index
@@ -215,10 +217,13 @@ func (t *tunnels) wake(ctx context.Context) {
 	if t.hold == nil {
 		return
 	}
-	asked := t.hold.Asked()
+	asked := map[netip.Prefix]bool{}
+	for _, to := range t.hold.Asked() {
+		asked[to] = true
+	}
 	for _, n := range t.nodes {
 		c := t.carrier(t.ways[n.ID].on)
-		if !slices.Contains(asked, n.Prefix) || c == nil {
+		if !asked[n.Prefix] || c == nil {
 			continue
 		}
 		status := c.peers[n.Prefix]
@@ -226,13 +231,16 @@ func (t *tunnels) wake(ctx context.Context) {
 		if !begins || status.PublicKey == (tunnel.PublicKey{}) {
 			continue
 		}
-		if t.rests[n.ID].resting() {
+		rested := t.rests[n.ID].resting()
+		if rested {
 			t.log.Info("tunnel is woken by a packet", "node", n.ID)
 			t.rests[n.ID] = rest{active: time.Now()}
 		}
 		if status.Live && !status.Dormant {
 			poke(t.sized) // which is told to all that follow from it
-			continue
+			if !rested {
+				continue
+			}
 		}
 		if err := r.Wake(ctx, status.PublicKey); err != nil {
 			t.log.Warn("wake a tunnel; trying again", "node", n.ID, "err", err)
@@ -258,7 +266,7 @@ func (n *network) waiting(s *snapshot, t tunnelState) map[mesh.NodeID]reach {
 	if t.hold == "" {
 		return out
 	}
-	for id := range n.needs.now(s) {
+	for id := range neededNodes(s) {
 		c, known := t.choices[id]
 		if _, reached := out[id]; !reached && (!known || c.err == nil || errors.Is(c.err, errUnneeded) || errors.Is(c.err, errSilent)) {
 			out[id] = reach{device: t.hold, mtu: probe.Floor, assumed: true}

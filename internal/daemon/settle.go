@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -26,6 +27,9 @@ type holdings struct {
 	announced map[netip.Addr]*endpoint
 	// contested is true if somebody wanted what another has.
 	contested bool
+	// hosting are the nodes of the endpoints, once somebody had a look.
+	look    sync.Once
+	hosting map[mesh.NodeID]bool
 }
 
 // settle decides who holds which address and name: the latest claim, and of

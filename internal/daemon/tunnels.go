@@ -70,9 +70,10 @@ type tunnels struct {
 	// policy that it followed.
 	nodes  []mesh.Node
 	policy mesh.Version
-	// needs follow from the records, needed are those that the last round found.
-	needs  needs
+	// needed are the nodes that the last round found to be needed, lately those that
+	// were.
 	needed map[mesh.NodeID]bool
+	lately lately
 	// hold keeps packets whose tunnel is not there yet; nil if the host cannot, as
 	// holding says. givenUp are those that earlier ones have lost.
 	hold    Hold

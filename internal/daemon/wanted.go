@@ -19,7 +19,7 @@ func deviceName(id mesh.NodeID, kind string) string { return "en" + string(id[:1
 
 // announce says what this node encrypts with, or why with nothing.
 func (t *tunnels) announce(now time.Time, without error) error {
-	a := records.Announcement{Excluded: t.excluded}
+	a := records.Announcement{Excluded: t.excluded, IdleMs: proto.Uint64(uint64(t.idle.Milliseconds()))}
 	if without != nil {
 		a.Lacks = clip(without.Error())
 	}

@@ -549,7 +549,10 @@ type Announcement struct {
 	// Drivers that the node's operator excludes, for people to read.
 	Excluded []string `protobuf:"bytes,3,rep,name=excluded,proto3" json:"excluded,omitempty"`
 	// Why the node has neither; empty if it has one.
-	Lacks         string `protobuf:"bytes,4,opt,name=lacks,proto3" json:"lacks,omitempty"`
+	Lacks string `protobuf:"bytes,4,opt,name=lacks,proto3" json:"lacks,omitempty"`
+	// After how many milliseconds without a tenant's packet the node would have a
+	// tunnel rest; 0 is never. Absent if the node does not say.
+	IdleMs        *uint64 `protobuf:"varint,5,opt,name=idle_ms,json=idleMs,proto3,oneof" json:"idle_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -610,6 +613,13 @@ func (x *Announcement) GetLacks() string {
 		return x.Lacks
 	}
 	return ""
+}
+
+func (x *Announcement) GetIdleMs() uint64 {
+	if x != nil && x.IdleMs != nil {
+		return *x.IdleMs
+	}
+	return 0
 }
 
 // WireGuard is a node's WireGuard end.
@@ -891,12 +901,15 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\tannounced\x18\x0e \x03(\v2\x1d.edgenet.records.v1.AnnouncedR\tannounced\"?\n" +
 	"\tAnnounced\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"\xae\x01\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xd8\x01\n" +
 	"\fAnnouncement\x12;\n" +
 	"\twireguard\x18\x01 \x01(\v2\x1d.edgenet.records.v1.WireGuardR\twireguard\x12/\n" +
 	"\x05ipsec\x18\x02 \x01(\v2\x19.edgenet.records.v1.IPsecR\x05ipsec\x12\x1a\n" +
 	"\bexcluded\x18\x03 \x03(\tR\bexcluded\x12\x14\n" +
-	"\x05lacks\x18\x04 \x01(\tR\x05lacks\"~\n" +
+	"\x05lacks\x18\x04 \x01(\tR\x05lacks\x12\x1c\n" +
+	"\aidle_ms\x18\x05 \x01(\x04H\x00R\x06idleMs\x88\x01\x01B\n" +
+	"\n" +
+	"\b_idle_ms\"~\n" +
 	"\tWireGuard\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x12\n" +
@@ -961,6 +974,7 @@ func file_internal_records_records_proto_init() {
 		return
 	}
 	file_internal_records_records_proto_msgTypes[3].OneofWrappers = []any{}
+	file_internal_records_records_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -21,12 +22,13 @@ const (
 	busyTime = 400 * time.Millisecond
 )
 
-// idleMesh is a mesh whose tunnels rest after two seconds.
-func idleMesh(l *lab.Lab, names ...string) []*lab.Host {
+// idleMesh is a mesh whose tunnels rest after two seconds, or after the time that a
+// host is given by its name.
+func idleMesh(l *lab.Lab, idle map[string]string, names ...string) []*lab.Host {
 	var hosts []*lab.Host
 	for _, name := range names {
 		h := l.Host(name)
-		h.Flags["tunnel-idle"] = "2s"
+		h.Flags["tunnel-idle"] = cmp.Or(idle[name], "2s")
 		h.Start()
 		hosts = append(hosts, h)
 	}
@@ -167,7 +169,7 @@ func lastPair(t *testing.T, files, layout, begins, ends string) time.Duration {
 func TestTunnelsRestAndWake(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
-	hosts := idleMesh(l, "cloud-1", "edge-1", "edge-2")
+	hosts := idleMesh(l, nil, "cloud-1", "edge-1", "edge-2")
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
 	cloud.VPC("blue", "10.0.0.0/24")
 	cloud.Group("blue", "all", open)
@@ -227,4 +229,50 @@ func TestTunnelsRestAndWake(t *testing.T) {
 	})
 	edge2.PlugIn()
 	web.Reaches(db, "icmp", "udp/53")
+}
+
+// Ends that would rest after different times rest together, after the longer one,
+// and not with one that never does. What is sent at any moment of that is not lost.
+//
+//	edge-1, 2 s: web ── blue ── edge-2, 8 s: db
+//	                     └───── cloud-1, never: store
+func TestEndsOfDifferentIdleTimesRestTogether(t *testing.T) {
+	t.Parallel()
+	lab.NeedsTechnology(t, "ipsec")
+	l := lab.New(t)
+	hosts := idleMesh(l, map[string]string{"cloud-1": "0", "edge-2": "8s"}, "cloud-1", "edge-1", "edge-2")
+	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
+	cloud.VPC("blue", "10.0.0.0/24")
+	cloud.Group("blue", "all", open)
+	web, db, store := edge1.Container("web"), edge2.Container("db"), cloud.Container("store")
+	web.Attach("blue", "10.0.0.2", "all")
+	db.Attach("blue", "10.0.0.3", "all")
+	store.Attach("blue", "10.0.0.4", "all")
+	cloud.MustCtl("tunnel", "policy", "set", "any", "ipsec")
+	for _, pair := range [][2]*lab.Host{{edge1, edge2}, {edge2, edge1}, {edge1, cloud}, {cloud, edge1}, {edge2, cloud}} {
+		awaitTunnel(l, pair[0], pair[1], "up", "ipsec")
+	}
+	// Each of these is sent after one end alone would have let the session go.
+	toEdge, toCloud := db.PingsEvery(web.IP, 6*time.Second), store.PingsEvery(web.IP, 6*time.Second)
+	time.Sleep(13 * time.Second) // three of them
+	for _, host := range []*lab.Host{edge1, edge2} {
+		if strings.Contains(host.Log(), "tunnel rests") {
+			t.Errorf("a tunnel of %s has come to rest before both ends would have:\n%s", host, host.Log())
+		}
+	}
+	toEdge.Loses(0)
+	for _, phase := range []time.Duration{0, 3 * time.Second} { // the session goes three seconds after the rest began
+		awaitTunnel(l, edge1, edge2, "resting", "ipsec")
+		awaitTunnel(l, edge2, edge1, "resting", "ipsec")
+		time.Sleep(phase)
+		ping := db.Pings(web.IP)
+		awaitTunnel(l, edge1, edge2, "up", "ipsec")
+		awaitTunnel(l, edge2, edge1, "up", "ipsec")
+		report := ping.Loses(0)
+		t.Logf("%s after both ends rest: %d of %d pings are lost", phase, len(report.Lost), report.Sent)
+	}
+	report := toCloud.Loses(0)
+	t.Logf("%d of %d seldom pings are lost", len(report.Lost), report.Sent)
+	awaitTunnel(l, edge1, cloud, "up", "ipsec")
+	awaitTunnel(l, cloud, edge1, "up", "ipsec")
 }

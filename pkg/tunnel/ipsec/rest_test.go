@@ -57,6 +57,13 @@ func restsAndWakes(t *testing.T, kind Kind) {
 				t.Fatal(err)
 			}
 		}
+		if !f.Deliver(t, 1, f.device(1).Address, f.device(0).Address) {
+			t.Fatal("the peer's packet does not arrive")
+		}
+		sleep()
+		if st := f.peers(t, 0)[f.keys[1].Public()]; !st.Live {
+			t.Fatalf("the session goes though the peer sends: it is %+v", st)
+		}
 		sleep()
 		f.awaitStatus(t, 1, 0, "sees it dormant", func(st tunnel.PeerStatus) bool { return st.Dormant && !st.Live })
 		f.awaitStatus(t, 0, 1, "has no session", func(st tunnel.PeerStatus) bool {

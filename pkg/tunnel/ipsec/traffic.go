@@ -9,10 +9,12 @@ import (
 // traffic remembers the counts of child SAs that are gone, so that a peer's go on
 // when its keys are replaced. What passes between the last look at a child SA and
 // its end is not counted.
-type traffic map[tunnel.PublicKey]map[uint32]counts
+type traffic map[tunnel.PublicKey]passed
 
-// counts are those of one child SA, by its inbound SPI: bytes, and packets that
-// were dropped.
+// passed are the counts of a peer's child SAs, by their inbound SPIs.
+type passed map[uint32]counts
+
+// counts are those of one child SA: bytes, and packets that were dropped.
 type counts struct{ rx, tx, replayed, forged uint64 }
 
 func (c *counts) add(more counts) {
@@ -27,7 +29,7 @@ func (c *counts) add(more counts) {
 const gone = 0
 
 func (t traffic) sum(key tunnel.PublicKey, sas []ikeSA) counts {
-	before, now := t[key], make(map[uint32]counts)
+	before, now := t[key], make(passed)
 	for _, sa := range sas {
 		for _, c := range sa.children {
 			if c.spiIn != gone {
@@ -43,8 +45,12 @@ func (t traffic) sum(key tunnel.PublicKey, sas []ikeSA) counts {
 	}
 	now[gone] = total
 	t[key] = now
+	return now.total()
+}
+
+func (p passed) total() counts {
 	var sum counts
-	for _, c := range now {
+	for _, c := range p {
 		sum.add(c)
 	}
 	return sum

@@ -46,6 +46,12 @@ func (c *Container) Pings(to netip.Addr) *Ping {
 	return &Ping{running: start[agent.PingReport](c, "Ping", agent.PingArgs{Target: to, Interval: steady}), to: to}
 }
 
+// PingsEvery is Pings at another interval.
+func (c *Container) PingsEvery(to netip.Addr, interval time.Duration) *Ping {
+	c.t().Helper()
+	return &Ping{running: start[agent.PingReport](c, "Ping", agent.PingArgs{Target: to, Interval: interval}), to: to}
+}
+
 // Loses ends the ping and expects at most that many unanswered requests, and at
 // least one answered.
 func (p *Ping) Loses(atMost int) agent.PingReport {
