@@ -73,12 +73,12 @@ vmtest: ## bin/vmtest, which runs one command on a stock kernel (docs/kernels.md
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./test/vm/vmtest
 
 .PHONY: test-vm
-test-vm: vmtest build ## chosen tests with each driver on stock kernels 6.1 and 6.12, in virtual machines, and here (K=6.1 ONLY=regexp choose)
-	EDGENET_E2E=$(E2E) go run ./test/vm/matrix $(if $(K),-k $(K)) -only '$(ONLY)'
+test-vm: vmtest build ## chosen tests with each driver on stock kernels 6.1 and 6.12, in virtual machines, and here (K=6.1 ONLY=regexp RUN=regexp choose)
+	EDGENET_E2E=$(E2E) go run ./test/vm/matrix $(if $(K),-k $(K)) -only '$(ONLY)' -run '$(RUN)'
 
 .PHONY: test-matrix
-test-matrix: vmtest build ## all tests with every driver on every kernel: many hours (K=6.1 ONLY='netns ipsec-kernel' choose)
-	EDGENET_E2E=$(E2E) go run ./test/vm/matrix -all -limit 48h $(if $(K),-k $(K)) -only '$(ONLY)'
+test-matrix: vmtest build ## all tests with every driver on every kernel: many hours (K=6.1 ONLY='netns ipsec-kernel' RUN=TestFaults choose)
+	EDGENET_E2E=$(E2E) go run ./test/vm/matrix -all -limit 48h $(if $(K),-k $(K)) -only '$(ONLY)' -run '$(RUN)'
 
 .PHONY: bench
 bench: ## measure the promises (ONLY=regexp chooses), into bench/results.json

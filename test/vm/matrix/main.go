@@ -29,8 +29,9 @@ func main() {
 	var (
 		kernels = flag.String("k", own+","+strings.Join(stock, ","), "the `kernels`; "+own+" is this machine's")
 		only    = flag.String("only", "", "a `regexp` that chooses suites, as netns or netns ipsec-kernel")
+		tests   = flag.String("run", "", "a `regexp` that chooses tests of these suites, as go test has it, in the place of what is chosen")
 		all     = flag.Bool("all", false, "run all tests with every driver on every kernel, not those chosen for their time")
-		total   = flag.Duration("limit", 20*time.Minute, "how long all of it may run")
+		total   = flag.Duration("limit", 15*time.Minute, "how long all of it may run")
 		save    = flag.String("record", "", "run the command that is given instead, as the `suite` of all drivers on this kernel")
 	)
 	flag.Parse()
@@ -43,7 +44,7 @@ func main() {
 	if *save != "" {
 		err = record(ctx, *save, flag.Args())
 	} else {
-		err = run(ctx, strings.Split(*kernels, ","), choose(names, *all), *total)
+		err = run(ctx, strings.Split(*kernels, ","), choose(names, *all, *tests), *total)
 	}
 	stop()
 	if err != nil {
@@ -69,6 +70,8 @@ func run(ctx context.Context, kernels []string, suites []suite, limit time.Durat
 		return err
 	}
 	end := time.Now().Add(limit)
+	ctx, cancel := context.WithDeadline(ctx, end.Add(inExcess))
+	defer cancel()
 	var running sync.WaitGroup
 	for _, kernel := range present {
 		// One after the other: a machine keeps one processor busy.
@@ -95,6 +98,9 @@ func run(ctx context.Context, kernels []string, suites []suite, limit time.Durat
 	}
 	return nil
 }
+
+// inExcess is how long tests may take to end when their time is up.
+const inExcess = 30 * time.Second
 
 // buildAll compiles the tests of each package once.
 func buildAll(ctx context.Context, dir string, suites []suite) error {

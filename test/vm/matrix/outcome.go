@@ -19,6 +19,8 @@ type outcome struct {
 	Driver         string
 	Passed, Failed int
 	Skipped        []skip
+	// NotReached are the tests for which there was no time.
+	NotReached []string `json:",omitempty"`
 	// NotChosen is how many of the suite's tests were not to run.
 	NotChosen int
 	Took      time.Duration
@@ -127,15 +129,21 @@ func (o *outcome) sum() {
 	}
 }
 
-// seen is how many tests, not parts, ran or were skipped.
-func (o *outcome) seen() int {
-	n := 0
+// leaves notes what of all tests did not run: those that were to, by name, and how
+// many were not.
+func (o *outcome) leaves(all, wanted []string) {
+	seen := map[string]bool{}
 	for _, e := range o.ended {
-		if !strings.Contains(e.test, "/") {
-			n++
-		}
+		name, _, _ := strings.Cut(e.test, "/")
+		seen[name] = true
 	}
-	return n
+	o.NotReached = slices.DeleteFunc(wanted, func(test string) bool { return seen[test] })
+	if len(o.NotReached) > 0 {
+		o.Problem = strings.TrimSpace(o.Problem + "\nnot reached: " + strings.Join(o.NotReached, ", "))
+	}
+	if !o.parts {
+		o.NotChosen = max(len(all)-len(seen)-len(o.NotReached), 0)
+	}
 }
 
 // reason is what a skipped test said: "file_test.go:12: kernel lacks tcx".

@@ -29,8 +29,8 @@ func TestOutcomesAreCounted(t *testing.T) {
 	if err := o.read(t.Context(), strings.NewReader(said+"FAIL\n")); err != nil {
 		t.Fatal(err)
 	}
-	if o.Passed != 1 || o.Failed != 1 || o.seen() != 3 || !slices.Equal(o.Skipped, []skip{{"TestNot", "kernel lacks tcx"}}) {
-		t.Errorf("passed %d, failed %d, seen %d, skipped %v", o.Passed, o.Failed, o.seen(), o.Skipped)
+	if o.Passed != 1 || o.Failed != 1 || len(o.ended) != 5 || !slices.Equal(o.Skipped, []skip{{"TestNot", "kernel lacks tcx"}}) {
+		t.Errorf("passed %d, failed %d, ended %d, skipped %v", o.Passed, o.Failed, len(o.ended), o.Skipped)
 	}
 	if !strings.Contains(o.shown.String(), "wanted more") || strings.Contains(o.shown.String(), "TestGood") {
 		t.Errorf("shown is %q", o.shown.String())
@@ -61,6 +61,37 @@ func TestPartsOfConformanceAreCounted(t *testing.T) {
 	}
 	if o.Passed != 3 || o.Failed != 0 { // TestGood and two parts of TestBad
 		t.Errorf("passed %d, failed %d: %+v", o.Passed, o.Failed, o.ended)
+	}
+}
+
+// What there was no time for is named, and is no success.
+func TestWhatIsNotReachedIsNamed(t *testing.T) {
+	all := []string{"TestGood", "TestNot", "TestBad", "TestLater", "TestOther"}
+	wanted, err := match(all, "^(TestGood|TestNot|TestBad)$/part|Later", "TestBad/half")
+	if err != nil || !slices.Equal(wanted, []string{"TestGood", "TestNot", "TestBad", "TestLater"}) {
+		t.Fatalf("%v are to run: %v", wanted, err)
+	}
+	if left, err := match(all, "", "/clsact|^Test(Good|Not)$|TestBad/(a|b)"); err != nil || len(left) != 3 {
+		t.Errorf("%v are not left out: %v", left, err)
+	}
+	if _, err := match(all, "(", ""); err == nil {
+		t.Error("half an expression is taken")
+	}
+	good := strings.ReplaceAll(said+"\x16FAIL\n", "FAIL", "PASS")
+	o := &outcome{Kernel: "6.1", Suite: "netns"}
+	if err := o.read(t.Context(), strings.NewReader(good)); err != nil {
+		t.Fatal(err)
+	}
+	o.leaves(all, wanted)
+	if words := o.words(); !o.bad() || o.NotChosen != 1 || words != "2 passed, 1 skipped, 1 NOT REACHED, 1 not chosen, ENDED BADLY" {
+		t.Errorf("%s; %q", words, o.Problem)
+	}
+	if !strings.Contains(o.Problem, "TestLater") {
+		t.Errorf("the problem is %q", o.Problem)
+	}
+	s := suite{name: "none", program: "/bin/echo", dir: "."} // which lists no tests
+	if late := s.on(t.Context(), "bin", own, 0); late.Took != 0 {
+		t.Errorf("it began without time: %+v", late)
 	}
 }
 

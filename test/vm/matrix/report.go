@@ -47,7 +47,7 @@ func (o *outcome) words() string {
 	for _, of := range []struct {
 		n    int
 		what string
-	}{{o.Failed, "FAILED"}, {len(o.Skipped), "skipped"}, {o.NotChosen, "not chosen"}} {
+	}{{o.Failed, "FAILED"}, {len(o.Skipped), "skipped"}, {len(o.NotReached), "NOT REACHED"}, {o.NotChosen, "not chosen"}} {
 		if of.n > 0 {
 			words += fmt.Sprintf(", %d %s", of.n, of.what)
 		}
@@ -115,7 +115,7 @@ func (r *report) size(suite string) int {
 	n := 0
 	for _, o := range r.outcomes {
 		if o.Suite == suite && !o.parts {
-			n = max(n, o.Passed+o.Failed+len(o.Skipped)+o.NotChosen)
+			n = max(n, o.Passed+o.Failed+len(o.Skipped)+len(o.NotReached)+o.NotChosen)
 		}
 	}
 	return n

@@ -37,17 +37,21 @@ type suite struct {
 func oneOf(tests ...string) string { return "^(" + strings.Join(tests, "|") + ")$" }
 
 // choose returns the suites whose names or drivers match, with all their tests on
-// all kernels if wanted.
-func choose(names *regexp.Regexp, all bool) []suite {
+// all kernels if wanted, or with those alone that run matches.
+func choose(names *regexp.Regexp, all bool, run string) []suite {
 	from := chosen
 	if all {
 		from = everything()
 	}
 	var suites []suite
 	for _, s := range from {
-		if names.MatchString(s.String()) {
-			suites = append(suites, s)
+		if !names.MatchString(s.String()) {
+			continue
 		}
+		if run != "" {
+			s.run = run
+		}
+		suites = append(suites, s)
 	}
 	return suites
 }
@@ -67,21 +71,77 @@ func (s *suite) build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// size is how many tests there are.
-func (s *suite) size(ctx context.Context, bin string) (int, error) {
+// tests are those that there are, and those of them that are to run on a kernel.
+func (s *suite) tests(ctx context.Context, bin, kernel string) (all, wanted []string, err error) {
 	list := exec.CommandContext(ctx, s.program, "-test.list", ".")
 	list.Dir, list.Env = s.dir, append(os.Environ(), "EDGENET_BIN="+bin)
 	said, err := list.Output()
 	if err != nil {
-		return 0, fmt.Errorf("list tests of %s: %w", s.dir, err)
+		return nil, nil, fmt.Errorf("list tests of %s: %w", s.dir, err)
 	}
-	n := 0
 	for line := range strings.Lines(string(said)) {
-		if strings.HasPrefix(line, "Test") {
-			n++
+		if name := strings.TrimSpace(line); strings.HasPrefix(name, "Test") {
+			all = append(all, name)
 		}
 	}
-	return n, nil
+	wanted, err = match(all, s.run, s.leftOut(kernel))
+	return all, wanted, err
+}
+
+// match returns the tests that go test -run and -skip leave, of which some parts at
+// least run.
+func match(tests []string, run, skip string) ([]string, error) {
+	var wanted, without []*regexp.Regexp
+	for _, of := range []struct {
+		expression string
+		into       *[]*regexp.Regexp
+	}{{run, &wanted}, {skip, &without}} {
+		for _, one := range alternatives(of.expression) {
+			name, parts, _ := strings.Cut(one, "/")
+			if parts != "" && of.into == &without {
+				continue
+			}
+			compiled, err := regexp.Compile(name)
+			if err != nil {
+				return nil, fmt.Errorf("choose tests: %w", err)
+			}
+			*of.into = append(*of.into, compiled)
+		}
+	}
+	matches := func(test string, choice []*regexp.Regexp) bool {
+		return slices.ContainsFunc(choice, func(one *regexp.Regexp) bool { return one.MatchString(test) })
+	}
+	return slices.DeleteFunc(slices.Clone(tests), func(test string) bool {
+		return run != "" && !matches(test, wanted) || matches(test, without)
+	}), nil
+}
+
+// alternatives splits an expression where go test does: at each bar that is in no
+// parentheses.
+func alternatives(expression string) []string {
+	if expression == "" {
+		return nil
+	}
+	var out []string
+	depth, begin := 0, 0
+	for i, c := range expression {
+		switch c {
+		case '(', '[':
+			depth++
+		case ')', ']':
+			depth--
+		case '|':
+			if depth == 0 {
+				out, begin = append(out, expression[begin:i]), i+1
+			}
+		}
+	}
+	return append(out, expression[begin:])
+}
+
+// leftOut is what go test -skip has on a kernel.
+func (s *suite) leftOut(kernel string) string {
+	return strings.Trim(s.skip+"|"+s.skipOn[kernel], "|")
 }
 
 // slowness is by how much an emulated machine that has to share its processor
@@ -94,7 +154,7 @@ func (s *suite) command(ctx context.Context, bin, kernel string, limit time.Dura
 	if s.run != "" {
 		args = append(args, "-test.run", s.run)
 	}
-	if skip := strings.Trim(s.skip+"|"+s.skipOn[kernel], "|"); skip != "" {
+	if skip := s.leftOut(kernel); skip != "" {
 		args = append(args, "-test.skip", skip)
 	}
 	env := append(os.Environ(), "EDGENET_BIN="+bin)
@@ -112,13 +172,30 @@ func (s *suite) command(ctx context.Context, bin, kernel string, limit time.Dura
 	}
 	tests := exec.CommandContext(ctx, program, args...)
 	tests.Cancel = func() error { return tests.Process.Signal(os.Interrupt) }
+	tests.WaitDelay = 20 * time.Second
 	tests.Dir, tests.Env = s.dir, env
 	return tests
 }
 
-// on runs the suite on a kernel.
+// on runs the suite on a kernel, for as long as there is time.
 func (s *suite) on(ctx context.Context, bin, kernel string, limit time.Duration) *outcome {
 	o := &outcome{Kernel: kernel, Suite: s.name, Driver: s.driver, parts: s.conform}
+	all, wanted, err := s.tests(ctx, bin, kernel)
+	if err == nil && limit > leastTime {
+		err = s.into(ctx, o, bin, kernel, limit)
+	}
+	o.leaves(all, wanted)
+	if err != nil {
+		o.Problem = strings.TrimSpace(err.Error() + "\n" + o.Problem)
+	}
+	return o
+}
+
+// leastTime is what a suite needs to begin.
+const leastTime = 5 * time.Second
+
+// into runs the suite and counts its tests in o.
+func (s *suite) into(ctx context.Context, o *outcome, bin, kernel string, limit time.Duration) error {
 	began := time.Now()
 	tests := s.command(ctx, bin, kernel, limit)
 	var said, trouble bytes.Buffer
@@ -130,16 +207,9 @@ func (s *suite) on(ctx context.Context, bin, kernel string, limit time.Duration)
 		err = errors.Join(err, ended)
 	}
 	if err != nil {
-		o.Problem = strings.TrimSpace(fmt.Sprintf("%v\n%s", err, &trouble))
+		err = fmt.Errorf("%w\n%s", err, &trouble)
 	}
-	if !s.conform {
-		total, err := s.size(ctx, bin)
-		if err != nil {
-			o.Problem = strings.TrimSpace(o.Problem + "\n" + err.Error())
-		}
-		o.NotChosen = max(total-o.seen(), 0)
-	}
-	return o
+	return err
 }
 
 // isFor tells whether the suite is chosen for a kernel.
