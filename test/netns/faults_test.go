@@ -79,6 +79,7 @@ func (g *ground) meets(f fault) {
 	g.t.Helper()
 	traffic := run(g.web, g.db)
 	traffic.flow.Runs()
+	g.settles()
 	said, begun := len(g.near.Log()), time.Now()
 	f.do(g)
 	word := ""
@@ -109,6 +110,16 @@ func (g *ground) meets(f fault) {
 	if flow.Ended != "" {
 		g.t.Errorf("%s: the connection ended: %s", f.promise, flow.Ended)
 	}
+}
+
+// settles waits until the round is over that a start of edgenetd leaves under way,
+// in which it opens its datapath: nothing is mended before.
+func (g *ground) settles() {
+	g.t.Helper()
+	g.Await("edge-1 tells of its datapath", func() error {
+		_, err := g.near.API().Status()
+		return err
+	})
 }
 
 func bound(d time.Duration) string {

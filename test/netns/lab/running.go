@@ -9,8 +9,9 @@ import (
 	"edgenet.dev/edgenet/test/netns/lab/agent"
 )
 
-// steady is the interval of pings and flows that run while something happens.
-const steady = 10 * time.Millisecond
+// steady is the interval of pings and flows that run while something happens. An
+// emulated machine would do little else than answer them: it has fewer.
+var steady = 10 * time.Millisecond * slowness
 
 // running is what a container does until it is stopped, and then has a Report of.
 type running[Report any] struct {
