@@ -40,6 +40,8 @@ type Config struct {
 	// PeerHandler serves what other nodes ask besides the mesh's own paths.
 	// PeerFromContext tells it who asks. It may be nil.
 	PeerHandler http.Handler
+	// Network is the underlay, the host's own if nil.
+	Network Network
 
 	// now is the wall clock, time.Now if nil.
 	now func() time.Time
@@ -74,6 +76,9 @@ func (c *Config) complete() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Network == nil {
+		c.Network = kernelNetwork{}
 	}
 	if c.now == nil {
 		c.now = time.Now

@@ -72,14 +72,9 @@ func (m *Mesh) askAdmission(ctx context.Context, t *token) (*wire.Membership, []
 func (m *Mesh) askAt(ctx context.Context, t *token, seed netip.AddrPort) (*wire.JoinResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	dialer := tls.Dialer{NetDialer: newDialer(), Config: m.joinTLS(t)}
-	dialed, err := dialer.DialContext(ctx, "tcp", seed.String())
+	conn, err := m.dialTLS(ctx, seed, m.joinTLS(t))
 	if err != nil {
 		return nil, err
-	}
-	conn, ok := dialed.(*tls.Conn)
-	if !ok {
-		return nil, errors.Join(errors.New("dial TLS: another kind of connection"), dialed.Close())
 	}
 	defer func() { _ = conn.Close() }()
 	state := conn.ConnectionState()

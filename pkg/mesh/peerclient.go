@@ -102,10 +102,24 @@ func (m *Mesh) dialAddr(ctx context.Context, addr netip.AddrPort, want NodeID) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	dialer := tls.Dialer{NetDialer: newDialer(), Config: m.clientTLS(in, want)}
-	conn, err := dialer.DialContext(ctx, "tcp", addr.String())
+	conn, err := m.dialTLS(ctx, addr, m.clientTLS(in, want))
 	if err != nil {
 		return nil, fmt.Errorf("dial peer %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+// dialTLS opens a TLS connection to an address. ctx bounds the attempt, not the
+// connection.
+func (m *Mesh) dialTLS(ctx context.Context, addr netip.AddrPort, cfg *tls.Config) (*tls.Conn, error) {
+	plain, err := m.cfg.Network.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(plain, cfg)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		return nil, err
 	}
 	return conn, nil
 }

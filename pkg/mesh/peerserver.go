@@ -52,8 +52,7 @@ func (m *Mesh) listen(ctx context.Context) ([]net.Listener, error) {
 	var out []net.Listener
 	for _, l := range m.cfg.Links {
 		addr := netip.AddrPortFrom(l.Addr, m.cfg.PeerPort)
-		var lc net.ListenConfig
-		ln, err := lc.Listen(ctx, "tcp", addr.String())
+		ln, err := m.cfg.Network.Listen(ctx, addr)
 		if err != nil {
 			closeAll(out)
 			return nil, fmt.Errorf("listen for peers on %s: %w", addr, err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -142,13 +143,12 @@ func (s *session) startGossip(ctx context.Context) error {
 		return err
 	}
 	cfg.Keyring = ring
-	t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{cfg.BindAddr}, BindPort: cfg.BindPort, Logger: cfg.Logger,
-	})
+	addr := netip.AddrPortFrom(s.m.cfg.Links[0].Addr, s.m.cfg.GossipPort)
+	t, err := newGossipTransport(ctx, s.m.cfg.Network, addr, cfg.Logger)
 	if err != nil {
 		return err
 	}
-	cfg.Transport = gossipTransport{NetTransport: t, ctx: ctx}
+	cfg.Transport = t
 	if s.list, err = memberlist.Create(cfg); err != nil {
 		return errors.Join(err, t.Shutdown())
 	}
