@@ -112,7 +112,8 @@ func run(ctx context.Context, o Options, log *slog.Logger, ready func()) error {
 	if err != nil {
 		return err
 	}
-	dev := device.NewDevice(tun, wholeBind{conn.NewDefaultBind()}, logger(log))
+	flows := newFlows()
+	dev := device.NewDevice(boundTUN{tun, flows}, boundBind{wholeBind{conn.NewDefaultBind()}, flows}, logger(log))
 	defer dev.Close()
 	// Up for as long as the process runs: see alwaysUp.
 	if err := dev.Up(); err != nil {
@@ -128,7 +129,7 @@ func run(ctx context.Context, o Options, log *slog.Logger, ready func()) error {
 	if err := persist(tun); err != nil {
 		return err
 	}
-	go trim(ctx)
+	go trim(ctx, flows.packets)
 	log.Info("userspace wireguard is ready", "pid", os.Getpid())
 	ready()
 
