@@ -38,16 +38,16 @@ func neededNodes(s *snapshot) map[mesh.NodeID]bool {
 	}
 	for _, v := range s.byVNI {
 		if slices.ContainsFunc(v.local, (*endpoint).holds) {
-			maps.Copy(out, v.nodes())
+			maps.Copy(out, v.hostingNodes())
 		}
 	}
 	delete(out, s.self.ID)
 	return out
 }
 
-// nodes are those that have an endpoint in the VPC: what is behind one, or may move
-// between several, is at such a node too.
-func (h *holdings) nodes() map[mesh.NodeID]bool {
+// hostingNodes are those that have an endpoint in the VPC: what is behind one, or may
+// move between several, is at such a node too.
+func (h *holdings) hostingNodes() map[mesh.NodeID]bool {
 	h.look.Do(func() {
 		h.hosting = map[mesh.NodeID]bool{}
 		for _, e := range h.all {
