@@ -72,7 +72,7 @@ func TestAttachRefusesInWords(t *testing.T) {
 // The same attach again changes nothing; running traffic does not notice.
 func TestTheSameAttachChangesNothing(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, _ := twoTenants(l)
 	blue.web.Reaches(blue.db, "icmp")
 	before, devices := blue.web.MAC(), hosts[1].Devices()

@@ -17,7 +17,7 @@ import (
 func TestAnExcludedDriverIsLeftWithoutLoss(t *testing.T) {
 	t.Parallel()
 	lab.NeedsAllDrivers(t)
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, red := twoTenants(l)
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
 	blue.web.Reaches(blue.db, "icmp")

@@ -14,7 +14,7 @@ func withEachDriver(t *testing.T, scenario func(t *testing.T, l *lab.Lab, driver
 	for _, driver := range []string{"wireguard-kernel", "wireguard-userspace", "ipsec-kernel", "ipsec-userspace"} {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
-			l := lab.New(t)
+			l := lab.NewTimed(t)
 			l.UseDriver(driver)
 			scenario(t, l, driver)
 		})

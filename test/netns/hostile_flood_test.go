@@ -16,7 +16,7 @@ import (
 //	edge-1: evil 10.0.0.2, web 10.0.0.3     edge-2: db 10.0.0.4, cache 10.0.0.5
 func TestAFloodOfFlowsLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	edge1, edge2 := l.Host("edge-1"), l.Host("edge-2")
 	for _, host := range []*lab.Host{edge1, edge2} {
 		host.Flags["max-flows"] = "2048"

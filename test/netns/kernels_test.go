@@ -27,7 +27,7 @@ func TestTheKernelsTunnelsChangeWithoutLoss(t *testing.T) {
 			t.Skip(lack)
 		}
 	}
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, web, db := aTenant(l)
 	for _, technology := range []string{"ipsec", "wireguard"} {
 		wire, traffic := hosts[0].Wiretap(), run(web, db)

@@ -14,7 +14,7 @@ import (
 //	edge-1: app 10.0.0.9 (old)     edge-2: app 10.0.0.9 (new)     edge-3: client 10.0.0.2
 func TestAnEndpointMoves(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts := l.Mesh("edge-1", "edge-2", "edge-3")
 	hosts[0].VPC("blue", "10.0.0.0/24")
 	hosts[0].Group("blue", "all", open)

@@ -168,7 +168,7 @@ func lastPair(t *testing.T, files, layout, begins, ends string) time.Duration {
 //	cloud-1     edge-1: web ── blue ── edge-2: db
 func TestTunnelsRestAndWake(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts := idleMesh(l, nil, "cloud-1", "edge-1", "edge-2")
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
 	cloud.VPC("blue", "10.0.0.0/24")
@@ -239,7 +239,7 @@ func TestTunnelsRestAndWake(t *testing.T) {
 func TestEndsOfDifferentIdleTimesRestTogether(t *testing.T) {
 	t.Parallel()
 	lab.NeedsTechnology(t, "ipsec")
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts := idleMesh(l, map[string]string{"cloud-1": "0", "edge-2": "8s"}, "cloud-1", "edge-1", "edge-2")
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
 	cloud.VPC("blue", "10.0.0.0/24")

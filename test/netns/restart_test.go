@@ -48,7 +48,7 @@ func (r running) noticedOnly(t *testing.T, what string, times ...time.Duration) 
 //	edge-1: blue-web ══ 10 ms pings, a connection ══ edge-2: blue-db       cloud-1
 func TestAKilledDaemonLosesNoPacket(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, red := twoTenants(l)
 	blue.web.Reaches(blue.db, "icmp")
 	blue.db.Reaches(blue.web, "icmp")
@@ -90,7 +90,7 @@ func state(t *testing.T, host *lab.Host) string {
 // An orderly restart is as harmless as a crash, also twice in a row.
 func TestARestartLosesNoPacket(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, _ := twoTenants(l)
 	blue.web.Reaches(blue.db, "icmp")
 	blue.db.Reaches(blue.web, "icmp")
@@ -107,7 +107,7 @@ func TestARestartLosesNoPacket(t *testing.T) {
 // forms again, and everything that was made is still there.
 func TestAllDaemonsRestartAtOnce(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, red := twoTenants(l)
 	blue.web.Reaches(blue.db, "icmp")
 	blue.db.Reaches(blue.web, "icmp")

@@ -53,7 +53,7 @@ func rotate(t *testing.T, hosts ...*lab.Host) []rotation {
 // millisecond.
 func TestReplacedTunnelKeysLoseNothing(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, _ := twoTenants(l)
 	edge1, edge2 := hosts[1], hosts[2]
 	blue.web.Reaches(blue.db, "icmp")
@@ -127,7 +127,7 @@ func awaitRotated(l *lab.Lab, host *lab.Host, before string) {
 //	edge-1: blue-web ══ 10 ms pings, a connection ══ edge-2: blue-db       cloud-1
 func TestARotationSurvivesItsDaemon(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, _ := twoTenants(l)
 	edge1, edge2 := hosts[1], hosts[2]
 	next, current := filepath.Join(edge1.StateDir(), "wireguard-next.key"), filepath.Join(edge1.StateDir(), "wireguard.key")

@@ -112,7 +112,7 @@ func TestTheDefaultGroupIsForThoseWithout(t *testing.T) {
 //	edge-1: web     edge-2: db
 func TestReplacedRulesLoseNothingThatBothAllow(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts := l.Mesh("edge-1", "edge-2")
 	hosts[0].VPC("blue", "10.0.0.0/24")
 	hosts[0].Group("blue", "web", "ingress icmp - from any")
@@ -144,7 +144,7 @@ func TestReplacedRulesLoseNothingThatBothAllow(t *testing.T) {
 //	edge-1: web, dev     edge-2: db, its daemon dead for a while
 func TestRulesThatChangeWhileADaemonIsDownHoldAfterItsStart(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts := l.Mesh("edge-1", "edge-2")
 	hosts[0].VPC("blue", "10.0.0.0/24")
 	hosts[0].Group("blue", "web", "ingress icmp - from any")

@@ -20,7 +20,7 @@ const movesWithin = 2 * time.Second
 //	edge-1: a 10.0.0.2, client 10.0.0.4     edge-2: b 10.0.0.3     both carry 10.0.0.100/32
 func TestASharedAddressFollowsWhoAnnouncesIt(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts := l.Mesh("edge-1", "edge-2")
 	hosts[0].VPC("blue", "10.0.0.0/24")
 	hosts[0].AddRule("blue", "default", "ingress any - from any")

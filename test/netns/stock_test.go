@@ -159,7 +159,7 @@ func stranger(t *testing.T) string {
 func TestAStockWireGuardTakesPart(t *testing.T) {
 	t.Parallel()
 	lab.NeedsTechnology(t, "wireguard")
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	r := replaceNode(t, l, "wireguard")
 	r.programs += ":" + wireguardGo(t)
 	blocks := documented(t, "wg")
@@ -218,7 +218,7 @@ func wireguardGo(t *testing.T) string {
 func TestAStockStrongSwanTakesPart(t *testing.T) {
 	t.Parallel()
 	lab.NeedsTechnology(t, "ipsec")
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	r := replaceNode(t, l, "ipsec")
 	blocks := documented(t, "strongSwan")
 	if len(blocks) != 3 {

@@ -82,7 +82,7 @@ func opens(f frame.Frame) bool {
 // the MTU are right, on TCP and on UDP up to the MTU.
 func TestBulkTrafficCrossesHosts(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, _ := twoTenants(l)
 	awaitSize(l, hosts[1], hosts[2]) // until then less is taken for certain
 	eth0, ok := blue.web.Interface("eth0")

@@ -39,7 +39,7 @@ func awaitTechnology(l *lab.Lab, host, to *lab.Host, technology string) {
 func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 	t.Parallel()
 	lab.NeedsAllDrivers(t)
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, red := twoTenants(l)
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
 	blue.web.Reaches(blue.db, "icmp")
@@ -77,7 +77,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 func TestAKilledDaemonStaysWithIPsec(t *testing.T) {
 	t.Parallel()
 	lab.NeedsAllDrivers(t)
-	l := lab.New(t)
+	l := lab.NewTimed(t)
 	hosts, blue, _ := twoTenants(l)
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
 	cloud.MustCtl("tunnel", "policy", "set", "edge-edge", "ipsec")

@@ -6,16 +6,25 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 )
 
-// programs is where the real programs are, once Build has been called.
-var programs string
+var (
+	// programs is where the real programs are, once Build has been called.
+	programs string
+	// raced is where edgenetd is with the race detector; empty if that is not wanted.
+	raced string
+)
 
 // Program returns the path of one of edgenet's programs.
 func Program(name string) string { return filepath.Join(programs, name) }
 
-// Build finds the programs in $EDGENET_BIN, or builds them, with the race
-// detector if EDGENET_RACE is set. The returned function removes what it built.
+// everyRace has hosts of all labs run with the race detector.
+var everyRace = os.Getenv("EDGENET_RACE") == "all"
+
+// Build finds the programs in $EDGENET_BIN, or builds them. If EDGENET_RACE is set
+// it builds edgenetd with the race detector besides. The returned function removes
+// what it built.
 func Build() (remove func(), err error) {
 	if given := os.Getenv("EDGENET_BIN"); given != "" {
 		if programs, err = filepath.Abs(given); err != nil {
@@ -30,16 +39,40 @@ func Build() (remove func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"build", "-o", programs + "/"}
-	if os.Getenv("EDGENET_RACE") != "" {
-		args = append(args, "-race")
+	if err := build(root, programs, "./cmd/edgenetd", "./cmd/edgenetctl"); err != nil {
+		return nil, err
 	}
-	cmd := exec.Command("go", append(args, "./cmd/edgenetd", "./cmd/edgenetctl")...)
-	cmd.Dir = root
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build programs: %w\n%s", err, output)
+	if os.Getenv("EDGENET_RACE") != "" {
+		raced = filepath.Join(programs, "race")
+		if err := build(root, raced, "-race", "./cmd/edgenetd"); err != nil {
+			return nil, err
+		}
 	}
 	return func() { _ = os.RemoveAll(programs) }, nil
+}
+
+// build is go build from the directory of go.mod.
+func build(root, into string, args ...string) error {
+	cmd := exec.Command("go", append([]string{"build", "-o", into + "/"}, args...)...)
+	cmd.Dir = root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build programs: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// made counts labs by what their hosts run.
+var made struct{ raced, plain atomic.Int32 }
+
+// choose picks the edgenetd that the hosts of a lab run.
+func (l *Lab) choose(timed bool) {
+	if raced == "" || timed && !everyRace {
+		l.edgenetd = Program("edgenetd")
+		made.plain.Add(1)
+		return
+	}
+	l.edgenetd = filepath.Join(raced, "edgenetd")
+	made.raced.Add(1)
 }
 
 // moduleRoot is the directory of go.mod.

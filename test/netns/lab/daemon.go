@@ -186,7 +186,7 @@ func (h *Host) arguments() []string {
 
 // command is edgenetd as it is launched on this host.
 func (h *Host) command(args ...string) *exec.Cmd {
-	program := Program("edgenetd")
+	program := h.lab.edgenetd
 	if h.program != "" {
 		program = h.program
 	}

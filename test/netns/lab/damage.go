@@ -41,7 +41,7 @@ func (h *Host) upgrade() (err error) {
 	if h.program == "" {
 		h.program = filepath.Join(h.dir, "edgenetd")
 	}
-	source, err := os.Open(Program("edgenetd"))
+	source, err := os.Open(h.lab.edgenetd)
 	if err != nil {
 		return err
 	}

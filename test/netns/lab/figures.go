@@ -35,14 +35,21 @@ func Note(t TB, f Figure) {
 	figures.rows = append(figures.rows, f)
 }
 
-// printFigures prints the table, and adds it to the file that $EDGENET_FIGURES
-// names, for those who hide what tests that pass print.
+// printFigures prints the table and how many labs had the race detector, and adds
+// that to the file that $EDGENET_FIGURES names, for those who hide what tests that
+// pass print.
 func printFigures() (err error) {
-	if len(figures.rows) == 0 {
+	var text strings.Builder
+	if len(figures.rows) > 0 {
+		writeFigures(&text, figures.rows)
+	}
+	if raced != "" {
+		fmt.Fprintf(&text, "edgenetd ran with the race detector in %d labs, without it in %d that measure time or loss\n",
+			made.raced.Load(), made.plain.Load())
+	}
+	if text.Len() == 0 {
 		return nil
 	}
-	var text strings.Builder
-	writeFigures(&text, figures.rows)
 	fmt.Print(text.String())
 	path := os.Getenv("EDGENET_FIGURES")
 	if path == "" {

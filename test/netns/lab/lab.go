@@ -30,6 +30,8 @@ type Lab struct {
 	internet *namespace
 	// underlay is where hosts get their addresses from.
 	underlay netip.Prefix
+	// edgenetd is the program of its hosts.
+	edgenetd string
 	// driver is the one that hosts use, if that is not $EDGENET_TUNNEL's business.
 	driver     string
 	hosts      []*Host
@@ -39,8 +41,21 @@ type Lab struct {
 	tapper *Container
 }
 
-// New makes an empty lab that is taken down and checked when the test ends.
+// New makes an empty lab that is taken down and checked when the test ends. Its
+// hosts run with the race detector if $EDGENET_RACE is set.
 func New(t TB) *Lab {
+	t.Helper()
+	return newLab(t, false)
+}
+
+// NewTimed is New for a test that measures time, or what is lost in a time. Its hosts
+// run with the race detector only if $EDGENET_RACE is "all".
+func NewTimed(t TB) *Lab {
+	t.Helper()
+	return newLab(t, true)
+}
+
+func newLab(t TB, timed bool) *Lab {
 	t.Helper()
 	Require(t)
 	needsDrivers(t)
@@ -50,6 +65,7 @@ func New(t TB) *Lab {
 		t.Fatalf("make lab directory: %v", err)
 	}
 	l := &Lab{t: t, dir: dir, prefix: prefix, underlay: underlay}
+	l.choose(timed)
 	t.Cleanup(l.close)
 	if l.internet, err = newInternet(l.prefix + "internet"); err != nil {
 		t.Fatalf("make the internet: %v", err)
@@ -210,10 +226,10 @@ func await(limit time.Duration, check func() error) error {
 // Slow is a bound as it is for this machine.
 func Slow(bound time.Duration) time.Duration { return Busy(bound) * slowness }
 
-// Busy is a bound as it is for programs with the race detector, beside other tests:
-// three times as long.
+// Busy is a bound as it is where all programs have the race detector: three times as
+// long.
 func Busy(bound time.Duration) time.Duration {
-	if os.Getenv("EDGENET_RACE") != "" {
+	if everyRace {
 		return 3 * bound
 	}
 	return bound

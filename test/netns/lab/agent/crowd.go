@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,39 +49,80 @@ func startCrowd(args CrowdArgs) (*crowd, error) {
 
 // ask is one client's life.
 func (c *crowd) ask(ctx context.Context, url string, interval time.Duration, began func()) {
-	transport := &http.Transport{
-		MaxConnsPerHost: 1,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c.dials.Add(1)
-			var dialer net.Dialer
-			return dialer.DialContext(ctx, network, address)
-		},
-	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: requestTime}
+	client := &client{crowd: c}
+	defer client.close()
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	c.note(get(client, url))
+	c.note(client.get(url))
 	began()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			c.note(get(client, url))
+			c.note(client.get(url))
 		}
 	}
 }
 
-// get asks once and reads the answer, so that the connection can be used again.
-func get(client *http.Client, url string) error {
-	response, err := client.Get(url)
+// client has one connection until that breaks. http.Transport's are given up, too,
+// when a busy machine keeps a goroutine of theirs waiting.
+type client struct {
+	crowd  *crowd
+	conn   net.Conn // nil if there is none
+	reader *bufio.Reader
+}
+
+// get asks once and reads the answer. A connection that breaks is a failure.
+func (c *client) get(url string) error {
+	request, err := http.NewRequest(http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = response.Body.Close() }()
+	if err := c.ask(request); err != nil {
+		c.close()
+		return err
+	}
+	return nil
+}
+
+func (c *client) ask(request *http.Request) error {
+	if err := c.dial(request.URL.Host); err != nil {
+		return err
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(requestTime)); err != nil {
+		return err
+	}
+	if err := request.Write(c.conn); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(c.reader, request)
+	if err != nil {
+		return err
+	}
 	_, err = io.Copy(io.Discard, response.Body)
-	return err
+	return errors.Join(err, response.Body.Close())
+}
+
+// dial makes the connection if there is none.
+func (c *client) dial(address string) (err error) {
+	if c.conn != nil {
+		return nil
+	}
+	c.crowd.dials.Add(1)
+	if c.conn, err = net.DialTimeout("tcp", address, requestTime); err != nil {
+		c.conn = nil
+		return err
+	}
+	c.reader = bufio.NewReader(c.conn)
+	return nil
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		_ = c.conn.Close()
+		c.conn = nil
+	}
 }
 
 func (c *crowd) note(err error) {
