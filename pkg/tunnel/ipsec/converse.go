@@ -55,16 +55,7 @@ func (d *driver) move(s *snapshot, want tunnel.Peer) {
 func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey) error {
 	c := s.conns[key]
 	d.forgetMoved(s, key)
-	turn := turn{
-		lower: d.device.Address.Less(c.prefix.Addr()),
-		fresh: !d.started.IsZero() && d.now().Sub(d.started) < freshAge,
-		moved: d.moved[key],
-		alone: d.alone[key],
-		tried: d.tried[key],
-		can:   c.endpoint.IsValid(),
-		now:   d.now(),
-	}
-	next := turn.decide(s.sas[key])
+	next := d.turn(key, c).decide(s.sas[key])
 	if next.reached {
 		delete(d.alone, key)
 	} else if d.alone[key].IsZero() {
@@ -148,6 +139,19 @@ type step struct {
 	begin   bool
 	// end are IKE SAs that others have replaced.
 	end []uint32
+}
+
+// turn is what is known of a peer.
+func (d *driver) turn(key tunnel.PublicKey, c conn) turn {
+	return turn{
+		lower: d.device.Address.Less(c.prefix.Addr()),
+		fresh: !d.started.IsZero() && d.now().Sub(d.started) < freshAge,
+		moved: d.moved[key],
+		alone: d.alone[key],
+		tried: d.tried[key],
+		can:   c.endpoint.IsValid(),
+		now:   d.now(),
+	}
 }
 
 func (t turn) decide(sas []ikeSA) step {

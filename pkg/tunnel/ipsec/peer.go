@@ -137,10 +137,11 @@ func (d *driver) load(ctx context.Context, s *snapshot, want tunnel.Peer) error 
 		}
 	}
 	if reqID == 0 {
-		var err error
-		if reqID, err = d.allocate(s, want.Prefix); err != nil {
+		ids, err := d.requestIDs(s)
+		if err != nil {
 			return err
 		}
+		reqID = ids.next(want.Prefix)
 	}
 	c, err := d.local().config(want, reqID)
 	if err != nil {
@@ -168,7 +169,6 @@ func (d *driver) load(ctx context.Context, s *snapshot, want tunnel.Peer) error 
 		d.seen = s
 		d.move(s, want)
 	}
-	keepalive := (want.Keepalive + time.Second - 1).Truncate(time.Second)
 	if d.asked[want.PublicKey] == want { // a new charon has been asked for nothing yet
 		found := "its configuration was removed"
 		if known {
@@ -176,39 +176,9 @@ func (d *driver) load(ctx context.Context, s *snapshot, want tunnel.Peer) error 
 		}
 		d.log.Warn("tunnel peer was changed by others and is put right", "device", d.device.Name, "prefix", want.Prefix, "found", found)
 	}
-	s.conns[want.PublicKey] = conn{child: child, endpoint: want.Endpoint, prefix: want.Prefix, keepalive: keepalive}
+	s.conns[want.PublicKey] = conn{child: child, endpoint: want.Endpoint, prefix: want.Prefix, keepalive: wholeSeconds(want.Keepalive)}
 	d.log.Debug("peer configured", "device", d.device.Name, "prefix", want.Prefix, "endpoint", want.Endpoint)
 	return nil
-}
-
-// allocate returns a request id that no other peer has. In the kernel a prefix
-// keeps the one that its policies have, so that what an earlier charon left goes
-// on until it is replaced.
-func (d *driver) allocate(s *snapshot, prefix netip.Prefix) (uint32, error) {
-	used := make(map[uint32]bool)
-	for _, c := range s.conns {
-		used[c.child.reqID] = true
-	}
-	if d.cfg.Kind == KindKernel {
-		left, err := requestIDs(d.ifID)
-		if err != nil {
-			return 0, err
-		}
-		if id := left[prefix]; id != 0 && !used[id] {
-			return id, nil
-		}
-		for _, id := range left {
-			used[id] = true
-		}
-	}
-	// The last one is not given anew at once: what still has it may be on its way.
-	for {
-		d.lastReqID++
-		if d.lastReqID == 0 || used[d.lastReqID] {
-			continue
-		}
-		return d.lastReqID, nil
-	}
 }
 
 func (d *driver) validatePeer(want tunnel.Peer) error {

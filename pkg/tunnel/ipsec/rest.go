@@ -52,13 +52,19 @@ func (d *driver) wake(ctx context.Context, key tunnel.PublicKey) error {
 // initiate begins a conversation, or gives one that goes on a child.
 func (d *driver) initiate(ctx context.Context, key tunnel.PublicKey, c conn) error {
 	d.tried[key] = d.now()
-	m, err := vici.MarshalMessage(map[string]string{
-		"ike": connName(key), "child": c.child.String(), "timeout": dontWait,
-	})
+	m, err := initiation(key, c.child)
 	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
+		return err
 	}
 	return d.request(ctx, "initiate", m)
+}
+
+func initiation(key tunnel.PublicKey, child childName) (*vici.Message, error) {
+	m, err := vici.MarshalMessage(map[string]string{"ike": connName(key), "child": child.String(), "timeout": dontWait})
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return m, nil
 }
 
 // Sleep implements tunnel.Rester: first the children are ended, and then, when the

@@ -73,9 +73,9 @@ func remotePrefix(p netlink.XfrmPolicy) netip.Prefix {
 	return device.PrefixOf(n)
 }
 
-// requestIDs returns those that the kernel's policies have, by the peer's
+// requestIDsOf returns those that the kernel's policies have, by the peer's
 // prefix.
-func requestIDs(ifID uint32) (map[netip.Prefix]uint32, error) {
+func requestIDsOf(ifID uint32) (map[netip.Prefix]uint32, error) {
 	policies, err := policiesOf(ifID)
 	if err != nil {
 		return nil, err
