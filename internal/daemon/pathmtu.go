@@ -24,6 +24,10 @@ const (
 type pathSize struct {
 	mtu   int
 	basis probe.Basis
+	// most is what is in force: while nothing is found out yet, it is what is not
+	// known to be lost. Who is told of less keeps to that for ten minutes, or as
+	// long as a connection lasts; who sends too much meanwhile sends it again.
+	most int
 }
 
 // usage tells whether tenants use a tunnel.
@@ -74,7 +78,7 @@ func (t *tunnels) measure(state *tunnelState, now time.Time) error {
 	for id, p := range state.peers {
 		before := t.state.peers[id].size
 		p.size = sizeOf(known[nodeAddr(p.Prefix)], before, t.carrier(p.technology).limit())
-		if before != p.size && p.size.basis != probe.Searching {
+		if (before.mtu != p.size.mtu || before.basis != p.size.basis) && p.size.basis != probe.Searching {
 			t.log.Info("path MTU", "node", id, "bytes", p.size.mtu, "is", p.size.basis, "was", before.mtu)
 		}
 		state.peers[id] = p
@@ -93,13 +97,13 @@ func (c *carrier) limit() int {
 }
 
 // sizeOf is what is known of a peer. Of one that is not measured it is what was
-// known before, or what every way carries.
+// known before, or that every way carries what it does.
 func sizeOf(s probe.Stats, before pathSize, limit int) pathSize {
 	switch {
 	case s.MTU > 0:
-		return pathSize{mtu: s.MTU, basis: s.MTUBasis}
+		return pathSize{mtu: s.MTU, basis: s.MTUBasis, most: s.MTUMost}
 	case before.mtu > 0:
 		return before
 	}
-	return pathSize{mtu: min(probe.Floor, limit), basis: probe.Assumed}
+	return pathSize{mtu: min(probe.Floor, limit), basis: probe.Assumed, most: limit}
 }

@@ -51,9 +51,9 @@ func TestWhatIsNotMeasuredKeepsItsSize(t *testing.T) {
 		device int
 		want   pathSize
 	}{
-		{probe.Stats{MTU: 1216, MTUBasis: probe.Searching}, before, 1440, pathSize{1216, probe.Searching}},
+		{probe.Stats{MTU: 1216, MTUMost: 1400, MTUBasis: probe.Searching}, before, 1440, pathSize{1216, probe.Searching, 1400}},
 		{probe.Stats{}, before, 1440, before},
-		{probe.Stats{}, pathSize{}, 1440, pathSize{probe.Floor, probe.Assumed}},
+		{probe.Stats{}, pathSize{}, 1440, pathSize{probe.Floor, probe.Assumed, 1440}},
 	} {
 		if got := sizeOf(c.stats, c.before, c.device); got != c.want {
 			t.Errorf("of %+v after %+v: %+v, want %+v", c.stats, c.before, got, c.want)

@@ -11,7 +11,6 @@ import (
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/hold"
-	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
 
 // useTick is how often it is looked whether tunnels that rest are used.
@@ -269,7 +268,7 @@ func (n *network) waiting(s *snapshot, t tunnelState) map[mesh.NodeID]reach {
 	for id := range neededNodes(s) {
 		c, known := t.choices[id]
 		if _, reached := out[id]; !reached && (!known || c.err == nil || errors.Is(c.err, errUnneeded) || errors.Is(c.err, errSilent)) {
-			out[id] = reach{device: t.hold, mtu: probe.Floor, assumed: true}
+			out[id] = reach{device: t.hold, mtu: t.mtu, assumed: true}
 		}
 	}
 	return out

@@ -86,8 +86,8 @@ func (s seenTunnel) changes(was seenTunnel) []tunnelEvent {
 			note(tunnelEndpoint, addressText(was.endpoint), addressText(s.endpoint), "")
 		}
 	}
-	if s.size != was.size && s.size.mtu > 0 && was.size.mtu > 0 {
-		note(tunnelMTU, was.size.String(), s.size.String(), "")
+	if from, to := was.size.String(), s.size.String(); from != to && s.size.mtu > 0 && was.size.mtu > 0 {
+		note(tunnelMTU, from, to, "")
 	}
 	if s.rekeys != was.rekeys {
 		note(tunnelRekeyed, was.keys.UTC().Format(exactly), s.keys.UTC().Format(exactly), "")

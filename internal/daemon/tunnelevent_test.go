@@ -137,9 +137,9 @@ func TestWhatChangesIsTold(t *testing.T) {
 		},
 		"a path that shrinks": {
 			[]func(*facts){
-				func(f *facts) { f.peer.size = pathSize{1216, probe.Searching} },
-				func(f *facts) { f.peer.size = pathSize{1328, probe.Confirmed} },
-				func(f *facts) { f.peer.size = pathSize{1200, probe.Narrow} },
+				func(f *facts) { f.peer.size = pathSize{mtu: 1216, basis: probe.Searching} },
+				func(f *facts) { f.peer.size = pathSize{mtu: 1328, basis: probe.Confirmed} },
+				func(f *facts) { f.peer.size = pathSize{mtu: 1200, basis: probe.Narrow} },
 			},
 			[]string{
 				"mtu [1440 B, confirmed|1328 B, confirmed] ",

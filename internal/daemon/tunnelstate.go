@@ -78,7 +78,7 @@ func (s tunnelState) reaches() map[mesh.NodeID]reach {
 		if p.held {
 			device = s.hold
 		}
-		out[id] = reach{device: device, mtu: p.size.mtu, assumed: p.size.basis == probe.Assumed, reqID: p.reqID, upper: p.upper}
+		out[id] = reach{device: device, mtu: p.size.most, assumed: p.size.basis == probe.Assumed, reqID: p.reqID, upper: p.upper}
 	}
 	return out
 }

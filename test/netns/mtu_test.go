@@ -2,6 +2,13 @@ package netns
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -223,5 +230,66 @@ func TestAMeshIsMadeOverANarrowPath(t *testing.T) {
 			})
 		}
 		awaitPathMTU(l, hosts[0], hosts[1], path{1500, 1280}.inside(driver, false))
+	})
+}
+
+// told matches what ping says when it is told of an MTU.
+var told = regexp.MustCompile(`mtu ?[:=] ?(\d+)`)
+
+// The first packets over a tunnel that did not exist a moment ago are as large as
+// the container's MTU allows. Whoever sent them is never told of less than what the
+// path takes, nor keeps to less.
+//
+//	edge-1: web ══ 1500 ══ edge-2: db
+//	         └════ 1400 ══ edge-3: store
+func TestATenantIsToldOfNoLessThanThePathTakes(t *testing.T) {
+	withEachDriver(t, func(t *testing.T, l *lab.Lab, driver string) {
+		hosts := l.Mesh("edge-1", "edge-2", "edge-3")
+		hosts[2].Swallows(1400)
+		hosts[0].VPC("blue", "10.0.0.0/24")
+		hosts[0].Group("blue", "all", open)
+		web := hosts[0].Container("web")
+		web.Attach("blue", "10.0.0.2", "all")
+		eth0, _ := web.Interface("eth0")
+		for i, width := range []int{1500, 1400} {
+			host := hosts[1+i]
+			to := host.Container("db").Serves("tcp/7")
+			to.IP = netip.MustParseAddr(fmt.Sprintf("10.0.0.%d", 3+i))
+			said := filepath.Join(t.TempDir(), "ping")
+			must(t, web, "bash", "-c", fmt.Sprintf("ping -n -M do -i 0.01 -w 60 -s %d %s >%s 2>&1 & echo $! >%[3]s.pid", eth0.MTU-28, to.IP, said))
+			to.Attach("blue", to.IP.String(), "all")
+			want := path{1500, width}.inside(driver, false)
+			web.Reaches(to, "icmp", "tcp/7")
+			awaitPathMTU(l, hosts[0], host, want)
+			want = min(want-20, eth0.MTU)
+			route := ""
+			l.Await(fmt.Sprintf("web knows that packets of %d bytes get to %s", want, to), func() error {
+				route = web.Runs("ip", "route", "get", to.IP.String()).Stdout
+				if width < 1500 && !strings.Contains(route, fmt.Sprintf("mtu %d", want)) {
+					return fmt.Errorf("its route is %q", route)
+				}
+				return nil
+			})
+			must(t, web, "bash", "-c", fmt.Sprintf("kill $(cat %s.pid)", said))
+			if width == 1500 && strings.Contains(route, "mtu") {
+				t.Errorf("the path to %s takes all, and the route is %q", to, route)
+			}
+			text, err := os.ReadFile(said)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts := map[int]int{}
+			for _, found := range told.FindAllStringSubmatch(string(text), -1) {
+				mtu, err := strconv.Atoi(found[1])
+				if counts[mtu]++; err != nil || mtu < want {
+					t.Errorf("over a path of %d to %s a tenant was told of an MTU of %s, want at least %d", width, to, found[1], want)
+				}
+			}
+			lab.Note(t, lab.Figure{
+				Promise: fmt.Sprintf("a tenant's first packets of %d bytes over a new tunnel, a path of %d", eth0.MTU, width), Driver: driver,
+				Measured: fmt.Sprintf("told of MTUs %v, and then keeps to %d", slices.Sorted(maps.Keys(counts)), want),
+				Bound:    fmt.Sprintf("never less than %d", want),
+			})
+		}
 	})
 }

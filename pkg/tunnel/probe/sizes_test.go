@@ -302,3 +302,30 @@ func TestOnlyADatapathCutsAnswers(t *testing.T) {
 		})
 	}
 }
+
+// Until it is known how much a way takes, nobody is told of less.
+func TestNobodyIsToldOfLessThanAWayTakes(t *testing.T) {
+	for width := Floor; width <= 1440; width += 7 {
+		synctest.Test(t, func(t *testing.T) {
+			p, peer := probed(t, newNarrow(width), 1440)
+			truth := 1440
+			if width < truth {
+				truth = width / Step * Step
+			}
+			least := 1440
+			for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+				s := p.Stats()[peer.Addr]
+				if s.MTUMost < truth || s.MTUMost > least {
+					t.Fatalf("of a way that takes %d: %d after %d; %+v", width, s.MTUMost, least, s)
+				}
+				least = s.MTUMost
+				if s.MTUBasis == Confirmed && s.MTUMost == truth && s.MTU == truth {
+					return
+				}
+				if time.Since(begun) > 5*time.Second {
+					t.Fatalf("of a way that takes %d: %+v", width, s)
+				}
+			}
+		})
+	}
+}

@@ -89,9 +89,10 @@ type sizing struct {
 	limit int // the largest that may be sent
 	busy  bool
 
-	mtu       int // what is in force
+	mtu       int // what is known to get through, or taken to
 	basis     Basis
 	confirmed time.Time // when that size last got through
+	found     bool      // a search has come to its end
 
 	phase phase
 	// passed is the largest size that got through in this search, and lost are
@@ -181,6 +182,16 @@ func sortedAbove(sorted []int, size int) int {
 	return i
 }
 
+// most is the largest size that may get through. Until the first search has come to
+// its end that is what is not known to be lost: who is told of less keeps to that
+// for long.
+func (z *sizing) most() int {
+	if z.found {
+		return z.mtu
+	}
+	return max(z.mtu, z.bound()-1)
+}
+
 // candidates are the sizes that are in question: larger than what gets through,
 // and smaller than what does not.
 func (z *sizing) candidates() []int {
@@ -249,7 +260,7 @@ func (z *sizing) end(now time.Time, over bool) (changed bool) {
 		return false
 	}
 	z.due = time.Time{}
-	before, basis := z.mtu, z.basis
+	before, basis, most := z.mtu, z.basis, z.most()
 	switch {
 	case !z.alive:
 		z.silent(now)
@@ -268,7 +279,7 @@ func (z *sizing) end(now time.Time, over bool) (changed bool) {
 	if z.alive {
 		z.retry = minRetry
 	}
-	return z.mtu != before || z.basis != basis
+	return z.mtu != before || z.basis != basis || z.most() != most
 }
 
 // delivered says whether a packet of the size in force was answered.
@@ -315,7 +326,7 @@ func (z *sizing) settle(now time.Time) {
 	if z.mtu != z.passed {
 		z.mtu, z.confirmed = z.passed, now
 	}
-	z.basis, z.phase, z.lost, z.eager = Confirmed, phaseConfirm, nil, false
+	z.basis, z.phase, z.lost, z.eager, z.found = Confirmed, phaseConfirm, nil, false, true
 	z.next, z.raise = now.Add(z.interval()), now.Add(raiseEvery)
 	if z.confirmed.IsZero() { // What every way carries is left, and was not tried.
 		z.basis, z.next = Searching, now
@@ -351,12 +362,12 @@ func (z *sizing) setLimit(limit int) bool {
 	if limit == z.limit {
 		return false
 	}
-	before := z.mtu
+	before, most := z.mtu, z.most()
 	z.limit = limit
 	z.mtu, z.passed = min(z.mtu, limit), min(z.passed, limit)
 	z.mtu, z.passed = max(z.mtu, min(Floor, limit)), max(z.passed, min(Floor, limit))
 	z.wake()
-	return z.mtu != before
+	return z.mtu != before || z.most() != most
 }
 
 // wake has the way looked at without delay, and for more than it took so far.

@@ -31,8 +31,10 @@ type Stats struct {
 
 	// MTU is how large a packet the tunnel takes to that peer, in bytes; 0 if it
 	// is not asked for. MTUBasis says how that is known, and MTUConfirmed when a
-	// packet of that size last got through, zero if none did.
-	MTU          int
+	// packet of that size last got through, zero if none did. MTUMost is the largest
+	// that may get through: more than MTU until that was found out for the first
+	// time.
+	MTU, MTUMost int
 	MTUBasis     Basis
 	MTUConfirmed time.Time
 }
@@ -121,7 +123,7 @@ func (t *target) stats(now time.Time, timeout time.Duration) Stats {
 		RTT: t.rtt, Variation: t.variation, LastAnswer: t.lastAnswer, LastCut: t.lastCut,
 		SilentSince: t.hearing.since(now),
 		Requests:    t.requests, Bytes: t.bytes,
-		MTU: t.sizing.mtu, MTUBasis: t.sizing.basis, MTUConfirmed: t.sizing.confirmed,
+		MTU: t.sizing.mtu, MTUMost: t.sizing.most(), MTUBasis: t.sizing.basis, MTUConfirmed: t.sizing.confirmed,
 	}
 	for _, p := range t.pending[:min(t.count, window)] {
 		switch {
