@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -18,10 +19,19 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-const (
-	answerWithin = 5 * time.Second
-	silentFor    = 150 * time.Millisecond
-)
+const silentFor = 150 * time.Millisecond
+
+// slowness is $EDGENET_SLOWNESS, by how much slower than others an emulated machine
+// is.
+var slowness = func() time.Duration {
+	n, err := strconv.ParseUint(os.Getenv("EDGENET_SLOWNESS"), 10, 8)
+	if err != nil {
+		return 1
+	}
+	return time.Duration(max(n, 1))
+}()
+
+var answerWithin = 5 * time.Second * slowness
 
 // ping sends one echo request, and waits for the answer.
 func (s *space) ping(to string, seq int, wait time.Duration) error {
@@ -138,11 +148,15 @@ func (s *space) connects(address string) error {
 	return c.Close()
 }
 
-// echoes sends size bytes over a connection and wants them back.
+// echoes sends size bytes over a connection and wants them back: fewer on a machine
+// to which they are more.
 func echoes(t testing.TB, c net.Conn, size int) {
 	t.Helper()
+	if slowness > 1 {
+		size = min(size, 1<<20)
+	}
 	sent := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-	if err := c.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(60 * time.Second * slowness)); err != nil {
 		t.Fatal(err)
 	}
 	wrote := make(chan error, 1)
@@ -196,7 +210,7 @@ func (s *space) asks(address string, content []byte, wait time.Duration) error {
 // eventually asks again until there is no error.
 func eventually(t testing.TB, f func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second*slowness)
 	defer cancel()
 	for {
 		err := f()

@@ -19,12 +19,11 @@ var chosen = []suite{
 			"TestDualStackAcrossHosts",             // with fragments
 			"TestUDPSegmentationAcrossHosts",       // 6.1 has none
 			"TestAChecksumIsWrittenWhereItBelongs", // which programs see in two ways
-			"TestADatapathIsAdoptedWithoutLosingAPacket",
 			"TestNothingIsLeftAfterRemoval",
 			"TestNoPeerOfTheKernelsIPsecSpeaksForAnother",
 		),
 		skipOn: map[string]string{
-			"6.12": "/clsact|^TestTenantsOnOneHost$|^TestDualStackAcrossHosts$|^TestADatapathIsAdoptedWithoutLosingAPacket$",
+			"6.12": "/clsact|^TestTenantsOnOneHost$|^TestDualStackAcrossHosts$",
 		},
 	},
 	conformance(tunnel.WireGuardKernel),
