@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -77,6 +78,7 @@ func measure(ctx context.Context, chosen *regexp.Regexp, effort effort, log io.W
 	err = lab.Run("bench", untilEnd{ctx, log}, func(t lab.TB) {
 		w := newWorld(ctx, t, effort)
 		for _, b := range picked {
+			began := time.Now()
 			found, err := b.run(w)
 			if ctx.Err() != nil {
 				return // whatever err is, the interruption is why
@@ -85,6 +87,7 @@ func measure(ctx context.Context, chosen *regexp.Regexp, effort effort, log io.W
 				t.Fatalf("measure %v: %v", b.rows, err)
 			}
 			results = append(results, found...)
+			_, _ = fmt.Fprintf(log, "bench: %s and what is measured with it took %v\n", b.rows[0], time.Since(began).Round(time.Second))
 		}
 	})
 	if ctx.Err() != nil {
