@@ -26,7 +26,7 @@ func TestAnExcludedDriverIsLeftWithoutLoss(t *testing.T) {
 	for _, c := range []struct{ allowed, technology, device string }{
 		{"ipsec-kernel,ipsec-userspace", "ipsec", "w"}, {"", "wireguard", "i"},
 	} {
-		wire, traffic := edge1.Wiretap(), run(blue.web, blue.db)
+		wire, traffic, was := edge1.Wiretap(), run(blue.web, blue.db), driverTo(edge1, edge2)
 		traffic.flow.Runs()
 		delete(edge1.Flags, "tunnel-drivers")
 		if c.allowed != "" {
@@ -46,7 +46,7 @@ func TestAnExcludedDriverIsLeftWithoutLoss(t *testing.T) {
 			}
 			return nil
 		})
-		traffic.noticedNothing(t, "to "+c.technology)
+		traffic.isMoved(t, "a host's setting", was, driverTo(edge1, edge2))
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
 		why := edge2.MustCtl("tunnel", "list", "-o", "json")
 		if excluded := strings.Contains(why, "tunnel-drivers of edge-1 excludes wireguard-kernel, wireguard-userspace"); excluded != (c.allowed != "") {

@@ -30,7 +30,7 @@ func TestTheKernelsTunnelsChangeWithoutLoss(t *testing.T) {
 	l := lab.NewTimed(t)
 	hosts, web, db := aTenant(l)
 	for _, technology := range []string{"ipsec", "wireguard"} {
-		wire, traffic := hosts[0].Wiretap(), run(web, db)
+		wire, traffic, was := hosts[0].Wiretap(), run(web, db), driverTo(hosts[0], hosts[1])
 		traffic.flow.Runs()
 		hosts[0].MustCtl("tunnel", "policy", "set", "any", technology)
 		for i, host := range hosts {
@@ -39,7 +39,7 @@ func TestTheKernelsTunnelsChangeWithoutLoss(t *testing.T) {
 				t.Errorf("%s reaches %s by %s", host, hosts[1-i], driver)
 			}
 		}
-		traffic.noticedNothing(t, "to "+technology+"-kernel")
+		traffic.isMoved(t, "command", was, technology+"-kernel")
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
 		if technology == "ipsec" {
 			shrinksUnderESP(t, l, hosts, web, db)

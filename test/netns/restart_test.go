@@ -3,6 +3,7 @@ package netns
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,17 +30,31 @@ func (r running) noticedNothing(t *testing.T, what string) {
 	r.noticedOnly(t, what)
 }
 
-// noticedOnly is the same where what is sent in some times is lost.
-func (r running) noticedOnly(t *testing.T, what string, times ...time.Duration) {
+// isMoved is noticedNothing of a change of drivers, with a row in the table.
+func (r running) isMoved(t *testing.T, how, from, to string) {
+	t.Helper()
+	measured := r.noticedOnly(t, from+" to "+to)
+	lab.Note(t, lab.Figure{
+		Promise: "a pair's driver is changed by " + how + ", from " + from, Driver: to, Measured: measured, Bound: bound(0),
+	})
+}
+
+// noticedOnly is the same where what is sent in some times is lost. It says what was.
+func (r running) noticedOnly(t *testing.T, what string, times ...time.Duration) string {
 	t.Helper()
 	r.flow.Runs()
+	var words []string
 	for _, ping := range r.pings {
 		report := ping.LosesOnlyIn(times...)
 		t.Logf("%s: %d of %d pings lost", what, len(report.Lost), report.Sent)
+		words = append(words, fmt.Sprintf("%d of %d", len(report.Lost), report.Sent))
 	}
-	if status := r.flow.Stop(); status.Ended != "" {
+	status := r.flow.Stop()
+	if status.Ended != "" {
 		t.Errorf("the flow ended: %s", status.Ended)
 	}
+	return fmt.Sprintf("%s pings back lost; the connection stood still for %s",
+		strings.Join(words, " pings and "), status.Longest.Round(10*time.Millisecond))
 }
 
 // Each daemon in turn is killed and started again: no packet of running traffic

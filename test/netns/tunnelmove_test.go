@@ -47,7 +47,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 	processes := len(edge1.TunnelPIDs())
 	before, _ := blue.web.Interface("eth0")
 	for _, technology := range []string{"ipsec", "wireguard", "ipsec"} {
-		wire, traffic := edge1.Wiretap(), run(blue.web, blue.db)
+		wire, traffic, was := edge1.Wiretap(), run(blue.web, blue.db), driverTo(edge1, edge2)
 		traffic.flow.Runs()
 		cloud.MustCtl("tunnel", "policy", "set", "node:edge-1,node:edge-2", technology)
 		awaitTechnology(l, edge1, edge2, technology)
@@ -62,7 +62,7 @@ func TestAChangeOfTunnelsLosesNothing(t *testing.T) {
 				})
 			}
 		}
-		traffic.noticedNothing(t, "to "+technology)
+		traffic.isMoved(t, "command", was, driverTo(edge1, edge2))
 		wire.ShowsNone("a tenant's or an overlay packet in clear", isInClear)
 	}
 	if now, _ := blue.web.Interface("eth0"); now.MTU != before.MTU {
