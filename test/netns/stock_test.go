@@ -12,13 +12,15 @@ import (
 	"testing"
 
 	"edgenet.dev/edgenet/test/netns/lab"
+	"edgenet.dev/edgenet/test/netns/lab/frame"
 )
 
 // replaced is a node whose edgenetd is gone, and whose place an operator takes
 // with the commands of docs/tunnels.md.
 type replaced struct {
 	peer, own *lab.Host
-	operator  *lab.Container
+	// operator is in own's place, watcher on peer.
+	operator, watcher *lab.Container
 	// dir has peer.json, own.json and what strongSwan is given.
 	dir string
 	// device is a name that is unique on the machine: sockets are named after it.
@@ -44,8 +46,8 @@ func replaceNode(t *testing.T, l *lab.Lab, technology string) replaced {
 	awaitTechnology(l, r.peer, r.own, technology)
 	awaitTechnology(l, r.own, r.peer, technology)
 	r.programs = filepath.Dir(lab.Program("edgenetctl"))
-	watcher := r.peer.Insider("watcher")
-	r.run(t, watcher, r.own.StateDir(), documented(t, "")[0])
+	r.watcher = r.peer.Insider("watcher")
+	r.run(t, r.watcher, r.own.StateDir(), documented(t, "")[0])
 	r.own.Stop()
 	r.own.CleanUp()
 	r.own.LeavesNothing()
@@ -168,12 +170,9 @@ func TestAStockWireGuardTakesPart(t *testing.T) {
 	}
 	peer, _ := r.addresses(t)
 
-	r.run(t, r.operator, stranger(t), blocks[0])
-	r.operator.NeverReaches(peer, "icmp")
-	if got := r.handshake(t); got != "0" {
-		t.Errorf("a stranger has a handshake of %s", got)
-	}
-	r.run(t, r.operator, "", blocks[2])
+	r.getsNothing(t, "nobody's key", stranger(t), blocks)
+	other := l.Mesh("other")[0]
+	r.getsNothing(t, "the key of another mesh's node", other.StateDir(), blocks)
 
 	r.run(t, r.operator, r.own.StateDir(), blocks[0])
 	r.talks(t, l)
@@ -185,6 +184,91 @@ func TestAStockWireGuardTakesPart(t *testing.T) {
 	t.Logf("new keys by hand: %d of %d pings lost", len(report.Lost), report.Sent)
 	if got := r.handshake(t); got == "0" || got == "" {
 		t.Errorf("the last handshake is %q", got)
+	}
+	r.run(t, r.operator, "", blocks[2])
+
+	// The node is removed, and somebody has its key.
+	kept := t.TempDir()
+	must(t, r.operator, "cp", "-r", r.own.StateDir()+"/.", kept)
+	r.own.Start()
+	l.AwaitMesh(r.peer, r.own)
+	r.own.MustCtl("leave")
+	r.own.Stop()
+	l.Await("edge-1 has no tunnel to edge-2", func() error {
+		if keys := r.peers(t); strings.TrimSpace(keys) != "" {
+			return fmt.Errorf("its device has the peers %q", keys)
+		}
+		return nil
+	})
+	r.getsNothing(t, "the key of a removed node", kept, blocks)
+}
+
+// peers are the keys of those that edge-1's WireGuard device knows.
+func (r replaced) peers(t *testing.T) string {
+	t.Helper()
+	device := ""
+	for _, name := range r.peer.Devices() {
+		if strings.HasPrefix(name, "en") && strings.HasSuffix(name, "w") {
+			device = name
+		}
+	}
+	result := r.watcher.Runs("wg", "show", device, "peers")
+	if result.Code != 0 {
+		t.Fatalf("wg show %q: exit %d: %s", device, result.Code, result.Stderr)
+	}
+	return result.Stdout
+}
+
+// isWireGuard matches WireGuard's messages of a kind from one address to another.
+func isWireGuard(from, to netip.Addr) func(f frame.Frame, kind byte) bool {
+	return func(f frame.Frame, kind byte) bool {
+		const header = 8 // UDP's
+		return f.Src == from && f.Dst == to && f.Protocol == frame.ProtoUDP && len(f.Payload) >= header+32 &&
+			f.Payload[header] == kind && f.Payload[header+1] == 0 && f.Payload[header+2] == 0 && f.Payload[header+3] == 0
+	}
+}
+
+// getsNothing has the stock device begin with keys that the mesh does not know, or
+// knows no more: nothing is answered, nothing carried, and nobody is added.
+func (r replaced) getsNothing(t *testing.T, whose, state string, blocks []string) {
+	t.Helper()
+	const initiation, response, data = 1, 2, 4
+	before := r.peers(t)
+	peer, _ := r.addresses(t)
+	wire := r.own.Wiretap()
+	r.run(t, r.operator, state, blocks[0])
+	wire.Shows("a handshake is begun with "+whose, func(f frame.Frame) bool {
+		return isWireGuard(r.own.Underlay, r.peer.Underlay)(f, initiation)
+	})
+	r.operator.NeverReaches(peer, "icmp")
+	if got := r.handshake(t); got != "0" {
+		t.Errorf("with %s there is a handshake of %s", whose, got)
+	}
+	begun, answered, sent := 0, 0, 0
+	for _, f := range wire.Stop() {
+		switch there, back := isWireGuard(r.own.Underlay, r.peer.Underlay), isWireGuard(r.peer.Underlay, r.own.Underlay); {
+		case there(f, initiation):
+			begun++
+		case back(f, response):
+			answered++
+		case there(f, data):
+			sent++
+		}
+	}
+	result := r.operator.Runs("wg", "show", r.device, "transfer")
+	fields := strings.Fields(result.Stdout)
+	if len(fields) != 3 {
+		t.Fatalf("wg tells of bytes %q", result.Stdout+result.Stderr)
+	}
+	measured := fmt.Sprintf("%d handshakes begun, %d answered; %d packets sent, %s bytes received", begun, answered, sent, fields[1])
+	lab.Note(t, lab.Figure{
+		Promise: "somebody begins a tunnel with " + whose, Driver: "wireguard", Measured: measured, Bound: "0 answered, sent, received",
+	})
+	if answered+sent > 0 || fields[1] != "0" {
+		t.Errorf("with %s: %s", whose, measured)
+	}
+	if now := r.peers(t); now != before {
+		t.Errorf("with %s the peers are %q, before they were %q", whose, now, before)
 	}
 	r.run(t, r.operator, "", blocks[2])
 }
