@@ -1,0 +1,197 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"edgenet.dev/edgenet/internal/records"
+	"edgenet.dev/edgenet/pkg/mesh"
+	"edgenet.dev/edgenet/test/sim/wan"
+)
+
+// Config says what to simulate.
+type Config struct {
+	// Nodes is how many nodes there are, Endpoints how many endpoints they have
+	// together.
+	Nodes, Endpoints int
+	// Dir holds the nodes' state directories. It should be in memory.
+	Dir string
+	WAN wan.Config
+}
+
+// World is a mesh that is simulated. It lives in a bubble of testing/synctest.
+type World struct {
+	cfg     Config
+	random  *rand.Rand
+	network *wan.Network
+	nodes   []*node
+	changes changes
+	gossip  gossipLog
+}
+
+// node is one node of the mesh.
+type node struct {
+	world *World
+	index int
+	dir   string
+	host  *wan.Host
+	mesh  *mesh.Mesh
+	id    mesh.NodeID
+	// stop ends Run; done is what Run returns.
+	stop context.CancelFunc
+	done chan error
+	// endpoints are the keys of its own.
+	endpoints []string
+}
+
+// address returns that of a node.
+func address(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(1 + i>>16), byte(i >> 8), byte(i)})
+}
+
+func name(i int) string { return fmt.Sprintf("n%05d", i) }
+
+// New makes the state of all nodes: each has joined the mesh by a token and knows
+// all records. None runs yet.
+func New(ctx context.Context, cfg Config) (*World, error) {
+	w := &World{
+		cfg: cfg, random: rand.New(rand.NewPCG(cfg.WAN.Seed, 1)), network: wan.New(cfg.WAN),
+	}
+	w.gossip.init()
+	for i := range cfg.Nodes {
+		w.nodes = append(w.nodes, &node{
+			world: w, index: i, dir: filepath.Join(cfg.Dir, name(i)), host: w.network.Host(address(i)),
+		})
+	}
+	if err := w.found(ctx); err != nil {
+		return nil, fmt.Errorf("make %d nodes: %w", cfg.Nodes, err)
+	}
+	return w, nil
+}
+
+// config is what a node's Mesh is opened with.
+func (n *node) config(network mesh.Network) mesh.Config {
+	return mesh.Config{
+		StateDir: n.dir, Name: name(n.index), Version: "sim",
+		Links:   []mesh.Link{{Addr: n.host.Addr(), Carrier: "sim"}},
+		Network: network,
+		Logger:  slog.New(&n.world.gossip),
+		Validate: func(r mesh.Record) error {
+			if err := records.Validate(r); err != nil {
+				return err
+			}
+			n.world.changes.arrive(n.index, r)
+			return nil
+		},
+	}
+}
+
+// start opens a node and has it take part.
+func (n *node) start(ctx context.Context) error {
+	m, err := mesh.Open(n.config(n.host))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	n.mesh, n.stop, n.done = m, cancel, make(chan error, 1)
+	n.world.gossip.up(n.id, true)
+	go func() { n.done <- m.Run(ctx) }()
+	select {
+	case <-m.Ready():
+		return nil
+	case err := <-n.done:
+		cancel()
+		return errors.Join(err, m.Close())
+	}
+}
+
+// halt ends a node as a kill would: it says nothing.
+func (n *node) halt() error {
+	if n.stop == nil {
+		return nil
+	}
+	n.world.gossip.up(n.id, false)
+	n.stop()
+	err := errors.Join(<-n.done, n.mesh.Close())
+	n.stop, n.mesh = nil, nil
+	return err
+}
+
+// Start starts all nodes at once.
+func (w *World) Start(ctx context.Context) error {
+	for _, n := range w.nodes {
+		if err := n.start(ctx); err != nil {
+			return fmt.Errorf("start node %s: %w", name(n.index), err)
+		}
+	}
+	return nil
+}
+
+// Stop ends all nodes.
+func (w *World) Stop() error {
+	var errs []error
+	for _, n := range w.nodes {
+		errs = append(errs, n.halt())
+	}
+	return errors.Join(errs...)
+}
+
+// up returns the nodes that run.
+func (w *World) up() []*node {
+	var out []*node
+	for _, n := range w.nodes {
+		if n.mesh != nil {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// sees tells how many nodes are alive in a node's view, itself included.
+func (n *node) sees() int {
+	alive := 0
+	for _, other := range n.mesh.Nodes() {
+		if other.State == mesh.StateAlive {
+			alive++
+		}
+	}
+	return alive
+}
+
+// awaitWhole waits until every node that runs sees all that run as alive and no
+// other, looking every so often. It returns how long that took.
+func (w *World) awaitWhole(ctx context.Context, every, limit time.Duration) (time.Duration, error) {
+	begin, all := time.Now(), w.up()
+	for i := 0; i < len(all); {
+		alive := all[i].sees()
+		if alive == len(all) {
+			i++ // A later look would only find what has come since.
+			continue
+		}
+		if time.Since(begin) > limit {
+			return 0, fmt.Errorf("await %d nodes: after %s %s sees %d", len(all), limit, name(all[i].index), alive)
+		}
+		if err := sleep(ctx, every); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(begin), nil
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
