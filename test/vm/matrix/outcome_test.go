@@ -77,6 +77,10 @@ func TestWhatIsNotReachedIsNamed(t *testing.T) {
 	if _, err := match(all, "(", ""); err == nil {
 		t.Error("half an expression is taken")
 	}
+	mixed := suite{skip: "/clsact|^TestGood$", skipOn: map[string]string{"6.1": "TestBad/(a|b)|Not$"}}
+	if skip := mixed.leftOut("6.1"); skip != "^TestGood$|Not$|/clsact|TestBad/(a|b)" {
+		t.Errorf("go test is to skip %s", skip)
+	}
 	good := strings.ReplaceAll(said+"\x16FAIL\n", "FAIL", "PASS")
 	o := &outcome{Kernel: "6.1", Suite: "netns"}
 	if err := o.read(t.Context(), strings.NewReader(good)); err != nil {
