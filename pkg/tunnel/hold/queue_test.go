@@ -58,17 +58,72 @@ func TestPacketsWaitForAWhile(t *testing.T) {
 	}
 }
 
-// However many peers there are, there is a bound for all.
+// prefixOf is the prefix of one of many peers.
+func prefixOf(n int) netip.Prefix {
+	addr := netip.MustParseAddr("fd12::").As16()
+	binary.BigEndian.PutUint32(addr[4:], uint32(n))
+	return netip.PrefixFrom(netip.AddrFrom16(addr), 64)
+}
+
+// However many peers there are, there is a bound for all, also where packets are
+// small and their keeping takes more than they do.
 func TestAllPeersTogetherAreBounded(t *testing.T) {
-	var q queues
-	for n := range 1000 {
-		addr := netip.MustParseAddr("fd12::").As16()
-		binary.BigEndian.PutUint32(addr[4:], uint32(n))
-		for range 100 {
-			q.push(netip.PrefixFrom(netip.AddrFrom16(addr), 64), numbered(0, 1400), start)
+	for _, size := range []int{4, 1400} {
+		var q queues
+		for n := range 1500 {
+			for range 200 {
+				q.push(prefixOf(n), numbered(0, size), start)
+			}
+		}
+		packets, bytes := 0, 0
+		for _, one := range q.to {
+			packets, bytes = packets+len(one.packets), bytes+one.size()
+		}
+		if bytes != q.bytes || len(q.bySize) != len(q.to) {
+			t.Errorf("%d bytes in %d queues are counted as %d in %d", bytes, len(q.to), q.bytes, len(q.bySize))
+		}
+		if q.bytes > maxTotal || q.bytes < maxTotal-size-keeping || q.dropped == 0 {
+			t.Errorf("%d packets of %d bytes, %d in all, wait, %d were dropped", packets, size, q.bytes, q.dropped)
 		}
 	}
-	if q.bytes > maxTotal || q.bytes < maxTotal-1400 || q.dropped == 0 {
-		t.Errorf("%d bytes wait, %d packets were dropped", q.bytes, q.dropped)
+}
+
+// Floods to peers that are dead fill what there is, and take nothing from those that
+// have little: all of what waits for these stays, and what comes is kept.
+func TestAFloodTakesNoRoomFromOthers(t *testing.T) {
+	const dead, quiet, few = 50, 1000, 5
+	var q queues
+	flood := func() {
+		for n := range dead * MaxPackets {
+			q.push(prefixOf(n%dead), numbered(n, 1400), start)
+		}
+	}
+	flood()
+	before := q.bytes
+	for n := range quiet * few {
+		q.push(prefixOf(dead+n%quiet), numbered(n, 100), start)
+	}
+	flood()
+	if before < maxTotal-1400-keeping || q.bytes > maxTotal {
+		t.Errorf("%d bytes waited, and then %d, of %d", before, q.bytes, maxTotal)
+	}
+	kept := 0
+	for n := range quiet {
+		kept += len(q.take(prefixOf(dead + n)))
+	}
+	least, most := MaxPackets, 0
+	for n := range dead {
+		got := len(q.take(prefixOf(n)))
+		least, most = min(least, got), max(most, got)
+	}
+	t.Logf("of %d packets to %d quiet peers %d were kept; of those to %d dead ones %d to %d each", quiet*few, quiet, kept, dead, least, most)
+	if kept != quiet*few {
+		t.Errorf("%d of %d packets to quiet peers were kept, want all", kept, quiet*few)
+	}
+	if most-least > 1 {
+		t.Errorf("dead peers have kept %d to %d packets, want the same", least, most)
+	}
+	if q.bytes != 0 || len(q.to) != 0 || len(q.bySize) != 0 {
+		t.Errorf("%d bytes in %d queues are left", q.bytes, len(q.to))
 	}
 }
