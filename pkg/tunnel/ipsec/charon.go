@@ -35,19 +35,24 @@ func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device, mended *d
 		return nil, err
 	}
 	text, asked := settings(d.cfg.Kind, d.dir, want.ListenPort), d.now()
-	p, err := proc.Listening(ctx, socketPath(d.dir))
+	p, full, err := running(ctx, d.dir)
 	if err != nil {
 		d.hear(asked, err)
 		return nil, err
 	}
 	if p != nil {
 		fits, err := d.fits(p, text, mended)
-		if err == nil && fits {
+		switch {
+		case err != nil:
+		case !fits:
+			err = d.end(ctx, p)
+		case full != nil: // it is known by now, so that it can be ended if that goes on
+			d.adopted(p)
+			d.hear(asked, full)
+			err = full
+		default:
 			d.adopted(p)
 			return p, d.boundLog(p)
-		}
-		if err == nil {
-			err = d.end(ctx, p)
 		}
 		p.Close()
 		if err != nil {
@@ -108,6 +113,9 @@ func (d *driver) adopted(p *proc.Process) {
 // start runs charon and waits until its control socket answers.
 func (d *driver) start(ctx context.Context, text string) (*proc.Process, error) {
 	d.begunAnew()
+	if err := d.endForgotten(ctx); err != nil {
+		return nil, err
+	}
 	if err := d.spawn(text); err != nil {
 		return nil, fmt.Errorf("start charon: %w", err)
 	}
@@ -120,6 +128,7 @@ func (d *driver) start(ctx context.Context, text string) (*proc.Process, error) 
 	}
 	d.started = d.now()
 	d.silence.Answered()
+	d.mute = false
 	d.log.Info("charon started", "driver", d.Name(), "pid", d.pid)
 	return p, nil
 }
@@ -150,7 +159,7 @@ func (d *driver) spawn(text string) error {
 	// Not CommandContext: it outlives ctx and this program.
 	cmd := exec.Command(d.cfg.Program)
 	cmd.Dir = "/"
-	cmd.Env = []string{"STRONGSWAN_CONF=" + settingsPath(d.dir), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Env = []string{mark(d.dir), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

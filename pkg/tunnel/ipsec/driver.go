@@ -31,6 +31,8 @@ type driver struct {
 	device tunnel.Device
 	// silence is charon's.
 	silence proc.Silence
+	// mute is true when it has left a request without an answer since the last Up.
+	mute bool
 	// right is the device as the last Up left it; zero if that did not go well.
 	right device.Right
 	// ifID is the xfrm interface's; 0 for KindUserspace.
@@ -115,7 +117,7 @@ func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 	if want.Name != d.cfg.Device {
 		return tunnel.Device{}, fmt.Errorf("bring up tunnel: the driver is one of device %s, not %s", d.cfg.Device, want.Name)
 	}
-	want.Index = 0
+	want.Index, d.mute = 0, false
 	if d.device != want {
 		d.device, d.seen = want, nil
 	}
@@ -142,10 +144,8 @@ func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mend
 	if err := device.EnsureAttributes(link, Alias, want.MTU, mended); err != nil {
 		return want, err
 	}
-	if d.cfg.Kind == KindUserspace {
-		if err := d.ensureBound(ctx, link, mended); err != nil {
-			return want, err
-		}
+	if err := d.ensureOwn(ctx, link, mended); err != nil {
+		return want, err
 	}
 	if err := device.EnsureUp(link, mended); err != nil {
 		return want, err
@@ -157,6 +157,14 @@ func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mend
 		return want, err
 	}
 	return want, d.ensureKey(ctx)
+}
+
+// ensureOwn makes right what only devices of the kind have.
+func (d *driver) ensureOwn(ctx context.Context, link netlink.Link, mended *device.Mended) error {
+	if d.cfg.Kind == KindUserspace {
+		return d.ensureBound(ctx, link, mended)
+	}
+	return ensureNoGRO(link.Attrs().Name, mended)
 }
 
 // ensureDevice returns the link of a device that exists and whose charon runs.

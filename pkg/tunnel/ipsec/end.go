@@ -1,7 +1,6 @@
 package ipsec
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -48,19 +47,43 @@ func (d *driver) endHung(ctx context.Context) error {
 		return err
 	}
 	defer p.Close()
-	// The pid may be another's by now, if init has collected ours.
-	if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID)); err != nil || !bytes.Contains(env, []byte(settingsPath(d.dir))) {
-		return nil //nolint:nilerr // it has ended
+	if !p.StartedWith(mark(d.dir)) { // another has its pid by now, if init has collected ours
+		return nil
 	}
 	d.log.Warn("charon does not answer; it is killed, and another is started", "device", d.cfg.Device, "pid", p.PID, "for", proc.HangTime)
 	d.silence.Answered()
 	return d.endBy(ctx, p, unix.SIGKILL)
 }
 
+// endForgotten kills charons of this directory that no socket leads to: another took
+// its place, somebody has removed it, or the daemon that started them was killed
+// before there was one. They would keep the port.
+func (d *driver) endForgotten(ctx context.Context) error {
+	all, err := proc.Started(mark(d.dir))
+	if err != nil {
+		return err
+	}
+	defer proc.CloseAll(all)
+	for _, p := range all {
+		elsewhere, err := p.Elsewhere()
+		if err != nil {
+			return err
+		}
+		if elsewhere {
+			continue
+		}
+		d.log.Warn("a charon that cannot be reached is killed", "device", d.cfg.Device, "pid", p.PID)
+		if err := d.endBy(ctx, p, unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // endCharon ends the charon of this namespace and removes its directory. One of
 // another namespace keeps both.
 func (d *driver) endCharon(ctx context.Context) error {
-	p, err := proc.Listening(ctx, socketPath(d.dir))
+	p, _, err := running(ctx, d.dir)
 	if err != nil {
 		return err
 	}
@@ -72,6 +95,9 @@ func (d *driver) endCharon(ctx context.Context) error {
 		if err := d.end(ctx, p); err != nil {
 			return err
 		}
+	}
+	if err := d.endForgotten(ctx); err != nil {
+		return err
 	}
 	if d.pid != 0 { // it died before
 		proc.Reap(d.pid)

@@ -2,11 +2,13 @@ package ipsec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
@@ -24,7 +26,7 @@ func Find(ctx context.Context, runDir, name string) (Kind, error) {
 	}
 	// The other kind's device is charon's, and goes when it ends.
 	dir := directory(runDir, name)
-	p, err := proc.Listening(ctx, socketPath(dir))
+	p, _, err := running(ctx, dir)
 	if err != nil || p == nil {
 		return 0, err
 	}
@@ -40,6 +42,30 @@ func Find(ctx context.Context, runDir, name string) (Kind, error) {
 		return KindUserspace, nil
 	}
 	return KindKernel, nil
+}
+
+// mark is in the environment of a charon of that directory, and of no other process.
+func mark(dir string) string { return "STRONGSWAN_CONF=" + settingsPath(dir) }
+
+// running returns the charon of a directory, or nil. One that has hung for so long
+// that its socket has no room for more is found by its environment; full says so
+// then.
+func running(ctx context.Context, dir string) (p *proc.Process, full, err error) {
+	p, err = proc.Listening(ctx, socketPath(dir))
+	// On a busy host it may have no time for the last try, which is a timeout then.
+	if late := errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil; !late && !errors.Is(err, unix.EAGAIN) {
+		return p, nil, err
+	}
+	full = err
+	all, err := proc.Started(mark(dir))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(all) == 0 {
+		return nil, nil, full
+	}
+	proc.CloseAll(all[1:])
+	return all[0], full, nil
 }
 
 // replaceOther takes away what a driver of the other kind has made of this device.

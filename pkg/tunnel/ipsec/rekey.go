@@ -82,7 +82,7 @@ func (d *driver) rekeyAll(ctx context.Context, s *snapshot, done map[tunnel.Publ
 // rekey asks for the replacement of an IKE SA's keys, and then of its children's.
 // charon does one after the other; a child goes over to the new IKE SA.
 func (d *driver) rekey(ctx context.Context, sa ikeSA, c conn) error {
-	return talk(ctx, d.dir, func(s *vici.Session) error {
+	return d.talk(ctx, func(s *vici.Session) error {
 		for _, what := range []map[string]string{
 			{"ike-id": strconv.FormatUint(uint64(sa.id), 10)},
 			{"child": c.child.String()},

@@ -63,8 +63,15 @@ func talk(ctx context.Context, dir string, f func(*vici.Session) error) error {
 	return err
 }
 
+// errMute is for requests that are not made, as one before them had no answer: what
+// follows in a round would wait for charon as long as that. The next Up asks again.
+var errMute = errors.New("charon did not answer the last request")
+
 // talk is talk with this driver's charon, whose silence it follows.
 func (d *driver) talk(ctx context.Context, f func(*vici.Session) error) error {
+	if d.mute {
+		return errMute
+	}
 	asked := d.now()
 	err := talk(ctx, d.dir, f)
 	d.hear(asked, err)
@@ -77,6 +84,7 @@ func (d *driver) hear(asked time.Time, err error) {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, unix.EAGAIN):
 		d.silence.Unanswered(asked)
+		d.mute = true
 	case err == nil:
 		d.silence.Answered()
 	}
@@ -84,6 +92,9 @@ func (d *driver) hear(asked time.Time, err error) {
 
 // request asks this driver's charon for one thing.
 func (d *driver) request(ctx context.Context, command string, message *vici.Message) error {
+	if d.mute {
+		return fmt.Errorf("%s: %w", command, errMute)
+	}
 	asked := d.now()
 	err := request(ctx, d.dir, command, message)
 	d.hear(asked, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -86,5 +87,37 @@ func TestTheProcessBehindASocketIsFound(t *testing.T) {
 	}
 	if p, err := proc.Listening(t.Context(), path); p != nil || err != nil {
 		t.Errorf("got %v, %v for a socket that is left", p, err)
+	}
+}
+
+// A process is found by what it was started with, also when nothing else leads to it,
+// and not when it has ended.
+func TestAProcessIsFoundByItsEnvironment(t *testing.T) {
+	entry := "EDGENET_TEST_MARK=" + t.TempDir()
+	cmd := exec.Command("sleep", "1000")
+	cmd.Env = []string{entry}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var found []*proc.Process
+	for deadline := time.Now().Add(5 * time.Second); len(found) == 0; { // it has begun when it runs its program
+		var err error
+		if found, err = proc.Started(entry); err != nil || time.Now().After(deadline) {
+			t.Fatalf("found %v, %v", found, err)
+		}
+	}
+	defer proc.CloseAll(found)
+	if len(found) != 1 || found[0].PID != cmd.Process.Pid || !found[0].StartedWith(entry) {
+		t.Errorf("found %v, want %d alone", found, cmd.Process.Pid)
+	}
+	if others, err := proc.Started(entry + "/"); len(others) > 0 || err != nil {
+		t.Errorf("by another entry %v is found, %v", others, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	if left, err := proc.Started(entry); len(left) > 0 || err != nil {
+		t.Errorf("after its end %v is found, %v", left, err)
 	}
 }
