@@ -112,8 +112,11 @@ func (d *driver) compareKernel(ctx context.Context, s *snapshot) error {
 		}
 	}
 	s.count(states)
-	if d.started.IsZero() || d.now().Sub(d.started) >= freshAge {
+	if d.now().Sub(began.ModTime()) >= freshAge { // all peers have been put, whichever daemon began to
 		k.orphans = append(k.orphans, k.deserted...)
+		if err := d.removeStale(s, policies); err != nil {
+			return err
+		}
 	}
 	for _, st := range k.orphans {
 		d.log.Info("state of an earlier charon is removed", "device", d.device.Name, "spi", fmt.Sprintf("%08x", uint32(st.Spi)))

@@ -55,3 +55,41 @@ func TestTheKernelIsCompared(t *testing.T) {
 		}
 	}
 }
+
+// What is left for a peer that is configured, or has SAs, stays; what is left for
+// others goes.
+func TestStalePoliciesAreFound(t *testing.T) {
+	own := netip.MustParsePrefix("fd12:3400:0:1::/64")
+	policy := func(dir netlink.Dir, remote string, reqID int) netlink.XfrmPolicy {
+		p := netlink.XfrmPolicy{
+			Dir: dir, Src: device.IPNet(netip.MustParsePrefix(remote)), Dst: device.IPNet(own),
+			Tmpls: []netlink.XfrmPolicyTmpl{{Reqid: reqID}},
+		}
+		if dir == netlink.XFRM_DIR_OUT {
+			p.Src, p.Dst = p.Dst, p.Src
+		}
+		return p
+	}
+	s := &snapshot{
+		conns: map[tunnel.PublicKey]conn{{1}: {prefix: netip.MustParsePrefix("fd12:3400:0:2::/64"), child: childName{reqID: 3}}},
+		sas:   map[tunnel.PublicKey][]ikeSA{{2}: {{state: "ESTABLISHED", children: []childSA{{reqID: 4}}}}},
+	}
+	kept := []netlink.XfrmPolicy{
+		policy(netlink.XFRM_DIR_OUT, "fd12:3400:0:2::/64", 3),
+		policy(netlink.XFRM_DIR_IN, "fd12:3400:0:2::/64", 9), // of the SAs before, which serve yet
+		policy(netlink.XFRM_DIR_OUT, "fd12:3400:0:3::/64", 4),
+	}
+	left := []netlink.XfrmPolicy{
+		policy(netlink.XFRM_DIR_OUT, "fd12:3400:0:4::/64", 3+2),
+		policy(netlink.XFRM_DIR_IN, "fd12:3400:0:4::/64", 3+2),
+	}
+	got := stalePolicies(s, append(slices.Clone(kept), left...))
+	if len(got) != len(left) {
+		t.Fatalf("stale are %v, want %v", got, left)
+	}
+	for i, p := range got {
+		if p.Dir != left[i].Dir || remotePrefix(p) != remotePrefix(left[i]) {
+			t.Errorf("stale is %v, want %v", p, left[i])
+		}
+	}
+}
