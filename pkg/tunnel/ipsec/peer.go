@@ -76,7 +76,7 @@ func (d *driver) status(key tunnel.PublicKey, c conn, sas []ikeSA) tunnel.PeerSt
 	if st.Live {
 		d.refused.forget(key)
 	} else {
-		st.Refusal = d.refused.recent(key, d.now())
+		st.Refusal = d.refused.since(key, d.alone[key], d.now())
 	}
 	sum := d.traffic.sum(key, sas)
 	st.RxBytes, st.TxBytes, st.Replayed, st.Forged = sum.rx, sum.tx, sum.replayed, sum.forged

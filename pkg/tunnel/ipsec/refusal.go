@@ -21,42 +21,63 @@ const refusalLasts = time.Minute
 type refusals struct {
 	mu sync.Mutex
 	of map[tunnel.PublicKey]refusal
+	// begun are the numbers of the IKE SAs that this end began last.
+	begun map[tunnel.PublicKey]uint64
 }
 
 type refusal struct {
 	at   time.Time
 	text string
+	// theirs: this end did not begin that SA. Whoever did need not be the peer.
+	theirs bool
 }
 
+// begins is how charon logs that this end begins an IKE SA (ike_init.c).
+const begins = "initiating IKE_SA "
+
 // note takes one event of charon's log. It tells whether it says something new of
-// a peer.
+// a peer. Of what others begin it does not: they would have a round for each try.
 func (r *refusals) note(m *vici.Message, now time.Time) (news bool) {
 	key, ok := parseConnName(text(m, "ikesa-name"))
 	if !ok {
 		return false
 	}
-	words := refusalIn(text(m, "msg"))
-	if words == "" {
-		return false
-	}
+	line, id := text(m, "msg"), number(m, "ikesa-uniqueid")
+	words, own := refusalIn(line)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of == nil {
-		r.of = make(map[tunnel.PublicKey]refusal)
+		r.of, r.begun = make(map[tunnel.PublicKey]refusal), make(map[tunnel.PublicKey]uint64)
 	}
-	news = r.of[key].text != words
-	r.of[key] = refusal{at: now, text: words}
-	return news
+	if strings.HasPrefix(line, begins) {
+		r.begun[key] = id
+	}
+	if words == "" {
+		return false
+	}
+	before := r.of[key]
+	next := refusal{at: now, text: words, theirs: !own && r.begun[key] != id}
+	if next.theirs {
+		if !before.theirs && now.Sub(before.at) <= refusalLasts {
+			return false // that of the own attempt says more
+		}
+		next.text = "whoever turns to this node in its name is refused: " + words
+	}
+	r.of[key] = next
+	return before.text != next.text && !next.theirs
 }
 
-// recent is why a peer has no SA, if that is known and still true.
-func (r *refusals) recent(key tunnel.PublicKey, now time.Time) string {
+// since is why a peer has no SA although one is wanted since some time, if that is
+// known and still true. What was refused before that, or to others while none was
+// wanted, is not why.
+func (r *refusals) since(key tunnel.PublicKey, wanted, now time.Time) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(r.of[key].at) > refusalLasts {
+	last := r.of[key]
+	if wanted.IsZero() || last.at.Before(wanted) || now.Sub(last.at) > refusalLasts {
 		return ""
 	}
-	return r.of[key].text
+	return last.text
 }
 
 // forget is for a peer that has SAs, or is no peer any more.
@@ -64,6 +85,7 @@ func (r *refusals) forget(key tunnel.PublicKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.of, key)
+	delete(r.begun, key)
 }
 
 // received is how charon logs that the other end refuses (ike_auth.c, ike_init.c and
@@ -101,21 +123,21 @@ var ours = []struct{ begins, words string }{
 }
 
 // refusalIn is what a line of charon's log says of why there is no SA; empty if it
-// is about something else.
-func refusalIn(line string) string {
+// is about something else. own tells that it is about what this end has asked for.
+func refusalIn(line string) (words string, own bool) {
 	if m := received.FindStringSubmatch(line); m != nil {
 		if passing[m[1]] {
-			return ""
+			return "", false
 		}
 		if words, known := notifies[m[1]]; known {
-			return fmt.Sprintf("the peer answers %s: %s", m[1], words)
+			return fmt.Sprintf("the peer answers %s: %s", m[1], words), true
 		}
-		return "the peer answers " + m[1]
+		return "the peer answers " + m[1], true
 	}
 	for _, o := range ours {
 		if strings.HasPrefix(line, o.begins) {
-			return fmt.Sprintf("%s (charon: %s)", o.words, line)
+			return fmt.Sprintf("%s (charon: %s)", o.words, line), false
 		}
 	}
-	return ""
+	return "", false
 }

@@ -29,16 +29,16 @@ func TestRefusalsInWords(t *testing.T) {
 		"authentication of '0a' with ED25519 successful":                  "",
 		"": "",
 	} {
-		if got := refusalIn(line); !strings.HasPrefix(got, want) || got != "" && want == "" {
+		if got, _ := refusalIn(line); !strings.HasPrefix(got, want) || got != "" && want == "" {
 			t.Errorf("%q: got %q, want %q", line, got, want)
 		}
 	}
 }
 
-func event(t *testing.T, name, line string) *vici.Message {
+func event(t *testing.T, name, line string, id ...string) *vici.Message {
 	t.Helper()
 	m := vici.NewMessage()
-	for key, value := range map[string]string{"ikesa-name": name, "msg": line} {
+	for key, value := range map[string]string{"ikesa-name": name, "msg": line, "ikesa-uniqueid": strings.Join(id, "")} {
 		if err := m.Set(key, value); err != nil {
 			t.Fatal(err)
 		}
@@ -59,18 +59,79 @@ func TestARefusalIsOver(t *testing.T) {
 	}
 	if later := now.Add(30 * time.Second); r.note(event(t, connName(key), line), later) {
 		t.Error("the same is news")
-	} else if r.recent(key, later.Add(refusalLasts)) == "" {
+	} else if r.since(key, now, later.Add(refusalLasts)) == "" {
 		t.Error("it is forgotten although it was repeated")
 	}
-	if r.recent(tunnel.PublicKey{2}, now) != "" {
+	if r.since(tunnel.PublicKey{2}, now, now) != "" {
 		t.Error("another peer has it")
 	}
-	if got := r.recent(key, now.Add(3*refusalLasts)); got != "" {
+	if got := r.since(key, now, now.Add(3*refusalLasts)); got != "" {
 		t.Errorf("it is never over: %q", got)
 	}
+	if got := r.since(key, time.Time{}, now); got != "" {
+		t.Errorf("a peer of which no SA is wanted has it: %q", got)
+	}
+	if got := r.since(key, now.Add(time.Minute), now.Add(time.Minute)); got != "" {
+		t.Errorf("it is why there is none that was wanted after it: %q", got)
+	}
 	r.forget(key)
-	if got := r.recent(key, now); got != "" {
+	if got := r.since(key, now, now); got != "" {
 		t.Errorf("it is not forgotten: %q", got)
+	}
+}
+
+// Whoever says to be a peer, and is refused, is not taken for it, and has nobody look
+// again.
+func TestARefusalOfOthersIsTold(t *testing.T) {
+	const line = "no trusted ED25519 public key found for '0a'"
+	key, now := tunnel.PublicKey{1}, time.Unix(1000, 0)
+	var r refusals
+	if r.note(event(t, connName(key), line, "7"), now) {
+		t.Error("it is news")
+	}
+	if got := r.since(key, now, now); !strings.HasPrefix(got, "whoever turns to this node in its name") {
+		t.Errorf("it says %q", got)
+	}
+	r.note(event(t, connName(key), begins+connName(key)+"[8] to 198.18.0.2", "8"), now)
+	if !r.note(event(t, connName(key), line, "8"), now) {
+		t.Error("what comes of the own attempt is no news")
+	}
+	if r.note(event(t, connName(key), line, "9"), now); !strings.HasPrefix(r.since(key, now, now), "the other end does not prove") {
+		t.Errorf("the own attempt says %q", r.since(key, now, now))
+	}
+}
+
+// A peer that rests is not said to be refused because somebody pretends to be it,
+// nor when it is woken after that.
+//
+//	1, which pretends to be 2 ── 0 ── 2 rests
+func TestARestingPeerIsNotRefused(t *testing.T) {
+	f := newFleet(t, newHarness(t, KindUserspace, 3))
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	heard := make(chan struct{}, 100)
+	watching.Go(func() { _ = f.raw(0).Watch(ctx, func() { heard <- struct{}{} }) })
+	defer watching.Wait()
+	defer cancel()
+	<-heard // it listens
+	key := f.keys[2].Public()
+	f.put(t, 0, f.asleep(2))
+	f.put(t, 2, f.asleep(0))
+	if err := f.approach(t, rogues[1].alter); err == nil {
+		t.Fatal("it got a tunnel")
+	}
+	refused := func() bool {
+		f.raw(0).refused.mu.Lock()
+		defer f.raw(0).refused.mu.Unlock()
+		return f.raw(0).refused.of[key].text != ""
+	}
+	awaitStatus(t, f, "it is not noticed", refused)
+	if st := f.peers(t, 0)[key]; st.Live || st.Refusal != "" {
+		t.Errorf("a peer that rests: %+v", st)
+	}
+	f.put(t, 0, f.peer(2))
+	if st := f.peers(t, 0)[key]; st.Refusal != "" {
+		t.Errorf("a peer that is woken: %+v", st)
 	}
 }
 
@@ -114,6 +175,11 @@ func TestWhyThePeerRefusesIsShown(t *testing.T) {
 		st := f.peers(t, 0)[key]
 		return !st.Live && strings.HasPrefix(st.Refusal, "the peer answers NO_PROPOSAL_CHOSEN: ")
 	})
+	f.raw(0).refused.mu.Lock()
+	if f.raw(0).refused.begun[key] == 0 {
+		t.Error("it is not known which attempts are its own")
+	}
+	f.raw(0).refused.mu.Unlock()
 	f.put(t, 1, f.peer(0))
 	st := f.await(t, 0, 1)
 	if st.Refusal != "" || st.LastHandshake.Before(st.Authenticated.Add(-steady)) || time.Since(st.Authenticated).Abs() > time.Minute {
