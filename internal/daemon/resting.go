@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -23,18 +22,25 @@ type Hold interface {
 	Asked() []netip.Prefix
 	LastPacket(to netip.Prefix) time.Time
 	Dropped() uint64
-	Broken() bool
+	Mend() error
 	Close() error
 }
 
 // ensureHold makes the device in which packets wait. Without one the first packets
 // are lost where the driver does not keep them, and IPsec does not rest.
 func (t *tunnels) ensureHold() {
-	if t.hold != nil && !t.hold.Broken() {
-		return
+	if t.hold != nil {
+		err := t.hold.Mend()
+		if err == nil {
+			return
+		}
+		t.log.Warn("the device of waiting packets was changed by others and is made anew", "device", t.hold.Device(), "err", err)
 	}
 	t.closeHold()
-	cfg := hold.Config{Logger: t.log, Device: deviceName(t.mesh.Self().ID, "h"), Wanted: func() { poke(t.held) }}
+	cfg := hold.Config{
+		Logger: t.log, Device: deviceName(t.mesh.Self().ID, "h"),
+		Wanted: func() { poke(t.held) }, Lost: func() { poke(t.sized) },
+	}
 	made, err := t.openHold(cfg)
 	if err != nil {
 		t.holding.note(err)
@@ -193,7 +199,7 @@ func (t *tunnels) release(ctx context.Context, now time.Time, peers map[mesh.Nod
 		}
 	}
 	t.hold.Lead(ways)
-	var problems []error
+	keys := map[tunnel.Rester][]tunnel.PublicKey{}
 	for _, n := range sleepers {
 		// What comes from now on waits; what came before has to be carried yet.
 		if t.hold.LastPacket(n.Prefix).After(t.rests[n.ID].since) {
@@ -201,10 +207,12 @@ func (t *tunnels) release(ctx context.Context, now time.Time, peers map[mesh.Nod
 			continue
 		}
 		if r, ok := t.carrier(peers[n.ID].technology).begins(); ok {
-			if err := r.Sleep(ctx, peers[n.ID].PublicKey); err != nil {
-				problems = append(problems, fmt.Errorf("node %s: %w", n.Name, err))
-			}
+			keys[r] = append(keys[r], peers[n.ID].PublicKey)
 		}
+	}
+	var problems []error
+	for r, of := range keys {
+		problems = append(problems, r.Sleep(ctx, of...))
 	}
 	return errors.Join(problems...)
 }
@@ -220,6 +228,7 @@ func (t *tunnels) wake(ctx context.Context) {
 	for _, to := range t.hold.Asked() {
 		asked[to] = true
 	}
+	keys := map[tunnel.Rester][]tunnel.PublicKey{}
 	for _, n := range t.nodes {
 		c := t.carrier(t.ways[n.ID].on)
 		if !asked[n.Prefix] || c == nil {
@@ -241,8 +250,11 @@ func (t *tunnels) wake(ctx context.Context) {
 				continue
 			}
 		}
-		if err := r.Wake(ctx, status.PublicKey); err != nil {
-			t.log.Warn("wake a tunnel; trying again", "node", n.ID, "err", err)
+		keys[r] = append(keys[r], status.PublicKey)
+	}
+	for r, of := range keys {
+		if err := r.Wake(ctx, of...); err != nil {
+			t.log.Warn("wake tunnels; trying again", "err", err)
 			poke(t.sized)
 		}
 	}

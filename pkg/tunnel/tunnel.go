@@ -133,13 +133,14 @@ type Driver interface {
 // packet for a peer that rests.
 type Rester interface {
 	Driver
-	// Wake begins a session with a peer at once, unless there is one or one is
-	// being begun. It does not wait for it.
-	Wake(ctx context.Context, key PublicKey) error
-	// Sleep lets the session with a peer go that is put as one that rests, in steps:
-	// it is to be called again until Peers says that the peer is neither live nor
-	// dormant. Of two ends one does that.
-	Sleep(ctx context.Context, key PublicKey) error
+	// Wake begins sessions with peers at once, but for those that have one or with
+	// which one is being begun. It does not wait for them. Many at once cost less
+	// than one by one.
+	Wake(ctx context.Context, keys ...PublicKey) error
+	// Sleep lets the sessions with peers go that are put as ones that rest, in
+	// steps: it is to be called again until Peers says that a peer is neither live
+	// nor dormant. Of two ends one does that.
+	Sleep(ctx context.Context, keys ...PublicKey) error
 }
 
 // Batcher is a Driver that takes many new peers in less time at once than one by

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
 const (
@@ -30,6 +32,8 @@ type Config struct {
 	// Wanted is called when a packet has come to a peer that none came to since
 	// the last Asked. It must not block.
 	Wanted func()
+	// Lost is called when the device is gone. It must not block.
+	Lost func()
 }
 
 // Hold is a device and what waits in it. It is safe for concurrent use.
@@ -38,6 +42,9 @@ type Hold struct {
 	tun    *os.File
 	socket int // of packets, into tunnels
 	done   chan struct{}
+	// index is the device's; right is how it was left.
+	index int
+	right device.Right
 
 	mu     sync.Mutex
 	queues queues
@@ -65,6 +72,9 @@ func Open(cfg Config) (*Hold, error) {
 		return nil, errors.Join(fmt.Errorf("hold packets: %w", err), unix.Close(h.socket))
 	}
 	go h.run()
+	if err := h.Mend(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
 	return h, nil
 }
 
@@ -89,28 +99,23 @@ func (h *Hold) Close() error {
 
 // run reads the device until it is closed.
 func (h *Hold) run() {
-	defer close(h.done)
+	lost := func() {}
+	defer func() {
+		close(h.done)
+		lost()
+	}()
 	buffer := make([]byte, maxPacket)
 	for {
 		n, err := h.tun.Read(buffer)
 		switch {
 		case errors.Is(err, fs.ErrClosed):
 			return
-		case err != nil: // somebody has deleted it, or taken it down
+		case err != nil: // somebody has deleted it
 			h.cfg.Logger.Warn("packets are no longer held", "device", h.cfg.Device, "err", err)
+			lost = h.cfg.Lost
 			return
 		}
 		h.take(buffer[:n])
-	}
-}
-
-// Broken tells whether the device is gone.
-func (h *Hold) Broken() bool {
-	select {
-	case <-h.done:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -41,20 +41,35 @@ func makeTUN(fd int, name string) error {
 		return fmt.Errorf("make device %s: %w", name, err)
 	}
 	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return fmt.Errorf("find device %s: %w", name, err)
+	if err == nil {
+		err = setUp(link, nil)
 	}
-	// Else the kernel would send router solicitations into it.
-	off := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
-	if err := os.WriteFile(off, []byte("1"), 0o644); err != nil {
-		return fmt.Errorf("turn off IPv6 of device %s: %w", name, err)
-	}
-	err = errors.Join(
-		netlink.LinkSetAlias(link, Alias), netlink.LinkSetMTU(link, maxPacket),
-		netlink.LinkSetTxQLen(link, device.TxQueueLen), netlink.LinkSetUp(link),
-	)
 	if err != nil {
 		return fmt.Errorf("set up device %s: %w", name, err)
 	}
 	return nil
+}
+
+// setUp makes the device as it is to be.
+func setUp(link netlink.Link, mended *device.Mended) error {
+	if err := device.DisableIPv6(link.Attrs().Name, mended); err != nil {
+		return err
+	}
+	if err := device.EnsureAttributes(link, Alias, maxPacket, mended); err != nil {
+		return err
+	}
+	return device.EnsureUp(link, mended)
+}
+
+// nameOf is the name of the device that a descriptor of a TUN device leads to, in
+// whichever network namespace that is.
+func nameOf(fd int) (string, error) {
+	request, err := unix.NewIfreq("")
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.TUNGETIFF, request)
+	}
+	if err != nil {
+		return "", err
+	}
+	return request.Name(), nil
 }

@@ -2,6 +2,7 @@ package ipsec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -18,25 +19,40 @@ const slumber = 3 * time.Second
 var _ tunnel.Rester = (*driver)(nil)
 
 // Wake implements tunnel.Rester. A conversation that goes on is not begun twice.
-func (d *driver) Wake(ctx context.Context, key tunnel.PublicKey) error {
-	if err := d.wake(ctx, key); err != nil {
-		return fmt.Errorf("wake peer: %w", err)
+func (d *driver) Wake(ctx context.Context, keys ...tunnel.PublicKey) error {
+	if d.device.Name == "" {
+		return fmt.Errorf("wake peers: %w", errNotUp)
 	}
-	return nil
+	var begin []tunnel.PublicKey
+	for _, key := range keys {
+		delete(d.slumbers, key)
+		if d.now().Sub(d.tried[key]) >= retryAfter { // else it was begun, or refused; rounds go on with it
+			begin = append(begin, key)
+		}
+	}
+	return d.each(ctx, "wake peer", begin, d.wake)
 }
 
-func (d *driver) wake(ctx context.Context, key tunnel.PublicKey) error {
-	if d.device.Name == "" {
-		return errNotUp
-	}
-	delete(d.slumbers, key)
-	if d.now().Sub(d.tried[key]) < retryAfter {
-		return nil // it was begun, or refused; rounds go on with it
+// each reads charon once, as all of its SAs are listed however few are asked for, and
+// does something with each of several peers.
+func (d *driver) each(ctx context.Context, what string, keys []tunnel.PublicKey, do func(context.Context, *snapshot, tunnel.PublicKey) error) error {
+	if len(keys) == 0 {
+		return nil
 	}
 	s, err := d.read(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", what, err)
 	}
+	var problems []error
+	for _, key := range keys {
+		if err := do(ctx, s, key); err != nil {
+			problems = append(problems, fmt.Errorf("%s at %s: %w", what, s.conns[key].prefix, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (d *driver) wake(ctx context.Context, s *snapshot, key tunnel.PublicKey) error {
 	c, known := s.conns[key]
 	if !known || !c.endpoint.IsValid() {
 		return nil // to be put, or to be waited for
@@ -69,23 +85,16 @@ func initiation(key tunnel.PublicKey, child childName) (*vici.Message, error) {
 
 // Sleep implements tunnel.Rester: first the children are ended, and then, when the
 // other end has had the time to see that, the IKE SA.
-func (d *driver) Sleep(ctx context.Context, key tunnel.PublicKey) error {
-	if err := d.sleep(ctx, key); err != nil {
-		return fmt.Errorf("let peer sleep: %w", err)
-	}
-	return nil
-}
-
-func (d *driver) sleep(ctx context.Context, key tunnel.PublicKey) error {
+func (d *driver) Sleep(ctx context.Context, keys ...tunnel.PublicKey) error {
 	if d.device.Name == "" {
-		return errNotUp
+		return fmt.Errorf("let peers sleep: %w", errNotUp)
 	}
 	// What was seen before may be without a child that the peer has made since, to
 	// wake.
-	s, err := d.read(ctx)
-	if err != nil {
-		return err
-	}
+	return d.each(ctx, "let peer sleep", keys, d.sleep)
+}
+
+func (d *driver) sleep(ctx context.Context, s *snapshot, key tunnel.PublicKey) error {
 	if at := d.slumbers[key]; !at.IsZero() && hasChildSince(s.sas[key], at) {
 		delete(d.slumbers, key)
 		return nil

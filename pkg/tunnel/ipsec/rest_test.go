@@ -1,6 +1,7 @@
 package ipsec
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -85,5 +86,38 @@ func restsAndWakes(t *testing.T, kind Kind) {
 		for node := range f.names { // as rounds do, which settle who of two goes
 			f.put(t, node, f.peer(1-node))
 		}
+	}
+}
+
+// However many are woken, or let go, at once: charon, which always lists all of its
+// SAs, is read once.
+func TestManyAreWokenAtOnce(t *testing.T) {
+	const peers = 3
+	f := newFleet(t, newHarness(t, KindUserspace, 1+peers))
+	var keys []tunnel.PublicKey
+	for other := 1; other <= peers; other++ {
+		f.put(t, 0, f.asleep(other))
+		f.put(t, other, f.asleep(0))
+		keys = append(keys, f.keys[other].Public())
+	}
+	seen := map[*snapshot]int{}
+	count := func(_ context.Context, s *snapshot, _ tunnel.PublicKey) error {
+		seen[s]++
+		return nil
+	}
+	if err := f.raw(0).each(t.Context(), "count", keys, count); err != nil || len(seen) != 1 || seen[f.raw(0).seen] != peers {
+		t.Errorf("%d readings for %d peers, %v", len(seen), peers, err)
+	}
+	if err := f.raw(0).Wake(t.Context(), keys...); err != nil {
+		t.Fatal(err)
+	}
+	for other := 1; other <= peers; other++ {
+		f.awaitStatus(t, 0, other, "is woken", func(st tunnel.PeerStatus) bool { return st.Live })
+	}
+	if err := f.raw(0).Sleep(t.Context(), keys...); err != nil {
+		t.Fatal(err)
+	}
+	for other := 1; other <= peers; other++ {
+		f.awaitStatus(t, 0, other, "is let go", func(st tunnel.PeerStatus) bool { return !st.Live })
 	}
 }

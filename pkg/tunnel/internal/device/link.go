@@ -100,6 +100,27 @@ func EnsureUp(link netlink.Link, mended *Mended) error {
 	return nil
 }
 
+// DisableIPv6 turns IPv6 off on a device that only redirects lead to: the kernel would
+// send router solicitations into it. A host without IPv6 has none to turn off.
+func DisableIPv6(name string, mended *Mended) error {
+	path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
+	have, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && bytes.Equal(bytes.TrimSpace(have), []byte("1")) {
+		return nil
+	}
+	if err == nil {
+		err = os.WriteFile(path, []byte("1"), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("turn off IPv6: %w", err)
+	}
+	mended.Note("IPv6 was on")
+	return nil
+}
+
 // EnsureIPv6 enables IPv6 on the device where the host has it disabled by
 // default: the overlay is IPv6, whatever the underlay is.
 func EnsureIPv6(name string, mended *Mended) error {
