@@ -41,6 +41,21 @@ var changes = []fault{
 		do: func(g *ground) { g.runs("ip", "link", "del", g.device()) },
 	},
 	{
+		promise: "the device of waiting packets is set down", bound: 0, says: "it was down",
+		do: func(g *ground) { g.runs("ip", "link", "set", g.holding(), "down") },
+	},
+	{
+		promise: "it is renamed", bound: 0, says: "its name was elsewhere",
+		do: func(g *ground) {
+			g.runs("ip", "link", "set", g.holding(), "down")
+			g.runs("ip", "link", "set", g.holding(), "name", "elsewhere")
+		},
+	},
+	{
+		promise: "it is deleted", bound: 0, says: "is made anew",
+		do: func(g *ground) { g.runs("ip", "link", "del", g.holding()) },
+	},
+	{
 		promise: "`wg set peer remove`", drivers: "wireguard", bound: repairTime, says: "it was removed",
 		do: func(g *ground) { g.runs("wg", "set", g.device(), "peer", g.peer(), "remove") },
 	},
@@ -122,6 +137,18 @@ func (g *ground) tunnel() listedTunnel {
 }
 
 func (g *ground) device() string { g.t.Helper(); return g.tunnel().Tunnel.Device }
+
+// holding is near's device of waiting packets.
+func (g *ground) holding() string {
+	g.t.Helper()
+	for _, line := range strings.Split(g.runs("ip", "-brief", "link", "show", "type", "tun"), "\n") {
+		if name, _, _ := strings.Cut(line, " "); strings.HasPrefix(name, "en") && strings.HasSuffix(name, "h") {
+			return name
+		}
+	}
+	g.t.Fatal("there is none in which packets wait")
+	return ""
+}
 
 // peer is what WireGuard knows far by.
 func (g *ground) peer() string {

@@ -1,0 +1,180 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"edgenet.dev/edgenet/test/netns/lab"
+)
+
+// collision is what both ends of an IPsec tunnel replace at the same moment.
+type collision struct {
+	what string
+	// by is the option of swanctl that asks for it, and shown how it shows its number
+	// and state.
+	by    string
+	shown *regexp.Regexp
+	// says are charon's words when both ends have begun.
+	says []string
+}
+
+var collisions = []collision{
+	{
+		what: "IKE SAs", by: "--ike", shown: regexp.MustCompile(`(?m)^[0-9a-f]+: #(\d+), ([A-Z_]+),`),
+		says: []string{"IKE_SA rekey collision", "detected IKE_REKEY collision"},
+	},
+	{
+		what: "child SAs", by: "--child", shown: regexp.MustCompile(`(?m)^  [^ :]+: #(\d+), reqid \d+, ([A-Z_]+),`),
+		says: []string{"CHILD_SA rekey collision", "CHILD_SA rekey/delete collision", "detected CHILD_REKEY collision"},
+	},
+}
+
+const (
+	// enoughCollisions are wanted of each kind, and one has to be; what is begun at the
+	// same moment does not always meet: every second time, or every third.
+	enoughCollisions = 5
+	maxRekeyings     = 25
+)
+
+// collide has both ends replace keys at the same moment, until that has met often
+// enough, under traffic. An IKE SA's loses nothing with any driver, a child's nothing
+// in the kernel. kernel-libipsec encrypts with new keys as soon as it has them, when
+// the other end may not: for each child that is made, which are two where both have
+// begun, a ping may be lost in either direction.
+func (g *ground) collide() {
+	g.t.Helper()
+	operators := []*lab.Container{g.root, g.far.Insider("root")}
+	for _, c := range collisions {
+		traffic := run(g.web, g.db)
+		traffic.flow.Runs()
+		begun, rekeyings := g.met(c), 0
+		for ; rekeyings < maxRekeyings && g.met(c)-begun < enoughCollisions; rekeyings++ {
+			g.rekeyBoth(operators, c)
+		}
+		met := g.met(c) - begun
+		traffic.flow.Runs()
+		there, back, flow := traffic.pings[0].Stop(), traffic.pings[1].Stop(), traffic.flow.Stop()
+		allowed := 0
+		if c.by == "--child" && g.driver == "ipsec-userspace" {
+			allowed = rekeyings + met
+		}
+		lab.Note(g.t, lab.Figure{
+			Promise: "keys of " + c.what + " are replaced by both ends at once", Driver: g.driver,
+			Measured: fmt.Sprintf("%d of %d rekeyings met; %d of %d pings and %d of %d back lost; the connection stood still for %s",
+				met, rekeyings, len(there.Lost), there.Sent, len(back.Lost), back.Sent, flow.Longest.Round(10*time.Millisecond)),
+			Bound: fmt.Sprintf("%d lost each way", allowed),
+		})
+		if met == 0 {
+			g.t.Errorf("of %d rekeyings of %s none met", rekeyings, c.what)
+		}
+		if len(there.Lost) > allowed || len(back.Lost) > allowed {
+			g.t.Errorf("%s: %d and %d pings were lost, want at most %d", c.what, len(there.Lost), len(back.Lost), allowed)
+		}
+		if flow.Ended != "" {
+			g.t.Errorf("%s: the connection ended: %s", c.what, flow.Ended)
+		}
+	}
+}
+
+// charons are the directories of both ends' charons.
+func (g *ground) charons() (dirs []string) {
+	g.t.Helper()
+	for _, h := range []*lab.Host{g.near, g.far} {
+		found, err := filepath.Glob(filepath.Join(h.RunDir(), "ipsec-*"))
+		if err != nil || len(found) != 1 {
+			g.t.Fatalf("charon's directories on %s are %v, %v", h, found, err)
+		}
+		dirs = append(dirs, found[0])
+	}
+	return dirs
+}
+
+// met is how often both ends have begun, as the one says that has noticed it more
+// often: who does depends on whose messages overtake whose.
+func (g *ground) met(c collision) (most int) {
+	g.t.Helper()
+	for _, dir := range g.charons() {
+		count := 0
+		for _, name := range []string{"charon.log.1", "charon.log"} { // which starts over when it is long
+			text, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				g.t.Fatal(err)
+			}
+			for _, words := range c.says {
+				count += strings.Count(string(text), words)
+			}
+		}
+		most = max(most, count)
+	}
+	return most
+}
+
+// rekeyBoth replaces keys from both ends at once, and waits until both have others,
+// and nothing that goes on.
+func (g *ground) rekeyBoth(operators []*lab.Container, c collision) {
+	g.t.Helper()
+	dirs := g.charons()
+	swanctl := func(end int, args ...string) string {
+		args = append(args, "--uri", "unix://"+filepath.Join(dirs[end], "charon.vici"))
+		return operators[end].Runs("swanctl", args...).Stdout
+	}
+	var names, before [2]string
+	for end := range names {
+		conns := swanctl(end, "--list-conns")
+		lines := strings.Split(conns, "\n")
+		names[end], _, _ = strings.Cut(lines[0], ":")
+		if c.by == "--child" {
+			for _, line := range lines {
+				if name, rest, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && strings.HasPrefix(rest, "TUNNEL") {
+					names[end] = name
+				}
+			}
+		}
+		before[end], _ = only(c, swanctl(end, "--list-sas"))
+	}
+	var both sync.WaitGroup
+	for end, name := range names {
+		both.Go(func() { swanctl(end, "--rekey", c.by, name) })
+	}
+	both.Wait()
+	g.Await("both ends have other "+c.what, func() error {
+		for end := range names {
+			listed := swanctl(end, "--list-sas")
+			if now, err := only(c, listed); err != nil || now == before[end] {
+				return fmt.Errorf("%w: %s", err, listed)
+			}
+			for _, other := range collisions {
+				if _, err := only(other, listed); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// only is the number of the one SA that is there, if it is settled. Children that were
+// replaced stay for a while.
+func only(c collision, listed string) (number string, err error) {
+	count := 0
+	for _, m := range c.shown.FindAllStringSubmatch(listed, -1) {
+		switch m[2] {
+		case "ESTABLISHED", "INSTALLED":
+			number = m[1]
+			count++
+		case "REKEYED", "DELETED":
+		default:
+			return "", fmt.Errorf("number %s is %s", m[1], m[2])
+		}
+	}
+	if count != 1 {
+		return "", fmt.Errorf("there are %d %s: %s", count, c.what, listed)
+	}
+	return number, nil
+}
