@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +29,7 @@ func TestAHangingCharonHoldsNobodyUp(t *testing.T) {
 		others[i] = f.peer(1)
 		others[i].PublicKey, others[i].Prefix = tunnel.PublicKey{byte(1 + i)}, netip.MustParsePrefix(fmt.Sprintf("fd12:3400:1:%x::/64", i))
 	}
-	f.signal(t, unix.SIGSTOP)
+	f.stop(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := f.drivers[0].Peers(ctx); err == nil {
@@ -65,7 +68,7 @@ func TestAHungCharonIsReplaced(t *testing.T) {
 	f := newFleet(t, newHarness(t, KindUserspace, 2))
 	f.full(t)
 	before := f.charon(t, 0).PID
-	f.signal(t, unix.SIGSTOP)
+	f.stop(t)
 	f.fill(t)
 	for range 2 { // one alone does not tell
 		if _, err := f.drivers[0].Up(t.Context(), f.device(0)); err == nil {
@@ -82,6 +85,27 @@ func TestAHungCharonIsReplaced(t *testing.T) {
 	f.await(t, 0, 1)
 	if !f.lab.Deliver(t, 1, 0, f.device(1).Address, f.device(0).Address, f.device(1).Address) {
 		t.Error("a datagram was not delivered")
+	}
+}
+
+// stop has node 0's charon stand still, and waits until all of its threads do.
+func (f *fleet) stop(t *testing.T) {
+	t.Helper()
+	f.signal(t, unix.SIGSTOP)
+	pattern := fmt.Sprintf("/proc/%d/task/*/stat", f.charon(t, 0).PID)
+	for deadline := time.Now().Add(tunneltest.DeliverTimeout); ; time.Sleep(time.Millisecond) {
+		threads, err := filepath.Glob(pattern)
+		if err != nil || len(threads) == 0 || time.Now().After(deadline) {
+			t.Fatalf("charon does not stop: %v, %v", threads, err)
+		}
+		runs := slices.ContainsFunc(threads, func(path string) bool {
+			text, err := os.ReadFile(path)
+			_, state, ok := strings.Cut(string(text), ") ") // behind the name, proc_pid_stat(5)
+			return err != nil || !ok || !strings.HasPrefix(state, "T")
+		})
+		if !runs {
+			return
+		}
 	}
 }
 
@@ -120,7 +144,7 @@ func TestAHungCharonIsReplacedByANewDriver(t *testing.T) {
 			f := newFleet(t, newHarness(t, KindUserspace, 2))
 			f.full(t)
 			before := f.charon(t, 0)
-			f.signal(t, unix.SIGSTOP)
+			f.stop(t)
 			prepare(t, f)
 			f.drivers[0] = f.driver(t, 0)
 			begun := time.Now()
@@ -147,7 +171,7 @@ func TestAHungCharonIsReplacedByANewDriver(t *testing.T) {
 // One that hangs does not keep its device from being taken away.
 func TestAHungCharonIsTakenDown(t *testing.T) {
 	f := newFleet(t, newHarness(t, KindUserspace, 1))
-	f.signal(t, unix.SIGSTOP)
+	f.stop(t)
 	f.fill(t)
 	f.lab.Spaces[0].Must(t, func() error { return RemoveAll(t.Context(), f.runDirs[0], f.raw(0).log) })
 	if left := f.leftovers(t, 0); len(left) > 0 {

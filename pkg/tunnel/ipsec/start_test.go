@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 	"edgenet.dev/edgenet/pkg/tunnel/tunneltest"
 )
 
@@ -60,6 +61,39 @@ func TestWhatIsNoCharonIsReported(t *testing.T) {
 			}
 			if left := h.leftovers(t, 0); len(left) > 0 {
 				t.Errorf("down left %q", left)
+			}
+		})
+	}
+}
+
+// A daemon that was killed while it started charon, at whatever step, hinders no other,
+// and nothing of it is left when the device goes.
+func TestAKilledStartLeavesNothing(t *testing.T) {
+	for name, leave := range map[string]func(*driver) error{
+		"the directory": func(d *driver) error { return os.MkdirAll(d.dir, 0o700) },
+		"half of the settings": func(d *driver) error {
+			return errors.Join(os.MkdirAll(d.dir, 0o700), os.WriteFile(settingsPath(d.dir)+".new", []byte("charon {"), 0o600))
+		},
+		"the settings": func(d *driver) error {
+			return errors.Join(os.MkdirAll(d.dir, 0o700), writeSettings(settingsPath(d.dir), settings(d.cfg.Kind, d.dir, listenPort)))
+		},
+		"a charon without a socket yet": func(d *driver) error { return d.spawn(settings(d.cfg.Kind, d.dir, listenPort)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, KindUserspace, 1)
+			before := h.driver(t, 0).(tunneltest.Spaced)
+			before.Space.Must(t, func() error { return leave(before.Driver.(*driver)) })
+			newFleet(t, h)
+			all, err := proc.Started(mark(h.dir(0)))
+			defer proc.CloseAll(all)
+			if err != nil || len(all) != 1 || all[0].PID != h.charon(t, 0).PID {
+				t.Errorf("the charons are %v, %v, want one", all, err)
+			}
+			h.lab.Spaces[0].Must(t, func() error {
+				return errors.Join(os.RemoveAll(socketPath(h.dir(0))), RemoveAll(t.Context(), h.runDirs[0], before.Driver.(*driver).log))
+			})
+			if left := h.leftovers(t, 0); len(left) > 0 {
+				t.Errorf("it left %q", left)
 			}
 		})
 	}
