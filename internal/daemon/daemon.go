@@ -103,7 +103,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		heard:        newHeard(),
 		reader:       reader{mesh: d.mesh, batches: newBatches()},
 	}
-	d.network.half.use(d.rotation.keys.Current().Public().Upper())
+	d.network.half.use(d.rotation.device.Upper())
 	return nil
 }
 

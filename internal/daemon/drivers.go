@@ -93,6 +93,7 @@ func (d *Daemon) openWireGuard(kernel Kernel, log *slog.Logger) (*carrier, error
 	}
 	d.rotation = d.newRotation(keys)
 	key := keys.Current()
+	d.rotation.device = key.Public()
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own executable: %w", err)
@@ -119,6 +120,7 @@ func (d *Daemon) openWireGuard(kernel Kernel, log *slog.Logger) (*carrier, error
 	if err != nil {
 		return nil, fmt.Errorf("make tunnel driver: %w", err)
 	}
+	d.rotation.adopt(context.Background(), c)
 	return c, nil
 }
 

@@ -50,6 +50,8 @@ type network struct {
 	// departures are the detaches that wait for mu.
 	departures departures
 	half       half
+	// carries is true while the datapath is open and leads where tunnels do.
+	carries atomic.Bool
 	// openDatapath is Kernel's.
 	openDatapath func(context.Context, isolation.Config) (Datapath, error)
 	trouble      complaint
@@ -120,6 +122,7 @@ func (n *network) close() error {
 		return nil
 	}
 	n.half.open(nil)
+	n.carries.Store(false)
 	err := n.datapath.Close()
 	n.datapath, n.applied = nil, nil
 	return err
@@ -172,7 +175,10 @@ func (n *network) apply(ctx context.Context, s *snapshot, look scope) (*snapshot
 	}
 	err := round(context.WithoutCancel(ctx), state)
 	var failed *isolation.ApplyError
-	if errors.As(err, &failed) {
+	if err == nil || errors.As(err, &failed) {
+		n.carries.Store(true)
+	}
+	if failed != nil {
 		n.problems = failed.Endpoints
 		return s, failed.Other
 	}
@@ -357,6 +363,7 @@ func (n *network) remove(ctx context.Context) error {
 		return err
 	}
 	n.half.open(nil)
+	n.carries.Store(false)
 	err := n.datapath.Close()
 	n.datapath, n.applied = nil, nil
 	return err

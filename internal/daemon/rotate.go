@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -25,13 +24,6 @@ const (
 	rotateDue = time.Second
 )
 
-// keySetter is a driver whose device has a key that can be replaced.
-type keySetter interface {
-	SetKey(ctx context.Context, key wireguard.PrivateKey) error
-	// Greet has peers meet it, though there is nothing to send.
-	Greet(ctx context.Context) error
-}
-
 // rotation replaces this node's WireGuard key: it announces the next one, waits
 // until its peers know it, changes, and waits until they use it. What goes on is
 // in files, so that the next daemon ends what this one began.
@@ -44,6 +36,10 @@ type rotation struct {
 	ask func(ctx context.Context, node mesh.NodeID, key tunnel.PublicKey, current bool) (answer, error)
 	// useHalf has this host's packets marked as those of a key.
 	useHalf func(upper bool)
+	// device is the key that the device had when this daemon began.
+	device tunnel.PublicKey
+	// carries tells whether this host's datapath is open, and leads to peers.
+	carries func() bool
 	self    mesh.NodeID
 	log     *slog.Logger
 	// due is poked when a rotation is asked for.
@@ -116,8 +112,8 @@ func (r *rotation) expires() time.Time {
 }
 
 func (r *rotation) isDue(now time.Time) bool {
-	if _, in := r.tunnels.mesh.MeshID(); !in || !r.tunnels.current().ready() || r.wireguard() == nil {
-		return false
+	if _, in := r.tunnels.mesh.MeshID(); !in || !r.tunnels.current().ready() || r.wireguard() == nil || !r.carries() {
+		return false // packets could not be marked
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,53 +226,6 @@ func (r *rotation) prepareKeys() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.keys.Prepare(time.Now())
-}
-
-// change makes the next key the current one: first in the files, which is what
-// the next daemon goes by, then on the device, then in the datapath. Between the
-// last two packets are lost, for they go by the new key and say the old one.
-func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
-	ctx = context.WithoutCancel(ctx)
-	t := r.tunnels
-	t.round.Lock()
-	defer t.round.Unlock()
-	c := r.wireguard()
-	if c == nil {
-		return 0, errNoWireGuard
-	}
-	// What goes wrong once the files have the new key, with the date of it or the
-	// directory, changes nothing.
-	noted, late := r.commit()
-	if !noted {
-		return 0, late
-	}
-	key := r.keys.Current()
-	c.key, c.next = key.Public(), tunnel.PublicKey{}
-	began := time.Now()
-	d, ok := c.driver.(keySetter)
-	if ok {
-		err = d.SetKey(ctx, key)
-	}
-	r.useHalf(c.key.Upper())
-	gap = time.Since(began)
-	if err != nil {
-		// The key is in the files: rounds will set it.
-		return gap, fmt.Errorf("change tunnel key: %w", err)
-	}
-	if ok {
-		err = d.Greet(ctx)
-	}
-	return gap, errors.Join(late, err, t.announce(time.Now(), nil))
-}
-
-// commit tells besides whether the next key is the current one in the files.
-func (r *rotation) commit() (done bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.words = "peers are to use the new key"
-	before := r.keys.Current().Public()
-	err = r.keys.Commit()
-	return r.keys.Current().Public() != before, err
 }
 
 // await asks peers until all of them know a key or, if it is current, use it. It

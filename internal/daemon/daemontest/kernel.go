@@ -34,6 +34,8 @@ type Kernel struct {
 	broken map[isolation.Key]error
 	// mtu is why the tunnel device cannot be made.
 	mtu error
+	// datapath is why the datapath cannot be opened.
+	datapath error
 	// ipsec is true if the host has IPsec, bare if it lacks WireGuard.
 	ipsec, bare bool
 	// devices are the drivers' that were opened last, by technology.
@@ -65,7 +67,11 @@ func (k *Kernel) Daemon() daemon.Kernel {
 		ListRoutes:   func(netip.Prefix) (map[netip.Prefix]string, error) { return nil, nil },
 		Hold:         func(hold.Config) (daemon.Hold, error) { return nil, tunnel.ErrUnsupported },
 		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) ([]netip.Prefix, error) { return nil, nil },
-		Datapath:     func(context.Context, isolation.Config) (daemon.Datapath, error) { return datapath{k}, nil },
+		Datapath: func(context.Context, isolation.Config) (daemon.Datapath, error) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return datapath{k}, k.datapath
+		},
 		UnderlayMTU: func(netip.Addr) (int, error) {
 			k.mu.Lock()
 			defer k.mu.Unlock()
@@ -209,6 +215,13 @@ func (k *Kernel) BreakTunnels(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mtu = err
+}
+
+// BreakDatapath makes it impossible to open the datapath; nil mends it.
+func (k *Kernel) BreakDatapath(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.datapath = err
 }
 
 // InstallIPsec gives the host IPsec, which nothing in memory proves: nodes are

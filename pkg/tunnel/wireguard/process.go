@@ -48,7 +48,7 @@ func (d *driver) ensureProcess(ctx context.Context, want tunnel.Device) error {
 		proc.Reap(d.pid)
 		d.pid = 0
 	}
-	d.seen = nil
+	d.seen, d.silence = nil, proc.Silence{} // that was another's
 	clear(d.asked)
 	return d.start(ctx, want)
 }

@@ -1,7 +1,7 @@
 package wireguard
 
 import (
-	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -126,7 +126,14 @@ func setKey(t *testing.T, d tunnel.Driver, key PrivateKey) {
 	spaced := d.(tunneltest.Spaced)
 	err := spaced.Space.Do(func() error {
 		d := spaced.Driver.(*driver)
-		return errors.Join(d.SetKey(t.Context(), key), d.Greet(t.Context()))
+		called := false
+		if err := d.SetKey(t.Context(), key, func() { called = true }); err != nil || !called {
+			return fmt.Errorf("the device has the key is said: %t, %w", called, err)
+		}
+		if has, err := d.Key(t.Context()); err != nil || has != key.Public() {
+			return fmt.Errorf("the device has another key than it was given: %w", err)
+		}
+		return d.Greet(t.Context())
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
+)
+
+// keySetter is a driver whose device has a key that can be replaced.
+type keySetter interface {
+	// SetKey calls then as soon as the device has the key.
+	SetKey(ctx context.Context, key wireguard.PrivateKey, then func()) error
+	// Key is that of the device that is there; zero if there is none.
+	Key(ctx context.Context) (tunnel.PublicKey, error)
+	// Greet has peers meet it, though there is nothing to send.
+	Greet(ctx context.Context) error
+}
+
+// change makes the next key the current one: first on the device, which is what
+// the next daemon goes by, and at once in the datapath, then in the files. Between
+// the first two packets are lost, for they go by the new key and say the old one.
+// While the files have the old one others are told of both.
+func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
+	ctx = context.WithoutCancel(ctx)
+	t := r.tunnels
+	t.round.Lock()
+	defer t.round.Unlock()
+	c := r.wireguard()
+	if c == nil {
+		return 0, errNoWireGuard
+	}
+	key := r.keys.Next()
+	d, ok := c.driver.(keySetter)
+	if !ok {
+		r.useHalf(key.Public().Upper())
+		return 0, r.settle(c)
+	}
+	began := time.Now()
+	err = d.SetKey(ctx, key, func() {
+		r.useHalf(key.Public().Upper())
+		gap = time.Since(began)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("change tunnel key: %w", err) // it is tried again
+	}
+	return gap, errors.Join(d.Greet(ctx), r.settle(c))
+}
+
+// adopt finds out whether a daemon before this one has given the device the next key
+// and did not come to note it. The device keeps it then, and this daemon ends what
+// was begun: another key would have all sessions begin anew, and packets not say
+// what they go by until the datapath is open.
+func (r *rotation) adopt(ctx context.Context, c *carrier) {
+	d, ok := c.driver.(keySetter)
+	if !ok || r.keys.Next().IsZero() {
+		return
+	}
+	has, err := d.Key(ctx)
+	if err == nil && has == r.keys.NextPublic() {
+		err = d.SetKey(ctx, r.keys.Next(), func() { r.device = has })
+	}
+	if err != nil { // Up sets the one that the files have
+		r.log.Warn("find out which key the tunnel device has", "device", c.name, "err", err)
+	}
+}
+
+// settle notes that the device has the next key, and has it announced.
+func (r *rotation) settle(c *carrier) error {
+	noted, late := r.commit()
+	if !noted {
+		return late
+	}
+	// What goes wrong once the files have the new key, with the date of it or the
+	// directory, changes nothing.
+	c.key, c.next = r.keys.Current().Public(), tunnel.PublicKey{}
+	return errors.Join(late, r.tunnels.announce(time.Now(), nil))
+}
+
+// commit tells besides whether the next key is the current one in the files.
+func (r *rotation) commit() (done bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.words = "peers are to use the new key"
+	before := r.keys.Current().Public()
+	err = r.keys.Commit()
+	return r.keys.Current().Public() != before, err
+}
