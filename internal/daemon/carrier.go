@@ -18,7 +18,9 @@ type carrier struct {
 	driver     tunnel.Driver
 	// key is what peers know this node by, next what they are to; zero if nothing.
 	key, next tunnel.PublicKey
-	port      uint16
+	// proof and nextProof are that these are this node's, if others want that.
+	proof, nextProof []byte
+	port             uint16
 	// mtu is how large a packet into it may be over an underlay of some MTU.
 	mtu func(underlay int, remote netip.Addr) int
 	// room is the same, and less than IPv6 wants of a device where only cutting the

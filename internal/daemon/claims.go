@@ -6,14 +6,51 @@ import (
 
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
 
 // errOwnKey says that a node has announced a key of this one.
 var errOwnKey = errors.New("announces this node's own tunnel key")
 
-// claims are the keys that nodes have announced, and who is believed. An
-// announcement does not prove that its node has the key: one that names another's
-// must not take that one's tunnel.
+// errUnproved says that a node has announced a key, but not proved that it has it.
+var errUnproved = errors.New("announces a tunnel key without proof that it has it")
+
+// proofs remember which proofs of keys hold, as long as they are asked for: each
+// takes a tenth of a millisecond.
+type proofs struct {
+	before, now map[shown]bool
+}
+
+// shown is what a node has announced for a key.
+type shown struct {
+	node mesh.NodeID
+	key  tunnel.PublicKey
+	text string
+}
+
+// begin forgets those that were not asked for since it was called last.
+func (p *proofs) begin() { p.before, p.now = p.now, map[shown]bool{} }
+
+// hold tells whether the owner of a key has said that it is of a node.
+func (p *proofs) hold(node mesh.NodeID, key tunnel.PublicKey, text []byte) bool {
+	one := shown{node: node, key: key, text: string(text)}
+	holds, known := p.now[one]
+	if !known {
+		holds, known = p.before[one]
+	}
+	if !known {
+		holds = wireguard.Proved(key, string(node), text)
+	}
+	if p.now == nil {
+		p.begin()
+	}
+	p.now[one] = holds
+	return holds
+}
+
+// claims are the keys that nodes have announced and proved to have, and who is
+// believed. Nodes that have the same key, as one does that was copied, must not take
+// one another's tunnel all the time.
 type claims struct {
 	want    map[mesh.NodeID]tunnel.Peer
 	holders map[tunnel.PublicKey]mesh.Node

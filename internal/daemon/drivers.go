@@ -121,7 +121,7 @@ func (d *Daemon) openWireGuard(kernel Kernel, log *slog.Logger) (*carrier, error
 		return nil, fmt.Errorf("make tunnel driver: %w", err)
 	}
 	d.rotation.adopt(context.Background(), c)
-	return c, nil
+	return c, d.rotation.prove(c)
 }
 
 // openIPsec returns nil if IPsec cannot or must not be used.

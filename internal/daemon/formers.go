@@ -233,19 +233,18 @@ func nextKey(c choice) tunnel.PublicKey {
 // goes over to, if the device has that already or nobody else has announced it.
 func (t *tunnels) goingOver(c *carrier, n mesh.Node, peer tunnel.Peer, of choice) tunnel.Peer {
 	next := nextKey(of)
-	if c.technology != tunnel.WireGuard || next == (tunnel.PublicKey{}) {
+	if c.technology != tunnel.WireGuard || !t.proofs.hold(n.ID, next, of.announced.GetWireguard().GetNextProof()) {
 		return peer
 	}
 	s := newClaims()
 	s.holders[peer.PublicKey], s.want[n.ID] = n, peer
 	for _, other := range t.nodes {
 		a, err := records.DecodeAnnouncement(other.Announcement)
-		if other.ID == n.ID || err != nil || a.GetWireguard() == nil {
+		if w := a.GetWireguard(); other.ID == n.ID || err != nil || w == nil {
 			continue
-		}
-		s.holders[tunnel.PublicKey(a.GetWireguard().GetPublicKey())] = other
-		if key := nextKey(choice{announced: a}); key != (tunnel.PublicKey{}) {
-			s.holders[key] = other
+		} else if tunnel.PublicKey(w.GetPublicKey()) == next && t.proofs.hold(other.ID, next, w.GetProof()) ||
+			nextKey(choice{announced: a}) == next && t.proofs.hold(other.ID, next, w.GetNextProof()) {
+			s.holders[next] = other
 		}
 	}
 	if s.next(c, n, next) != nil {

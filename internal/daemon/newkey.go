@@ -68,6 +68,18 @@ func (r *rotation) adopt(ctx context.Context, c *carrier) {
 	}
 }
 
+// prove makes the proofs that a carrier's keys are this node's: a node is not
+// believed to have a key, since any could announce another's.
+func (r *rotation) prove(c *carrier) (err error) {
+	if c.proof == nil {
+		c.proof, err = r.keys.Current().Prove(string(r.self))
+	}
+	if err == nil && c.next != (tunnel.PublicKey{}) && c.nextProof == nil {
+		c.nextProof, err = r.keys.Next().Prove(string(r.self))
+	}
+	return err
+}
+
 // settle notes that the device has the next key, and has it announced.
 func (r *rotation) settle(c *carrier) error {
 	noted, late := r.commit()
@@ -76,7 +88,7 @@ func (r *rotation) settle(c *carrier) error {
 	}
 	// What goes wrong once the files have the new key, with the date of it or the
 	// directory, changes nothing.
-	c.key, c.next = r.keys.Current().Public(), tunnel.PublicKey{}
+	c.key, c.proof, c.next, c.nextProof = r.keys.Current().Public(), c.nextProof, tunnel.PublicKey{}, nil
 	return errors.Join(late, r.tunnels.announce(time.Now(), nil))
 }
 

@@ -219,6 +219,9 @@ func (r *rotation) prepare() error {
 		return err
 	}
 	c.next = r.keys.Next().Public()
+	if err := r.prove(c); err != nil {
+		return err
+	}
 	return t.announce(time.Now(), nil)
 }
 

@@ -19,15 +19,17 @@ import (
 
 // Keys of either half.
 var (
-	lowerKey1, lowerKey2 = tunnel.PublicKey{2}, tunnel.PublicKey{4}
-	upperKey1            = tunnel.PublicKey{1}
+	lowerKey1, lowerKey2 = ownedKey(false), ownedKey(false)
+	upperKey1, upperKey2 = ownedKey(true), ownedKey(true)
 )
 
 // goingOver is a node that has announced a next key.
 func goingOver(t *testing.T, id mesh.NodeID, prefix string, key, next tunnel.PublicKey) mesh.Node {
 	t.Helper()
 	n := announcing(t, id, prefix, key)
-	payload, err := proto.Marshal(&records.Announcement{Wireguard: &records.WireGuard{PublicKey: key[:], NextPublicKey: next[:], Port: 51820}})
+	payload, err := proto.Marshal(&records.Announcement{Wireguard: &records.WireGuard{
+		PublicKey: key[:], NextPublicKey: next[:], Port: 51820, Proof: proofOf(t, key, id), NextProof: proofOf(t, next, id),
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +38,7 @@ func goingOver(t *testing.T, id mesh.NodeID, prefix string, key, next tunnel.Pub
 }
 
 func holding(peers ...tunnel.Peer) *tunnels {
-	c := &carrier{technology: tunnel.WireGuard, key: tunnel.PublicKey{9}, next: tunnel.PublicKey{8}}
+	c := &carrier{technology: tunnel.WireGuard, key: upperKey2, next: tunnel.PublicKey{8}}
 	have := map[tunnel.PublicKey]tunnel.PeerStatus{}
 	for _, p := range peers {
 		have[p.PublicKey] = tunnel.PeerStatus{Peer: p}
@@ -86,7 +88,7 @@ func TestANextKeyOfAnothersGetsNothing(t *testing.T) {
 		}
 	}
 	// This node's own keys are nobody's next ones.
-	nodes := []mesh.Node{goingOver(t, there, thiefPrefix, lowerKey2, tunnel.PublicKey{9})}
+	nodes := []mesh.Node{goingOver(t, there, thiefPrefix, lowerKey2, upperKey2)}
 	want, err := holding(theirs).wantPeers(nodes, choose(t, nodes))
 	if !errors.Is(err, errOwnKey) || want[there].PublicKey != lowerKey2 || want[there].Former != (tunnel.Former{}) {
 		t.Errorf("got %+v, %v for a node that announces this node's key", want, err)

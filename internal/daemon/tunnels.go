@@ -85,6 +85,8 @@ type tunnels struct {
 	ways map[mesh.NodeID]way
 	// watchers are told what changes.
 	watchers tunnelWatchers
+	// proofs are those of the peers' keys.
+	proofs proofs
 	// leaving are former keys of peers that wait to be taken away.
 	leaving map[tunnel.PublicKey]leaving
 	// goingSince is when some peer began to go over to another key, zero if none does;

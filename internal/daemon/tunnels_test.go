@@ -18,7 +18,7 @@ import (
 
 func announcing(t *testing.T, id mesh.NodeID, prefix string, key tunnel.PublicKey) mesh.Node {
 	t.Helper()
-	payload, err := proto.Marshal(&records.Announcement{Wireguard: &records.WireGuard{PublicKey: key[:], Port: 51820}})
+	payload, err := proto.Marshal(&records.Announcement{Wireguard: &records.WireGuard{PublicKey: key[:], Proof: proofOf(t, key, id), Port: 51820}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +35,10 @@ func choose(t *testing.T, nodes []mesh.Node) map[mesh.NodeID]choice {
 	return chooseAll(self, nodes, tunnel.Policy{})
 }
 
-// A node can say any key is its own; the tunnel stays with who has it.
+// Two nodes have the same key, one being a copy of the other: the tunnel stays where
+// it is.
 func TestANodeCannotTakeAnothersTunnel(t *testing.T) {
-	own, theirs := tunnel.PublicKey{1}, tunnel.PublicKey{2}
+	own, theirs := tunnel.PublicKey{1}, lowerKey1
 	honest := announcing(t, here, "fd00:1:1111::/64", theirs)
 	thief := announcing(t, there, "fd00:1:2222::/64", theirs)
 	tun := &tunnels{

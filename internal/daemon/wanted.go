@@ -27,9 +27,9 @@ func (t *tunnels) announce(now time.Time, without error) error {
 		switch {
 		case without != nil || c.retired || c.device.Name == "" && (c.failed || c.lacking(now) != nil):
 		case c.technology == tunnel.WireGuard:
-			a.Wireguard = &records.WireGuard{PublicKey: c.key[:], Port: uint32(c.port), Driver: c.driver.Name()}
+			a.Wireguard = &records.WireGuard{PublicKey: c.key[:], Proof: c.proof, Port: uint32(c.port), Driver: c.driver.Name()}
 			if c.next != (tunnel.PublicKey{}) {
-				a.Wireguard.NextPublicKey = c.next[:]
+				a.Wireguard.NextPublicKey, a.Wireguard.NextProof = c.next[:], c.nextProof
 			}
 		case c.technology == tunnel.IPsec:
 			a.Ipsec = &records.IPsec{Port: uint32(c.port), Driver: c.driver.Name()}
@@ -49,6 +49,7 @@ func (t *tunnels) announce(now time.Time, without error) error {
 // reported and stops no other.
 func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice) (map[mesh.NodeID]tunnel.Peer, error) {
 	claimed := newClaims()
+	t.proofs.begin()
 	var problems []error
 	for _, n := range nodes {
 		c, there := choices[n.ID]
@@ -63,9 +64,16 @@ func (t *tunnels) wantPeers(nodes []mesh.Node, choices map[mesh.NodeID]choice) (
 		problems = append(problems, claimed.current(t.carrier(c.Technology), n, peer))
 	}
 	for _, n := range nodes {
-		if c := choices[n.ID]; c.Technology == tunnel.WireGuard {
-			problems = append(problems, claimed.next(t.carrier(c.Technology), n, nextKey(c)))
+		c := choices[n.ID]
+		next := nextKey(c)
+		if c.Technology != tunnel.WireGuard || next == (tunnel.PublicKey{}) {
+			continue
 		}
+		if !t.proofs.hold(n.ID, next, c.announced.GetWireguard().GetNextProof()) {
+			problems = append(problems, about(n, problemKey, fmt.Errorf("%w, its next one", errUnproved)))
+			continue
+		}
+		problems = append(problems, claimed.next(t.carrier(c.Technology), n, next))
 	}
 	return claimed.want, errors.Join(problems...)
 }
@@ -83,6 +91,9 @@ func (t *tunnels) wantPeer(n mesh.Node, c choice) (tunnel.Peer, error) {
 	}
 	if own := t.carrier(c.Technology); own == nil || own.isOwn(key) {
 		return tunnel.Peer{}, errOwnKey
+	}
+	if c.Technology == tunnel.WireGuard && !t.proofs.hold(n.ID, key, c.announced.GetWireguard().GetProof()) {
+		return tunnel.Peer{}, errUnproved
 	}
 	local := make([]tunnel.Link, 0, len(t.links))
 	for _, l := range t.links {

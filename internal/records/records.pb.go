@@ -631,6 +631,10 @@ type WireGuard struct {
 	Driver string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
 	// The key that the node goes over to; absent while it does not.
 	NextPublicKey []byte `protobuf:"bytes,4,opt,name=next_public_key,json=nextPublicKey,proto3" json:"next_public_key,omitempty"`
+	// That the owner of either key has it be this node's: pkg/tunnel/wireguard's
+	// Prove of the node's id.
+	Proof         []byte `protobuf:"bytes,5,opt,name=proof,proto3" json:"proof,omitempty"`
+	NextProof     []byte `protobuf:"bytes,6,opt,name=next_proof,json=nextProof,proto3" json:"next_proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -689,6 +693,20 @@ func (x *WireGuard) GetDriver() string {
 func (x *WireGuard) GetNextPublicKey() []byte {
 	if x != nil {
 		return x.NextPublicKey
+	}
+	return nil
+}
+
+func (x *WireGuard) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *WireGuard) GetNextProof() []byte {
+	if x != nil {
+		return x.NextProof
 	}
 	return nil
 }
@@ -909,13 +927,16 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\x05lacks\x18\x04 \x01(\tR\x05lacks\x12\x1c\n" +
 	"\aidle_ms\x18\x05 \x01(\x04H\x00R\x06idleMs\x88\x01\x01B\n" +
 	"\n" +
-	"\b_idle_ms\"~\n" +
+	"\b_idle_ms\"\xb3\x01\n" +
 	"\tWireGuard\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x16\n" +
 	"\x06driver\x18\x03 \x01(\tR\x06driver\x12&\n" +
-	"\x0fnext_public_key\x18\x04 \x01(\fR\rnextPublicKey\"3\n" +
+	"\x0fnext_public_key\x18\x04 \x01(\fR\rnextPublicKey\x12\x14\n" +
+	"\x05proof\x18\x05 \x01(\fR\x05proof\x12\x1d\n" +
+	"\n" +
+	"next_proof\x18\x06 \x01(\fR\tnextProof\"3\n" +
 	"\x05IPsec\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x16\n" +
 	"\x06driver\x18\x02 \x01(\tR\x06driver\"?\n" +

@@ -34,9 +34,9 @@ var (
 	network  tunneltest.Network
 )
 
-// loopback returns an address of 127.0.0.0/8 that no other test uses, so that
+// Loopback returns an address of 127.0.0.0/8 that no other test uses, so that
 // every node has all ports for itself.
-func loopback() netip.Addr {
+func Loopback() netip.Addr {
 	n, pid := nextHost.Add(1), uint32(os.Getpid())
 	return netip.AddrFrom4([4]byte{127, byte(128 + pid>>8&63), byte(pid), byte(1 + n%250)})
 }
@@ -51,7 +51,7 @@ func Start(t testing.TB, name string, peers func(*daemon.Daemon) http.Handler) *
 	n := &Node{
 		t: t, peers: peers, Kernel: &Kernel{Network: &network},
 		Config: config.Config{
-			Name: name, Underlay: []config.Underlay{{Addr: loopback()}},
+			Name: name, Underlay: []config.Underlay{{Addr: Loopback()}},
 			StateDir: t.TempDir(), RunDir: t.TempDir(),
 			WireGuardPort: config.DefaultWireGuardPort, IPsecPort: config.DefaultIPsecPort, GossipPort: config.DefaultGossipPort, PeerPort: config.DefaultPeerPort,
 		},

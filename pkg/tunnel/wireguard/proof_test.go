@@ -1,0 +1,111 @@
+package wireguard
+
+import (
+	"bytes"
+	"encoding/hex"
+	"slices"
+	"testing"
+
+	"edgenet.dev/edgenet/pkg/tunnel"
+)
+
+func freshKey(t testing.TB) PrivateKey {
+	t.Helper()
+	k, err := GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// Many keys: of either half of them the signer's point has the other sign.
+func TestAProofIsOfItsKeyAndNodeAlone(t *testing.T) {
+	for i := range 64 {
+		key, other := freshKey(t), freshKey(t)
+		proof, err := key.Prove("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !Proved(key.Public(), "a", proof) {
+			t.Fatalf("the proof of %x does not hold", key.Public())
+		}
+		theirs, err := other.Prove("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, holds := range map[string]bool{
+			"of another node":          Proved(key.Public(), "b", proof),
+			"of a longer name":         Proved(key.Public(), "aa", proof),
+			"of another key":           Proved(other.Public(), "a", proof),
+			"by another key":           Proved(key.Public(), "a", theirs),
+			"none":                     Proved(key.Public(), "a", nil),
+			"one that is cut":          Proved(key.Public(), "a", proof[:63]),
+			"with the sign of the key": Proved(withBit(key.Public(), 255), "a", proof),
+			"of no key":                Proved(tunnel.PublicKey{}, "a", proof),
+		} {
+			if holds {
+				t.Errorf("a proof %s holds", what)
+			}
+		}
+		for bit := range len(proof) * 8 {
+			if i > 0 {
+				break // the same of every key
+			}
+			bad := slices.Clone(proof)
+			bad[bit/8] ^= 1 << (bit % 8)
+			if Proved(key.Public(), "a", bad) {
+				t.Errorf("the proof with bit %d changed holds", bit)
+			}
+		}
+	}
+}
+
+func withBit(key tunnel.PublicKey, bit int) tunnel.PublicKey {
+	key[bit/8] |= 1 << (bit % 8)
+	return key
+}
+
+// Two proofs by a key have nothing in common that would tell the key.
+func TestProofsDiffer(t *testing.T) {
+	key := freshKey(t)
+	first, err1 := key.Prove("a")
+	second, err2 := key.Prove("a")
+	if err1 != nil || err2 != nil || bytes.Equal(first[:32], second[:32]) {
+		t.Errorf("two proofs commit to the same: %x, %x, %v, %v", first, second, err1, err2)
+	}
+}
+
+// What is on the other curve, in RFC 7748's words: the base point, u = 9, is
+// Ed25519's, whose y is 4/5.
+func TestTheSignerOfTheBasePointIsTheBasePoint(t *testing.T) {
+	const base = "5866666666666666666666666666666666666666666666666666666666666666"
+	if got, ok := signer(tunnel.PublicKey{9}); !ok || hex.EncodeToString(got) != base {
+		t.Errorf("got %x, %t, want %s", got, ok, base)
+	}
+	for name, key := range map[string]tunnel.PublicKey{
+		"minus one, which has no point": {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+		"nine and the prime":            {0xf6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+	} {
+		if got, ok := signer(key); ok {
+			t.Errorf("%s: its signer is %x", name, got)
+		}
+	}
+}
+
+func FuzzProved(f *testing.F) {
+	key := freshKey(f)
+	public := key.Public()
+	proof, err := key.Prove("a")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(public[:], "a", proof)
+	f.Fuzz(func(t *testing.T, key []byte, node string, got []byte) {
+		if len(key) != len(public) {
+			return
+		}
+		if Proved(tunnel.PublicKey(key), node, got) && !(bytes.Equal(key, public[:]) && node == "a" && bytes.Equal(got, proof)) {
+			t.Errorf("a proof that nobody has made holds: %x, %q, %x", key, node, got)
+		}
+	})
+}
