@@ -138,6 +138,8 @@ func (t *tunnels) reasons(n mesh.Node, peer tunnel.Peer, chosen choice) restReas
 			by.used = last
 		}
 	}
+	// Only one that is awake is greeted by the new key.
+	by.ready = by.ready && !(t.rotating && c.technology == tunnel.WireGuard)
 	// A peer that is not where it says to be could not be found by those who wake it.
 	if status.Live && (status.BehindNAT || !isAnnounced(peer, status.Endpoint)) {
 		by.ready = false

@@ -55,7 +55,9 @@ type rotation struct {
 	// they asked last.
 	turn     turn
 	promised map[mesh.NodeID]time.Time
-	last     rotated
+	// askers are the nodes that have asked about their keys of late.
+	askers map[mesh.NodeID]asker
+	last   rotated
 }
 
 // rotated is what came of a rotation.
@@ -149,6 +151,7 @@ func (r *rotation) rotate(ctx context.Context) {
 	}
 	r.mu.Unlock()
 	out := r.replace(ctx)
+	r.end()
 	if out.err != nil && ctx.Err() == nil {
 		r.log.Warn("tunnel key is not replaced", "err", out.err)
 	}
@@ -200,6 +203,13 @@ func (r *rotation) replace(ctx context.Context) rotated {
 	return out
 }
 
+// end lets tunnels rest again.
+func (r *rotation) end() {
+	r.tunnels.round.Lock()
+	defer r.tunnels.round.Unlock()
+	r.tunnels.rotating = false
+}
+
 func (r *rotation) say(t turn, words string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,6 +232,8 @@ func (r *rotation) prepare() error {
 	if err := r.prove(c); err != nil {
 		return err
 	}
+	t.rotating = true
+	poke(t.sized) // those that rest are to be awake by the time of the change
 	return t.announce(time.Now(), nil)
 }
 

@@ -23,7 +23,7 @@ func (d *Daemon) newRotation(keys *wireguard.Keys) *rotation {
 		keys: keys, lifetime: d.cfg.TunnelKeyLifetime, ask: d.askKey, self: d.mesh.Self().ID,
 		useHalf: func(upper bool) { d.network.half.use(upper) },
 		carries: func() bool { return d.network.carries.Load() },
-		log:     d.log.With("part", "tunnel"), due: make(chan struct{}, 1), promised: map[mesh.NodeID]time.Time{},
+		log:     d.log.With("part", "tunnel"), due: make(chan struct{}, 1), promised: map[mesh.NodeID]time.Time{}, askers: map[mesh.NodeID]asker{},
 	}
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -75,9 +76,10 @@ func (d *Daemon) KnowKey(ctx context.Context, req *api.KnowKeyRequest) (*api.Kno
 	if len(req.GetPublicKey()) != len(tunnel.PublicKey{}) {
 		return nil, invalid("ask about a tunnel key: it has %d bytes", len(req.GetPublicKey()))
 	}
+	now := time.Now()
 	a := d.tunnels.knowsKey(caller.ID, tunnel.PublicKey(req.GetPublicKey()))
-	a = d.rotation.letGo(caller.ID, a, req.GetCurrent(), time.Now())
-	if !a.known || !a.used {
+	a = d.rotation.letGo(caller.ID, a, req.GetCurrent(), now)
+	if (!a.known || !a.used) && d.rotation.hurries(caller.ID, now) {
 		poke(d.tunnels.sized) // the sooner it is known
 	}
 	return &api.KnowKeyResponse{Known: a.known, Used: a.used, Busy: a.busy, Why: a.why}, nil
@@ -100,6 +102,32 @@ func (t *tunnels) knowsKey(node mesh.NodeID, key tunnel.PublicKey) answer {
 		return answer{known: true, why: "it has not heard of the key through the tunnel"}
 	}
 	return answer{known: true, used: true}
+}
+
+// asker is a node that asks about its key: since when, when last, and when last a
+// round followed from it.
+type asker struct{ began, last, served time.Time }
+
+// hurries tells whether a node's question has a round come soon. One that asks again
+// and again, as none does that has its key replaced, or more often than those, has to
+// wait for the rounds that come anyway.
+func (r *rotation) hurries(node mesh.NodeID, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a, known := r.askers[node]
+	if !known {
+		maps.DeleteFunc(r.askers, func(_ mesh.NodeID, a asker) bool { return now.Sub(a.last) > rotateTurns })
+	}
+	if !known || now.Sub(a.last) > rotateTurns {
+		a = asker{began: now}
+	}
+	a.last = now
+	hurries := now.Sub(a.began) < rotateTurns && now.Sub(a.served) >= rotateAsk/2
+	if hurries {
+		a.served = now
+	}
+	r.askers[node] = a
+	return hurries
 }
 
 // letGo lets another node replace its key before this one does, if this one is not

@@ -85,6 +85,8 @@ type tunnels struct {
 	ways map[mesh.NodeID]way
 	// watchers are told what changes.
 	watchers tunnelWatchers
+	// rotating is true while this node's key is replaced: no tunnel rests then.
+	rotating bool
 	// proofs are those of the peers' keys.
 	proofs proofs
 	// leaving are former keys of peers that wait to be taken away.

@@ -1,22 +1,16 @@
 package wireguard
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.zx2c4.com/wireguard/wgctrl"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
-
 	"edgenet.dev/edgenet/pkg/tunnel"
-	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
 // Names of a node's files in its folder.
@@ -42,7 +36,10 @@ type Keys struct {
 // OpenKeys reads the keys in a folder, which must exist, and makes the first.
 func OpenKeys(dir string) (*Keys, error) {
 	k := &Keys{dir: dir, made: map[string]time.Time{}}
-	var err error
+	err := k.tidy()
+	if err != nil {
+		return nil, err
+	}
 	if k.current, err = LoadOrCreateKey(k.path(keyFile)); err != nil {
 		return nil, err
 	}
@@ -79,10 +76,40 @@ func (k *Keys) NextPublic() tunnel.PublicKey {
 // Since is when the current key was made.
 func (k *Keys) Since() time.Time { return k.since }
 
+// tidy removes what a process has left that died while it wrote a file aside.
+func (k *Keys) tidy() error {
+	entries, err := os.ReadDir(k.dir)
+	if err != nil {
+		return fmt.Errorf("look for unfinished key files: %w", err)
+	}
+	for _, e := range entries {
+		if !isAside(e.Name()) {
+			continue
+		}
+		if err := os.Remove(k.path(e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove unfinished key file: %w", err)
+		}
+	}
+	return nil
+}
+
+// isAside tells whether a file is one that os.CreateTemp has made for one of ours.
+func isAside(name string) bool {
+	for _, of := range []string{keyFile, nextKeyFile, madeFile} {
+		if rest, ok := strings.CutPrefix(name, of+"."); ok && rest != "" && strings.Trim(rest, "0123456789") == "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Prepare makes the next key, if there is none.
 func (k *Keys) Prepare(now time.Time) error {
 	if !k.next.IsZero() {
 		return nil
+	}
+	if found, err := k.found(); found || err != nil {
+		return err
 	}
 	next, err := generateAfter(k.current)
 	if err != nil {
@@ -97,6 +124,25 @@ func (k *Keys) Prepare(now time.Time) error {
 	}
 	k.next = next
 	return nil
+}
+
+// found takes the next key that has come to its file though that was an error: only
+// the folder was not written out.
+func (k *Keys) found() (bool, error) {
+	next, err := loadKey(k.path(nextKeyFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !next.Public().Follows(k.current.Public()):
+		return false, k.Discard()
+	}
+	if err := syncDir(k.dir); err != nil {
+		return false, fmt.Errorf("store next private key: %w", err)
+	}
+	k.next = next
+	return true, nil
 }
 
 // Commit makes the next key the current one. What was current is gone.
@@ -187,86 +233,4 @@ func replaceFile(path string, text []byte) error {
 		return err
 	}
 	return syncDir(dir)
-}
-
-// Greet begins a handshake with each peer that has a keepalive, so that it meets the
-// key that the device has now: WireGuard sends one when it is switched on.
-func (d *driver) Greet(ctx context.Context) error {
-	have, err := d.recent(ctx)
-	if err != nil {
-		return fmt.Errorf("greet peers: %w", err)
-	}
-	var off time.Duration
-	var changes []wgtypes.PeerConfig
-	for key, p := range have.peers {
-		if on := p.keepalive; on > 0 {
-			changes = append(changes,
-				wgtypes.PeerConfig{PublicKey: wgtypes.Key(key), UpdateOnly: true, PersistentKeepaliveInterval: &off},
-				wgtypes.PeerConfig{PublicKey: wgtypes.Key(key), UpdateOnly: true, PersistentKeepaliveInterval: &on})
-		}
-	}
-	if err := d.configure(ctx, wgtypes.Config{Peers: changes}); err != nil {
-		return fmt.Errorf("greet peers: %w", err)
-	}
-	return nil
-}
-
-// SetKey gives the device another private key, now if it is up, and whenever it is
-// made again. Sessions that there are still receive; what is sent waits for new
-// ones. Then is called as soon as the device has it, before anything else is done,
-// and not if there is an error.
-func (d *driver) SetKey(ctx context.Context, key PrivateKey, then func()) error {
-	if key.IsZero() {
-		return errors.New("set private key: no key")
-	}
-	link, err := d.find()
-	if err != nil {
-		return fmt.Errorf("set private key: %w", err)
-	}
-	if link == nil {
-		d.cfg.Key = key
-		then()
-		return nil // Up sets it
-	}
-	// A call that is given up may go on; whoever is first decides.
-	var decided atomic.Bool
-	name := d.name
-	err = d.call(ctx, func(c *wgctrl.Client) error {
-		err := c.ConfigureDevice(name, wgtypes.Config{PrivateKey: &key.key})
-		if err == nil && decided.CompareAndSwap(false, true) {
-			then()
-		}
-		return err
-	})
-	if err != nil && decided.CompareAndSwap(false, true) {
-		d.seen = nil
-		return fmt.Errorf("set private key: %w", err)
-	}
-	d.cfg.Key = key
-	if d.seen != nil {
-		d.seen.privateKey = key.key
-	}
-	return nil
-}
-
-// Key is what peers know the device by that is there, perhaps from an earlier
-// process; zero if there is none.
-func (d *driver) Key(ctx context.Context) (tunnel.PublicKey, error) {
-	link, err := d.find()
-	if err != nil || link == nil {
-		return tunnel.PublicKey{}, err
-	}
-	have, err := d.read(ctx)
-	if err != nil || have.privateKey == (wgtypes.Key{}) {
-		return tunnel.PublicKey{}, err
-	}
-	return tunnel.PublicKey(have.privateKey.PublicKey()), nil
-}
-
-// find returns the device's link; nil if there is none.
-func (d *driver) find() (netlink.Link, error) {
-	if d.name == "" {
-		return nil, nil
-	}
-	return device.Find(d.name)
 }
