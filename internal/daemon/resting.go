@@ -139,7 +139,7 @@ func (t *tunnels) reasons(n mesh.Node, peer tunnel.Peer, chosen choice) restReas
 		}
 	}
 	// Only one that is awake is greeted by the new key.
-	by.ready = by.ready && !(t.rotating && c.technology == tunnel.WireGuard)
+	by.ready = by.ready && (!t.rotating || c.technology != tunnel.WireGuard)
 	// A peer that is not where it says to be could not be found by those who wake it.
 	if status.Live && (status.BehindNAT || !isAnnounced(peer, status.Endpoint)) {
 		by.ready = false

@@ -154,31 +154,38 @@ func TestKilledAtEachStepOfTheFiles(t *testing.T) {
 				s.do(t, first, next)
 			}
 			k := openKeys(t, dir)
-			switch {
-			case killed == len(steps)-1:
+			if killed == len(steps)-1 {
 				if k.Current() != next || !k.Next().IsZero() {
 					t.Fatal("the key that was the current one is another")
 				}
 				onlyThese(t, dir, keyFile, madeFile)
 				return
-			case k.Current() != before || !k.Since().Equal(made):
+			}
+			if k.Current() != before || !k.Since().Equal(made) {
 				t.Fatal("the current key, or its date, is another")
-			case killed >= 4 && k.Next() != next:
+			}
+			if killed >= 4 && k.Next() != next {
 				t.Fatal("the next key had its name and is another")
 			}
-			if err := k.Prepare(now); err != nil {
-				t.Fatal(err)
-			}
-			onlyThese(t, dir, keyFile, nextKeyFile, madeFile)
-			next = k.Next()
-			if err := k.Commit(); err != nil || k.Current() != next {
-				t.Fatalf("the change ends with %v", err)
-			}
-			onlyThese(t, dir, keyFile, madeFile)
-			if again := openKeys(t, dir); again.Current() != next || again.Since().Sub(now).Abs() > time.Minute {
-				t.Errorf("after all, another key, or made at %s", again.Since())
-			}
+			endsTheChange(t, k, now)
 		})
+	}
+}
+
+// endsTheChange has keys go over to the next one, which has been begun or not.
+func endsTheChange(t *testing.T, k *Keys, now time.Time) {
+	t.Helper()
+	if err := k.Prepare(now); err != nil {
+		t.Fatal(err)
+	}
+	onlyThese(t, k.dir, keyFile, nextKeyFile, madeFile)
+	next := k.Next()
+	if err := k.Commit(); err != nil || k.Current() != next {
+		t.Fatalf("the change ends with %v", err)
+	}
+	onlyThese(t, k.dir, keyFile, madeFile)
+	if again := openKeys(t, k.dir); again.Current() != next || again.Since().Sub(now).Abs() > time.Minute {
+		t.Errorf("after all, another key, or made at %s", again.Since())
 	}
 }
 
