@@ -22,7 +22,8 @@ type keySetter interface {
 
 // change makes the next key the current one: first on the device, which is what
 // the next daemon goes by, and at once in the datapath, then in the files. Between
-// the first two packets are lost, for they go by the new key and say the old one.
+// the first two packets are lost with the kernel's driver, for they go by the new key
+// and say the old one.
 // While the files have the old one others are told of both.
 func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 	ctx = context.WithoutCancel(ctx)
@@ -46,6 +47,9 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 	})
 	if err != nil {
 		return 0, fmt.Errorf("change tunnel key: %w", err) // it is tried again
+	}
+	if c.driver.Name() == tunnel.WireGuardUserspace {
+		gap = 0 // its process has packets say what they go by, whatever the datapath says
 	}
 	return gap, errors.Join(d.Greet(ctx), r.settle(c))
 }

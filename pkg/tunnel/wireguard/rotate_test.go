@@ -24,6 +24,13 @@ func inHalf(of netip.Prefix, upper bool) netip.Addr {
 	return netip.AddrFrom16(addr)
 }
 
+// tenantIn is a tenants' address in the half of another one, which is the node's own.
+func tenantIn(own netip.Addr) netip.Addr {
+	addr := own.As16()
+	addr[8] |= 1
+	return netip.AddrFrom16(addr)
+}
+
 // The left node goes over to another key: packets of the half that is the old
 // key's pass until it is deleted, those of the other half from the moment on at
 // which the node has the new one.
@@ -66,8 +73,13 @@ func goesOverToAnotherKey(t *testing.T, kind Kind) {
 		t.Errorf("the same once more changed\n%s\nto\n%s", fingerprint, again)
 	}
 	there("by the old key, while both are known")
+	tenants := func(string) {}
+	if kind == KindUserspace { // which has tenants' packets say what they go by, whatever they said
+		tenants = stream(tunneltest.Left, tenantIn(old), far)
+	}
 	setKey(t, left, next)
 	meets(t, right, next.Public())
+	tenants("said to be the old key's, before and after it was replaced")
 	there = stream(tunneltest.Left, other, far)
 	back("to the old key, before and after it was replaced")
 	back = stream(tunneltest.Right, far, other)

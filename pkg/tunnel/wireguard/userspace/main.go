@@ -113,7 +113,8 @@ func run(ctx context.Context, o Options, log *slog.Logger, ready func()) error {
 		return err
 	}
 	flows := newFlows()
-	dev := device.NewDevice(boundTUN{tun, flows}, boundBind{wholeBind{conn.NewDefaultBind()}, flows}, logger(log))
+	half := newHalved(boundTUN{tun, flows})
+	dev := device.NewDevice(half, boundBind{wholeBind{conn.NewDefaultBind()}, flows}, logger(log))
 	defer dev.Close()
 	// Up for as long as the process runs: see alwaysUp.
 	if err := dev.Up(); err != nil {
@@ -124,7 +125,7 @@ func run(ctx context.Context, o Options, log *slog.Logger, ready func()) error {
 		return err
 	}
 	failed := make(chan error, 1)
-	go serve(uapi, dev, failed)
+	go serve(uapi, func(c net.Conn) { answerUAPI(c, dev, half) }, failed)
 	defer func() { _ = uapi.Close() }() // unlinks the socket
 	if err := persist(tun); err != nil {
 		return err
@@ -178,7 +179,7 @@ func socketPath(f *os.File) (string, error) {
 	return path, l.Close() // of a duplicate: the file stays
 }
 
-func serve(l net.Listener, dev *device.Device, failed chan<- error) {
+func serve(l net.Listener, answer func(net.Conn), failed chan<- error) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -187,7 +188,7 @@ func serve(l net.Listener, dev *device.Device, failed chan<- error) {
 		}
 		// A client that says nothing must not hold a connection for ever.
 		_ = c.SetDeadline(time.Now().Add(uapiTimeout))
-		go dev.IpcHandle(c)
+		go answer(c)
 	}
 }
 
