@@ -607,7 +607,8 @@ type RotateKeysResponse struct {
 	// it, and why.
 	Silent []string `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
 	// How long this node had the new key already but still marked packets as
-	// those of the old one, in milliseconds: what it sent meanwhile is lost.
+	// those of the old one, in milliseconds: what it sent meanwhile is lost. 0 with
+	// WireGuard in userspace.
 	GapMs float64 `protobuf:"fixed64,3,opt,name=gap_ms,json=gapMs,proto3" json:"gap_ms,omitempty"`
 	// How many IKE SAs got new keys, with all their children.
 	IkeSas uint32 `protobuf:"varint,4,opt,name=ike_sas,json=ikeSas,proto3" json:"ike_sas,omitempty"`
