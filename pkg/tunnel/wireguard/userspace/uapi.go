@@ -26,8 +26,8 @@ const (
 )
 
 // answerUAPI serves a connection. Requests that begin with a private key, as those of
-// all clients do that have one, are made while no packet passes; all others are
-// wireguard-go's own affair.
+// all clients do that have one, are made while no packet passes; from the first other
+// one on, all are wireguard-go's own affair. Clients make one on a connection.
 func answerUAPI(c net.Conn, dev *device.Device, tun *halved) {
 	r := bufio.NewReader(c)
 	for isKeyRequest(r) {
