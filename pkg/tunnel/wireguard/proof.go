@@ -71,7 +71,8 @@ func Proved(key tunnel.PublicKey, node string, proof []byte) bool {
 }
 
 // signer is the Ed25519 key whose sign is 0 of an X25519 key: y = (u-1)/(u+1). There
-// is none of what is not the one encoding of its coordinate.
+// is none of what is not the one encoding of its coordinate, is on no point of the
+// curve, or has a small order, by which anybody could sign.
 func signer(key tunnel.PublicKey) (ed25519.PublicKey, bool) {
 	u, err := new(field.Element).SetBytes(key[:])
 	if err != nil || !slices.Equal(u.Bytes(), key[:]) {
@@ -83,5 +84,10 @@ func signer(key tunnel.PublicKey) (ed25519.PublicKey, bool) {
 		return nil, false
 	}
 	y := new(field.Element).Subtract(u, one)
-	return y.Multiply(y, below.Invert(below)).Bytes(), true
+	public := y.Multiply(y, below.Invert(below)).Bytes()
+	point, err := new(edwards25519.Point).SetBytes(public)
+	if err != nil || point.MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 1 {
+		return nil, false
+	}
+	return public, true
 }
