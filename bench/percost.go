@@ -95,7 +95,7 @@ type costSamples [kindsOfPacket][][]float64
 // builds is how often the sites are made anew. Where the kernel places their
 // memory makes up to a tenth of a packet's cost, as equal sites show, and goes by
 // the order in which they are made: that rotates.
-const builds = 9
+const builds = 5
 
 // costs measures each kind of packet at a site of each workload, and returns
 // the samples by kind and workload.

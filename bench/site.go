@@ -38,11 +38,8 @@ type site struct {
 var (
 	siteMesh   = netip.MustParsePrefix("fd12:3400::/24")
 	sitePrefix = netip.MustParsePrefix("fd12:3400:0:1::/64")
-	// farPrefix is the /64 of the node that has the remote hosts. BPF_PROG_TEST_RUN
-	// takes the first 14 bytes of a packet for an Ethernet header, which packets of a
-	// tunnel do not have: there the fifth and sixth byte of the source address are
-	// where the type would be, so they are that of IPv6.
-	farPrefix    = netip.MustParsePrefix("fd12:3456:86dd:1::/64")
+	// farPrefix is the /64 of the node that has the remote hosts.
+	farPrefix    = netip.MustParsePrefix("fd12:3400:0:2::/64")
 	neighbourMAC = net.HardwareAddr{0x0a, 0, 0, 0, 0, 3}
 	siteMAC      = net.HardwareAddr{0x0a, 0, 0, 0, 0, 2}
 )

@@ -78,7 +78,8 @@ func (s *site) packet(f siteFlow, fromCaller bool, segment frame.TCP, payload []
 	}
 	from, to := overlay(farPrefix, s.load.vni, far), overlay(sitePrefix, s.load.vni, own)
 	segment.Src, segment.Dst = netip.AddrPortFrom(from, farPort), netip.AddrPortFrom(to, ownPort)
-	return sitePacket{s.programs["from_tunnel"], 1, frame.IPv6(from, to, frame.ProtoTCP, segment.Segment(payload))}
+	packet := frame.IPv6(from, to, frame.ProtoTCP, segment.Segment(payload))
+	return sitePacket{s.programs["from_tunnel"], 1, frame.Ethernet(siteMAC, frame.GatewayMAC, frame.TypeIPv6, packet)}
 }
 
 // forgetUnanswered has the datapath forget the UDP flows that nobody answered.
