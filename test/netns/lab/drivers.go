@@ -19,23 +19,29 @@ func needsDrivers(t TB) {
 	if Drivers == "" {
 		return
 	}
-	machine, err := doctor.Local()
-	if err != nil {
-		t.Fatalf("look at this machine: %v", err)
-	}
 	var lacks []error
 	for _, name := range strings.Split(Drivers, ",") {
-		probe := machine.Drivers[name]
-		if probe == nil {
-			t.Fatalf("EDGENET_TUNNEL: %q is no driver", name)
-		}
-		err := probe()
+		err := tryDriver(t, name)
 		if err == nil {
 			return
 		}
 		lacks = append(lacks, err)
 	}
 	t.Skipf("this machine cannot run %s: %v", Drivers, errors.Join(lacks...))
+}
+
+// tryDriver returns why this machine cannot run a driver; nil if it can.
+func tryDriver(t TB, name string) error {
+	t.Helper()
+	machine, err := doctor.Local()
+	if err != nil {
+		t.Fatalf("look at this machine: %v", err)
+	}
+	probe := machine.Drivers[name]
+	if probe == nil {
+		t.Fatalf("%q is no driver", name)
+	}
+	return probe()
 }
 
 // NeedsAllDrivers skips a test that is about hosts that may use several, where all
@@ -64,8 +70,8 @@ func (l *Lab) UseDriver(name string) {
 	if Drivers != "" && Drivers != name {
 		l.t.Skipf("it has hosts use %s, and here they are to run %s alone", name, Drivers)
 	}
-	if slices.Contains((&Host{lab: l, Name: "this machine"}).Lacks(), name) {
-		l.t.Skipf("this machine cannot run %s", name)
+	if err := tryDriver(l.t, name); err != nil {
+		l.t.Skipf("this machine cannot run %s: %v", name, err)
 	}
 	l.driver = name
 }
