@@ -99,6 +99,22 @@ bench: ## measure the promises (ONLY=regexp chooses), into bench/results.json
 bench-check: ## fail when a measured promise is missed
 	scripts/bench-check.sh bench/results.json
 
+# How many nodes `make sim` simulates, one run each, how many endpoints they have
+# together, and more flags of test/sim (SIM='-loss 0.01 -partition 0').
+NODES ?= 50 150 1000
+ENDPOINTS ?= 10000
+SIM ?=
+
+.PHONY: sim
+sim: ## measure how the mesh scales, simulated, into docs/scale.md (NODES='50 150' ENDPOINTS=1000 SIM=flags choose)
+	mkdir -p bin docs/scale
+	go test -c -o bin/sim.test ./test/sim
+	for n in $(NODES); do \
+		TMPDIR=$${TMPDIR:-/dev/shm} bin/sim.test -test.v -test.timeout 0 -test.run '^TestMeasure$$' \
+			-nodes $$n -endpoints $(ENDPOINTS) -out docs/scale/$$n.json $(SIM); \
+	done
+	go run ./test/sim/report -page docs/scale.md docs/scale/*.json
+
 .PHONY: lint
 lint: tools ## golangci-lint, staticcheck, govulncheck, clang-format
 	scripts/lint.sh

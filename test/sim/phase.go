@@ -114,7 +114,7 @@ type run struct {
 	before float64
 }
 
-// start starts all nodes at once and waits until all see all.
+// start starts all nodes within a second and waits until all see all.
 func (r *run) start(ctx context.Context) error {
 	m := r.measure()
 	if err := r.Start(ctx); err != nil {

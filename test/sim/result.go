@@ -35,7 +35,7 @@ type Result struct {
 	Storm     *Storm     `json:"storm,omitempty"`
 }
 
-// Start is the start of all nodes at once, from disk.
+// Start is the start of all nodes within a second, from disk.
 type Start struct {
 	// Whole is when all saw all.
 	Whole float64 `json:"whole"`

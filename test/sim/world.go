@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"edgenet.dev/edgenet/internal/records"
@@ -123,10 +124,21 @@ func (n *node) halt() error {
 	return err
 }
 
-// Start starts all nodes at once.
+// Start starts all nodes within a second: those that start at the very same
+// instant would go in step for ever, since their tickers do.
 func (w *World) Start(ctx context.Context) error {
-	for _, n := range w.nodes {
-		if err := n.start(ctx); err != nil {
+	var after []time.Duration
+	for range w.nodes {
+		after = append(after, time.Duration(w.random.Int64N(int64(time.Second))))
+	}
+	slices.Sort(after)
+	begin := time.Now()
+	for i, n := range w.nodes {
+		err := sleep(ctx, after[i]-time.Since(begin))
+		if err == nil {
+			err = n.start(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("start node %s: %w", name(n.index), err)
 		}
 	}
