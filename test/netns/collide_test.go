@@ -40,6 +40,8 @@ const (
 	// same moment does not always meet: every second time, or every third.
 	enoughCollisions = 5
 	maxRekeyings     = 25
+	// settleTime is longer than charon waits for an answer, which is 32 s.
+	settleTime = time.Minute
 )
 
 // collide has both ends replace keys at the same moment, until that has met often
@@ -53,11 +55,14 @@ func (g *ground) collide() {
 	for _, c := range collisions {
 		traffic := run(g.web, g.db)
 		traffic.flow.Runs()
-		begun, rekeyings := g.met(c), 0
-		for ; rekeyings < maxRekeyings && g.met(c)-begun < enoughCollisions; rekeyings++ {
+		met, rekeyings := 0, 0
+		for ; rekeyings < maxRekeyings && met < enoughCollisions; rekeyings++ {
+			before := g.noticed(c)
 			g.rekeyBoth(operators, c)
+			if g.noticed(c) > before {
+				met++
+			}
 		}
-		met := g.met(c) - begun
 		traffic.flow.Runs()
 		there, back, flow := traffic.pings[0].Stop(), traffic.pings[1].Stop(), traffic.flow.Stop()
 		allowed := 0
@@ -95,12 +100,11 @@ func (g *ground) charons() (dirs []string) {
 	return dirs
 }
 
-// met is how often both ends have begun, as the one says that has noticed it more
-// often: who does depends on whose messages overtake whose.
-func (g *ground) met(c collision) (most int) {
+// noticed is how many lines charons have logged of both having begun: who does depends
+// on whose messages overtake whose, and there may be several about one.
+func (g *ground) noticed(c collision) (count int) {
 	g.t.Helper()
 	for _, dir := range g.charons() {
-		count := 0
 		for _, name := range []string{"charon.log.1", "charon.log"} { // which starts over when it is long
 			text, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -110,9 +114,8 @@ func (g *ground) met(c collision) (most int) {
 				count += strings.Count(string(text), words)
 			}
 		}
-		most = max(most, count)
 	}
-	return most
+	return count
 }
 
 // rekeyBoth replaces keys from both ends at once, and waits until both have others,
@@ -143,7 +146,7 @@ func (g *ground) rekeyBoth(operators []*lab.Container, c collision) {
 		both.Go(func() { swanctl(end, "--rekey", c.by, name) })
 	}
 	both.Wait()
-	g.Await("both ends have other "+c.what, func() error {
+	g.AwaitWithin(settleTime, "both ends have other "+c.what, func() error {
 		for end := range names {
 			listed := swanctl(end, "--list-sas")
 			if now, err := only(c, listed); err != nil || now == before[end] {
@@ -160,7 +163,8 @@ func (g *ground) rekeyBoth(operators []*lab.Container, c collision) {
 }
 
 // only is the number of the one SA that is there, if it is settled. Children that were
-// replaced stay for a while.
+// replaced stay for a while, and so does an IKE SA whose end the other one does not
+// answer any more, because it has ended it, too.
 func only(c collision, listed string) (number string, err error) {
 	count := 0
 	for _, m := range c.shown.FindAllStringSubmatch(listed, -1) {
@@ -168,7 +172,7 @@ func only(c collision, listed string) (number string, err error) {
 		case "ESTABLISHED", "INSTALLED":
 			number = m[1]
 			count++
-		case "REKEYED", "DELETED":
+		case "REKEYED", "DELETED", "DELETING":
 		default:
 			return "", fmt.Errorf("number %s is %s", m[1], m[2])
 		}
