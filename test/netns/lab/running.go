@@ -76,15 +76,15 @@ func (p *Ping) LosesOnlyIn(times ...time.Duration) agent.PingReport {
 const strays = 4
 
 // sentIn is how many requests are lost at most with what is sent in some times. When
-// one begins, what was sent before waits on the way, on a busy machine as long as
-// the slowest answer was late.
+// one begins, what was sent before waits on the way, and its answers do, on a busy
+// machine each as long as the slowest answer was late.
 func sentIn(report agent.PingReport, times []time.Duration) int {
 	if len(report.RTTs) == 0 {
 		return 0
 	}
 	slowest, count := slices.Max(report.RTTs), 0
 	for _, d := range times {
-		count += strays + int((d+slowest)/report.Interval)
+		count += strays + int((d+2*slowest)/report.Interval)
 	}
 	return count
 }
