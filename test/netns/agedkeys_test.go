@@ -27,7 +27,7 @@ func TestWireGuardsOwnRekeysLoseNothing(t *testing.T) {
 	for _, driver := range []string{"wireguard-kernel", "wireguard-userspace"} {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
-			l := lab.New(t)
+			l := lab.NewTimed(t)
 			l.UseDriver(driver)
 			g := newGround(t, l, driver)
 			g.bothBeginAtOnce()
