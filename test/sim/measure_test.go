@@ -75,7 +75,7 @@ func profiler(t *testing.T) func(name string) {
 	if *profiles == "" {
 		return func(string) {}
 	}
-	names, begun := make(chan string), make(chan error)
+	names, begun, done := make(chan string), make(chan error), make(chan struct{})
 	go func() {
 		for name := range names {
 			pprof.StopCPUProfile()
@@ -86,11 +86,11 @@ func profiler(t *testing.T) func(name string) {
 			begun <- err
 		}
 		pprof.StopCPUProfile()
-		close(begun)
+		close(done)
 	}()
 	t.Cleanup(func() {
 		close(names)
-		<-begun
+		<-done
 	})
 	return func(name string) {
 		names <- name
