@@ -131,11 +131,16 @@ struct judgement {
 	__u32 shadow_rule; /* likewise, of the candidate */
 };
 
-/* Tells of a flow: a new one, or one that candidate rules judge otherwise. */
+/* With a kind of event: the packet is an answer, the flow began the other way. */
+#define EVENT_OF_ANSWER (1u << 31)
+
+/* Tells of a flow, as it began: a new one, or one that candidate rules judge otherwise. */
 __noinline int report_flow(const struct packet *pkt, const struct judgement *j, __u32 kind)
 {
+	__u32 answer = kind & EVENT_OF_ANSWER;
 	struct event *event;
 
+	kind &= ~EVENT_OF_ANSWER;
 	if (!pkt || !j || !watched(kind))
 		return 0;
 	event = new_event(kind);
@@ -150,10 +155,10 @@ __noinline int report_flow(const struct packet *pkt, const struct judgement *j, 
 	event->length = pkt->length;
 	event->direction = j->origin;
 	event->protocol = pkt->protocol;
-	event->source = pkt->source;
-	event->destination = pkt->destination;
-	event->source_port = pkt->source_port;
-	event->destination_port = pkt->destination_port;
+	event->source = answer ? pkt->destination : pkt->source;
+	event->destination = answer ? pkt->source : pkt->destination;
+	event->source_port = answer ? pkt->destination_port : pkt->source_port;
+	event->destination_port = answer ? pkt->source_port : pkt->destination_port;
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 	return 0;
 }

@@ -82,7 +82,8 @@ static __noinline int judge(const struct packet *pkt, const struct endpoint *ep,
 			count_hit(j->rule);
 		if ((j->rule ^ j->shadow_rule) & RULE_DENIES) {
 			count_difference(j);
-			report_flow(pkt, j, EVENT_SHADOW);
+			report_flow(pkt, j,
+				    EVENT_SHADOW | (direction == j->origin ? 0 : EVENT_OF_ANSWER));
 		}
 	}
 	if (!(j->rule & RULE_DENIES))

@@ -82,8 +82,8 @@ func TestACandidateOnlyCounts(t *testing.T) {
 	b.wantHits(liveRule, Hits{Flows: 2, ShadowDrops: 1})
 }
 
-// A flow that runs is asked about when a candidate appears: that is how one sees
-// what it would cut.
+// A flow that runs is asked about when a candidate appears, by whichever packet
+// comes first: that is how one sees what it would cut. It is shown as it began.
 func TestACandidateIsAskedAboutWhatRuns(t *testing.T) {
 	b := shadowed(t)
 	b.set(webKey, func(e *Endpoint) { e.ShadowIngress = nothing })
@@ -91,6 +91,13 @@ func TestACandidateIsAskedAboutWhatRuns(t *testing.T) {
 	b.redirect(t, b.dp.fromTunnel, farTCP(1, flagSYN))
 	b.set(webKey, func(e *Endpoint) { e.ShadowIngress = candidate })
 	b.refill()
+	w := b.watch(t.Context(), EventShadow)
+	b.redirect(t, b.dp.fromEndpoint, webTCP(1, flagSYN|flagACK))
+	want := Event{Source: farAddr, Destination: webAddr, SourcePort: 1, DestinationPort: 80, Direction: policy.Ingress}
+	if e := w.next(t); e.Source != want.Source || e.Destination != want.Destination || e.SourcePort != want.SourcePort ||
+		e.DestinationPort != want.DestinationPort || e.Direction != want.Direction {
+		t.Errorf("event %+v, want %+v", e, want)
+	}
 	for range 3 {
 		b.redirect(t, b.dp.fromTunnel, farTCP(1, flagACK))
 	}
