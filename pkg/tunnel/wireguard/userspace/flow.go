@@ -17,27 +17,33 @@ import (
 // the caches.
 //
 // The count is of what it is told. wireguard-go drops packets without a word (of an
-// unknown peer, forged, repeated, waiting too long for a handshake), so what is in
-// hand and has not moved for a stall is taken for dropped: packets are held up, but
-// none is refused. Who sends nothing else must not hold up all others for long, so
-// there is no bound for a while after that.
+// unknown peer, forged, repeated, waiting too long for a handshake), and others can
+// bring that about. So the bound is a matter of speed alone, and never holds packets
+// up for long: a wait ends after longest, whatever moves meanwhile, and there is none
+// for a while after that; and what is in hand is forgotten twice a second, so that
+// what was dropped does not make the bound narrower and narrower. Handshakes and
+// keepalives, which are wireguard-go's own, do not count.
 type flow struct {
 	most   int64
 	inHand atomic.Int64
 	// moved has room for one word that something was written.
 	moved chan struct{}
-	// unbound is until when there is no bound, as the time since began.
-	began   time.Time
-	unbound atomic.Int64
+	// unbound is until when there is no bound, and forgot when inHand was last set to
+	// nothing, as times since began.
+	began           time.Time
+	unbound, forgot atomic.Int64
 	// total are the packets read since then.
 	total atomic.Uint64
 }
 
 const (
-	// stall is longer than a busy machine keeps a thread from its processor.
-	stall = 5 * time.Millisecond
-	// afterStall is so long that stalls take less than a tenth of the time.
-	afterStall = 50 * time.Millisecond
+	// longest is longer than a busy machine keeps a thread from its processor, and
+	// than a batch takes on links of more than some 150 Mbit/s.
+	longest = 10 * time.Millisecond
+	// afterwards is so long that waits in vain take less than a tenth of the time.
+	afterwards = 100 * time.Millisecond
+	// forgetting is how often what is in hand is forgotten.
+	forgetting = 500 * time.Millisecond
 )
 
 // newFlow has room for a batch on every processor, so that each has work. Fewer
@@ -50,34 +56,50 @@ func newFlow() *flow {
 	}
 }
 
-// await returns when there is room.
+// await returns when there is room, or after longest.
 func (f *flow) await() {
 	// The goroutines that carry packets on come first, if they wait for this processor.
 	runtime.Gosched()
-	if f.inHand.Load() < f.most || time.Since(f.began) < time.Duration(f.unbound.Load()) {
+	if f.inHand.Load() < f.most || f.isUnbound() || f.forget() {
 		return
 	}
-	patience := time.NewTimer(stall)
+	patience := time.NewTimer(longest)
 	defer patience.Stop()
 	for f.inHand.Load() >= f.most {
 		select {
 		case <-f.moved:
-			patience.Reset(stall)
 		case <-patience.C:
 			f.inHand.Store(0)
-			f.unbound.Store(int64(time.Since(f.began) + afterStall))
+			f.unbound.Store(f.since() + int64(afterwards))
 		}
 	}
+	f.say() // for the other one who may wait: a bind receives by two sockets
+}
+
+// since is the time since began.
+func (f *flow) since() int64 { return int64(time.Since(f.began)) }
+
+func (f *flow) isUnbound() bool { return f.since() < f.unbound.Load() }
+
+// forget makes room if it is time for that.
+func (f *flow) forget() bool {
+	now, last := f.since(), f.forgot.Load()
+	if now-last < int64(forgetting) || !f.forgot.CompareAndSwap(last, now) {
+		return false
+	}
+	f.inHand.Store(0)
+	return true
 }
 
 // read says that so many packets are in hand.
 func (f *flow) read(n int) {
-	f.inHand.Add(int64(n))
 	f.total.Add(uint64(n))
+	if f.inHand.Load() < f.most || !f.isUnbound() {
+		f.inHand.Add(int64(n))
+	}
 }
 
-// written says that so many are no longer. Some were never counted: handshakes are
-// wireguard-go's own.
+// written says that so many are no longer. Some may have been forgotten.
 func (f *flow) written(n int) {
 	for {
 		had := f.inHand.Load()
@@ -85,11 +107,26 @@ func (f *flow) written(n int) {
 			break
 		}
 	}
+	f.say()
+}
+
+// say wakes one who waits, now or later.
+func (f *flow) say() {
 	select {
 	case f.moved <- struct{}{}:
 	default: // it has been said already
 	}
 }
+
+// Of a WireGuard message, the first byte is its type, and one of data that has
+// nothing in it, a keepalive, has so many bytes (whitepaper, section 5.4.6).
+const (
+	typeData  = 4
+	keepalive = 32
+)
+
+// isData tells messages that carry a packet from wireguard-go's own.
+func isData(message []byte) bool { return len(message) > keepalive && message[0] == typeData }
 
 // flows are the two directions of a device.
 type flows struct{ out, in *flow }
@@ -133,7 +170,13 @@ func (b boundBind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 		receive[i] = func(packets [][]byte, sizes []int, from []conn.Endpoint) (int, error) {
 			b.flows.in.await()
 			n, err := next(packets, sizes, from)
-			b.flows.in.read(n)
+			data := 0
+			for i := range n {
+				if isData(packets[i][:sizes[i]]) {
+					data++
+				}
+			}
+			b.flows.in.read(data)
 			return n, err
 		}
 	}
@@ -143,6 +186,12 @@ func (b boundBind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 // Send implements conn.Bind.
 func (b boundBind) Send(packets [][]byte, to conn.Endpoint) error {
 	err := b.Bind.Send(packets, to)
-	b.flows.out.written(len(packets))
+	data := 0
+	for _, p := range packets {
+		if isData(p) {
+			data++
+		}
+	}
+	b.flows.out.written(data)
 	return err
 }
