@@ -2,7 +2,6 @@ package wireguard
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha512"
 	"fmt"
 	"slices"
@@ -20,7 +19,9 @@ const claim = "edgenet: this WireGuard key is of node "
 // Prove returns a proof that the owner of the key says that it is of a node: a
 // signature by XEdDSA (Signal, "The XEdDSA and VXEdDSA Signature Schemes", section
 // 4), which is Ed25519's with an X25519 key. Nobody else can make one, nor make
-// this one one of another node.
+// this one one of another node. As with Ed25519 (RFC 8032, section 5.1.6) it follows
+// from the two alone, so that what is announced is the same after a restart: the
+// random bytes of XEdDSA are none.
 func (k PrivateKey) Prove(node string) ([]byte, error) {
 	secret, err := edwards25519.NewScalar().SetBytesWithClamping(k.key[:])
 	if err != nil {
@@ -34,12 +35,10 @@ func (k PrivateKey) Prove(node string) ([]byte, error) {
 		public[31] &^= signBit
 	}
 	message := []byte(claim + node)
-	random := make([]byte, sha512.Size)
-	_, _ = rand.Read(random) // never fails
 	// As many leading ones are no encoding of a point, with which the other hash begins.
 	prefix := slices.Repeat([]byte{0xff}, 32)
 	prefix[0] = 0xfe
-	nonce, err := hashed(prefix, secret.Bytes(), message, random)
+	nonce, err := hashed(prefix, secret.Bytes(), message)
 	if err != nil {
 		return nil, err
 	}

@@ -65,13 +65,26 @@ func withBit(key tunnel.PublicKey, bit int) tunnel.PublicKey {
 	return key
 }
 
-// Two proofs by a key have nothing in common that would tell the key.
-func TestProofsDiffer(t *testing.T) {
+// What a node announces does not change with each start. Proofs of two nodes by one
+// key have nothing in common that would tell the key, nor those by two keys.
+func TestAProofFollowsFromKeyAndNode(t *testing.T) {
 	key := freshKey(t)
-	first, err1 := key.Prove("a")
-	second, err2 := key.Prove("a")
-	if err1 != nil || err2 != nil || bytes.Equal(first[:32], second[:32]) {
-		t.Errorf("two proofs commit to the same: %x, %x, %v, %v", first, second, err1, err2)
+	prove := func(k PrivateKey, node string) []byte {
+		t.Helper()
+		proof, err := k.Prove(node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return proof
+	}
+	proof := prove(key, "a")
+	if again := prove(key, "a"); !bytes.Equal(proof, again) {
+		t.Errorf("the same is proved by %x and by %x", proof, again)
+	}
+	for what, other := range map[string][]byte{"another node": prove(key, "b"), "another key": prove(freshKey(t), "a")} {
+		if bytes.Equal(proof[:32], other[:32]) {
+			t.Errorf("the proof of %s commits to the same: %x, %x", what, proof, other)
+		}
 	}
 }
 
