@@ -108,8 +108,7 @@ func loadKey(path string) (PrivateKey, error) {
 // storeKey writes the whole file aside and then gives it its name, by a link,
 // which unlike a rename replaces nothing.
 func storeKey(path string, key PrivateKey) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*") // mode 0600
+	f, err := createAside(path)
 	if err != nil {
 		return err
 	}
@@ -121,7 +120,7 @@ func storeKey(path string, key PrivateKey) error {
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {

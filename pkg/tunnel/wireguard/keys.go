@@ -93,10 +93,22 @@ func (k *Keys) tidy() error {
 	return nil
 }
 
-// isAside tells whether a file is one that os.CreateTemp has made for one of ours.
+// asideEnd ends the names of files that are not whole yet, which begin with a dot:
+// nobody calls a copy so, which is not to be taken for one.
+const asideEnd = ".new"
+
+// createAside makes a file, of mode 0600, that is to be written and then to get the
+// name of a path.
+func createAside(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+asideEnd)
+}
+
+// isAside tells whether createAside has made a file for one of ours.
 func isAside(name string) bool {
 	for _, of := range []string{keyFile, nextKeyFile, madeFile} {
-		if rest, ok := strings.CutPrefix(name, of+"."); ok && rest != "" && strings.Trim(rest, "0123456789") == "" {
+		rest, begins := strings.CutPrefix(name, "."+of+".")
+		digits, ends := strings.CutSuffix(rest, asideEnd)
+		if begins && ends && digits != "" && strings.Trim(digits, "0123456789") == "" {
 			return true
 		}
 	}
@@ -219,8 +231,7 @@ func (k *Keys) storeDates(made map[string]time.Time) error {
 
 // replaceFile writes a whole file aside and gives it its name.
 func replaceFile(path string, text []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*") // mode 0600
+	f, err := createAside(path)
 	if err != nil {
 		return err
 	}
@@ -232,5 +243,5 @@ func replaceFile(path string, text []byte) error {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }

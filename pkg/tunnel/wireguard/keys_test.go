@@ -133,12 +133,12 @@ func TestKilledAtEachStepOfTheFiles(t *testing.T) {
 		do   func(*testing.T, *Keys, PrivateKey)
 	}
 	steps := []step{
-		{"dates are begun", aside(madeFile+".104729", "{")},
+		{"dates are begun", aside("."+madeFile+".104729"+asideEnd, "{")},
 		{"dates have their name", dates},
-		{"the key is begun", aside(nextKeyFile+".15485863", "")},
-		{"the key is written aside", aside(nextKeyFile+".15485867", "half of a key")},
+		{"the key is begun", aside("."+nextKeyFile+".15485863"+asideEnd, "")},
+		{"the key is written aside", aside("."+nextKeyFile+".15485867"+asideEnd, "half of a key")},
 		{"the key has its name", named},
-		{"the key has its name, and another beside", aside(nextKeyFile+".32452843", "a whole key")},
+		{"the key has its name, and another beside", aside("."+nextKeyFile+".32452843"+asideEnd, "a whole key")},
 		{"the key is the current one", renamed},
 	}
 	for killed := range steps {
@@ -244,7 +244,10 @@ func TestANextKeyThatIsThereIsTaken(t *testing.T) {
 // What others keep beside the files is theirs.
 func TestOthersFilesAreLeftAlone(t *testing.T) {
 	dir := t.TempDir()
-	names := []string{keyFile, keyFile + ".bak", keyFile + ".", nextKeyFile + ".2026-05-04", "wireguard.keys.1"}
+	names := []string{
+		keyFile, keyFile + ".bak", keyFile + ".", nextKeyFile + ".2026-05-04", "wireguard.keys.1",
+		keyFile + ".1", keyFile + ".20260504", nextKeyFile + ".2", madeFile + ".3", ".wireguard.key.new", ".wireguard.key.bak.new",
+	}
 	for _, name := range names[1:] {
 		write(t, filepath.Join(dir, name), "mine")
 	}
