@@ -41,6 +41,9 @@ type carrier struct {
 
 	// device is as Up left it last; its name is empty while it is down.
 	device tunnel.Device
+	// unsure, if not nil, finds out which key the device has after a call that left
+	// that open, and tells whether it has: Up would give it the one of the files.
+	unsure func(context.Context) bool
 	// failed says that it could not be brought up in this round.
 	failed bool
 	// strays are peers of the device that have no prefix.
@@ -80,6 +83,9 @@ func (c *carrier) lacking(now time.Time) error {
 // bringUp makes the device as wanted, and lists its peers.
 func (c *carrier) bringUp(ctx context.Context, want tunnel.Device) error {
 	c.peers, c.down = nil, false
+	if c.unsure != nil && c.unsure(ctx) {
+		c.unsure = nil
+	}
 	device, err := c.driver.Up(ctx, want)
 	if errors.Is(err, tunnel.ErrUnsupported) {
 		c.lack, c.probed = err, time.Now()

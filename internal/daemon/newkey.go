@@ -45,9 +45,13 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 		r.useHalf(key.Public().Upper())
 		gap = time.Since(began)
 	})
-	if err != nil {
-		return 0, fmt.Errorf("change tunnel key: %w", err) // it is tried again
+	if err != nil { // it is tried again; till then the datapath follows the device
+		c.unsure = func(ctx context.Context) bool {
+			return r.keepNext(ctx, c, func(tunnel.PublicKey) { r.useHalf(key.Public().Upper()) })
+		}
+		return 0, fmt.Errorf("change tunnel key: %w", err)
 	}
+	c.unsure = nil
 	if c.driver.Name() == tunnel.WireGuardUserspace {
 		gap = 0 // its process has packets say what they go by, whatever the datapath says
 	}
@@ -59,17 +63,24 @@ func (r *rotation) change(ctx context.Context) (gap time.Duration, err error) {
 // was begun: another key would have all sessions begin anew, and packets not say
 // what they go by until the datapath is open.
 func (r *rotation) adopt(ctx context.Context, c *carrier) {
+	r.keepNext(ctx, c, func(has tunnel.PublicKey) { r.device = has })
+}
+
+// keepNext has the device keep the next key if it has that, and calls then with it.
+// It tells whether it is known which one the device has.
+func (r *rotation) keepNext(ctx context.Context, c *carrier, then func(has tunnel.PublicKey)) bool {
 	d, ok := c.driver.(keySetter)
 	if !ok || r.keys.Next().IsZero() {
-		return
+		return true
 	}
 	has, err := d.Key(ctx)
 	if err == nil && has == r.keys.NextPublic() {
-		err = d.SetKey(ctx, r.keys.Next(), func() { r.device = has })
+		err = d.SetKey(ctx, r.keys.Next(), func() { then(has) })
 	}
 	if err != nil { // Up sets the one that the files have
 		r.log.Warn("find out which key the tunnel device has", "device", c.name, "err", err)
 	}
+	return err == nil
 }
 
 // prove makes the proofs that a carrier's keys are this node's: a node is not

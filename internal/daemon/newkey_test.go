@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -36,6 +37,14 @@ func (k *keyedDevice) SetKey(_ context.Context, key wireguard.PrivateKey, then f
 func (k *keyedDevice) Key(context.Context) (tunnel.PublicKey, error) { return *k.has, k.broken }
 
 func (k *keyedDevice) Greet(context.Context) error { return nil }
+
+func (k *keyedDevice) Up(_ context.Context, want tunnel.Device) (tunnel.Device, error) {
+	return want, nil
+}
+
+func (k *keyedDevice) Peers(context.Context) (map[tunnel.PublicKey]tunnel.PeerStatus, error) {
+	return nil, nil
+}
 
 // A daemon may have died between giving the device the next key and noting it. The
 // next one leaves the device as it is, and marks packets as those of the key that
@@ -77,6 +86,77 @@ func TestADeviceWithTheNextKeyKeepsIt(t *testing.T) {
 			t.Errorf("%s: the files have other keys: what was begun is not ended in order", name)
 		}
 	}
+}
+
+// A call that gives the device the next key may be given up and do so later. The
+// datapath then follows the device, which the next round leaves as it is, and the
+// rotation goes on when it is tried again.
+func TestADeviceThatGetsItsKeyLateKeepsIt(t *testing.T) {
+	keys, err := wireguard.OpenKeys(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.Prepare(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	has := keys.Current().Public()
+	driver := &keyedDevice{has: &has, broken: errors.New("it does not answer")}
+	c := &carrier{technology: tunnel.WireGuard, driver: driver}
+	var uses []bool
+	r := &rotation{
+		keys: keys, log: slog.New(slog.DiscardHandler), useHalf: func(upper bool) { uses = append(uses, upper) },
+		tunnels: &tunnels{carriers: []*carrier{c}},
+	}
+	if _, err := r.change(t.Context()); err == nil {
+		t.Fatal("a device that does not answer has another key")
+	}
+	round := func() {
+		t.Helper()
+		if err := c.bringUp(t.Context(), tunnel.Device{Name: "w"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if round(); len(uses) != 0 || c.unsure == nil {
+		t.Errorf("packets are marked %v, or nobody wonders, before the device has answered", uses)
+	}
+	has, driver.broken = keys.NextPublic(), nil // what was asked of it, late
+	if round(); len(uses) != 1 || uses[0] != has.Upper() || len(driver.gave) != 1 || driver.gave[0] != has {
+		t.Errorf("packets are marked %v, and the driver was given %v; the device has %v", uses, driver.gave, has)
+	}
+	if round(); len(uses) != 1 || len(driver.gave) != 1 {
+		t.Error("what is known is asked again")
+	}
+	if keys.NextPublic() != has {
+		t.Error("the files have another key: what was begun is not ended in order")
+	}
+}
+
+// Before the change a round has gone by that began when no tunnel might rest any
+// more; the one before, or one that came to nothing, has woken none.
+func TestAChangeWaitsForTunnelsToBeAwake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tun := &tunnels{state: tunnelState{round: 7}}
+		r := &rotation{tunnels: tun}
+		awake := make(chan error, 1)
+		go func() { awake <- r.awaitAwake(t.Context(), 7) }()
+		for _, state := range []tunnelState{{round: 7}, {round: 8, stale: true}} {
+			tun.replace(state)
+			time.Sleep(time.Second)
+			select {
+			case err := <-awake:
+				t.Fatalf("after %+v it is said that tunnels are awake: %v", state, err)
+			default:
+			}
+		}
+		tun.replace(tunnelState{round: 9})
+		if err := <-awake; err != nil {
+			t.Error(err)
+		}
+		began := time.Now()
+		if err := r.awaitAwake(t.Context(), 9); err == nil || time.Since(began) > rotateWait+time.Second {
+			t.Errorf("without a round: %v after %s", err, time.Since(began))
+		}
+	})
 }
 
 // While this node's key is replaced its tunnels are awake: a peer that rests would

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -18,6 +19,8 @@ const (
 	// long those are waited for that do not say what they should.
 	rotateAsk  = 250 * time.Millisecond
 	rotateWait = 30 * time.Second
+	// rotateAwake is the time between two looks at whether tunnels are awake.
+	rotateAwake = 20 * time.Millisecond
 	// rotateTurns bounds how long others' rotations are waited for.
 	rotateTurns = 2 * time.Minute
 	// rotateDue is the time between two looks at the key's age.
@@ -163,12 +166,16 @@ func (r *rotation) rotate(ctx context.Context) {
 
 // replace is a rotation from its beginning, or from where another daemon left it.
 func (r *rotation) replace(ctx context.Context) rotated {
-	if err := r.prepare(); err != nil {
+	round, err := r.prepare()
+	if err != nil {
 		return rotated{err: err}
 	}
 	var out rotated
 	next := r.keys.Next().Public()
 	r.say(asking, "peers are told of the next key")
+	if err := r.awaitAwake(ctx, round); err != nil {
+		return rotated{err: err}
+	}
 	began := time.Now()
 	for {
 		silent, err := r.await(ctx, next, false)
@@ -216,25 +223,42 @@ func (r *rotation) say(t turn, words string) {
 	r.turn, r.words = t, words
 }
 
-// prepare makes the next key and has it announced.
-func (r *rotation) prepare() error {
+// prepare makes the next key and has it announced. It returns which round was the
+// last in which tunnels could rest.
+func (r *rotation) prepare() (round uint64, err error) {
 	t := r.tunnels
 	t.round.Lock()
 	defer t.round.Unlock()
 	c := r.wireguard()
 	if c == nil {
-		return errNoWireGuard
+		return 0, errNoWireGuard
 	}
-	if err := r.prepareKeys(); err != nil {
-		return err
+	if err = r.prepareKeys(); err != nil {
+		return 0, err
 	}
 	c.next = r.keys.Next().Public()
-	if err := r.prove(c); err != nil {
-		return err
+	if err = r.prove(c); err != nil {
+		return 0, err
 	}
 	t.rotating = true
-	poke(t.sized) // those that rest are to be awake by the time of the change
-	return t.announce(time.Now(), nil)
+	poke(t.sized)
+	return t.state.round, t.announce(time.Now(), nil)
+}
+
+// awaitAwake waits until a round has gone well since one, and so has woken the
+// tunnels that rested: only peers with a keepalive are greeted by the new key. Peers
+// may all know that already, from a daemon that was killed, and hold nobody up.
+func (r *rotation) awaitAwake(ctx context.Context, since uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, rotateWait)
+	defer cancel()
+	for {
+		if now := r.tunnels.current(); now.round > since && !now.stale {
+			return nil
+		}
+		if !pause(ctx, rotateAwake) {
+			return fmt.Errorf("wait for tunnels to be awake: %w", ctx.Err())
+		}
+	}
 }
 
 func (r *rotation) prepareKeys() error {

@@ -40,7 +40,8 @@ func (d *driver) Greet(ctx context.Context) error {
 // SetKey gives the device another private key, now if it is up, and whenever it is
 // made again. Sessions that there are still receive; what is sent waits for new
 // ones. Then is called as soon as the device has it, before anything else is done,
-// and not if there is an error.
+// and not if there is an error. After one the device may have the key all the same,
+// or get it yet: Key tells once the device answers.
 func (d *driver) SetKey(ctx context.Context, key PrivateKey, then func()) error {
 	if key.IsZero() {
 		return errors.New("set private key: no key")
@@ -54,17 +55,16 @@ func (d *driver) SetKey(ctx context.Context, key PrivateKey, then func()) error 
 		then()
 		return nil // Up sets it
 	}
-	// A call that is given up may go on; whoever is first decides.
-	var decided atomic.Bool
+	change := newOutcome()
 	name := d.name
 	err = d.call(ctx, func(c *wgctrl.Client) error {
 		err := c.ConfigureDevice(name, wgtypes.Config{PrivateKey: &key.key})
-		if err == nil && decided.CompareAndSwap(false, true) {
-			then()
+		if err == nil {
+			change.done(then)
 		}
 		return err
 	})
-	if err != nil && decided.CompareAndSwap(false, true) {
+	if err != nil && change.giveUp() {
 		d.seen = nil
 		return fmt.Errorf("set private key: %w", err)
 	}
@@ -73,6 +73,34 @@ func (d *driver) SetKey(ctx context.Context, key PrivateKey, then func()) error 
 		d.seen.privateKey = key.key
 	}
 	return nil
+}
+
+// outcome is that of a call that may go on after it was given up: whoever is first
+// decides.
+type outcome struct {
+	decided atomic.Bool
+	told    chan struct{} // closed when then has returned
+}
+
+func newOutcome() *outcome { return &outcome{told: make(chan struct{})} }
+
+// done is called when the call has done its work. It calls then, unless the call was
+// given up.
+func (o *outcome) done(then func()) {
+	if o.decided.CompareAndSwap(false, true) {
+		defer close(o.told)
+		then()
+	}
+}
+
+// giveUp tells whether the call is given up. If not it was done, and then has
+// returned.
+func (o *outcome) giveUp() bool {
+	if o.decided.CompareAndSwap(false, true) {
+		return true
+	}
+	<-o.told
+	return false
 }
 
 // Key is what peers know the device by that is there, perhaps from an earlier
