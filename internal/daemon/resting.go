@@ -31,7 +31,8 @@ type Hold interface {
 func (t *tunnels) ensureHold() {
 	if t.hold != nil {
 		err := t.hold.Mend()
-		if err == nil {
+		if !errors.Is(err, hold.ErrGone) { // what waits there may go yet
+			t.holding.note(err)
 			return
 		}
 		t.log.Warn("the device of waiting packets was changed by others and is made anew", "device", t.hold.Device(), "err", err)

@@ -11,14 +11,16 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
 )
 
-var errGone = errors.New("it is gone")
+// ErrGone says that the device is not what leads here any more, and that another has to
+// be opened.
+var ErrGone = errors.New("it is gone")
 
 // Mend puts right what others did to the device, which is said in the log. After an
-// error it is not what leads here any more, and another has to be opened.
+// error that is not ErrGone it may be tried again: what waits is kept.
 func (h *Hold) Mend() error {
 	select {
 	case <-h.done:
-		return fmt.Errorf("mend device %s: %w", h.cfg.Device, errGone)
+		return fmt.Errorf("mend device %s: %w", h.cfg.Device, ErrGone)
 	default:
 	}
 	_, err := h.right.Make(h.cfg.Logger, tunnel.Device{Name: h.cfg.Device}, func(mended *device.Mended) (tunnel.Device, error) {
@@ -29,6 +31,9 @@ func (h *Hold) Mend() error {
 
 func (h *Hold) mend(mended *device.Mended) error {
 	name, err := h.name()
+	if errors.Is(err, unix.EBADFD) { // it was deleted just now (drivers/net/tun.c)
+		return fmt.Errorf("find its name: %w: %w", ErrGone, err)
+	}
 	if err != nil {
 		return fmt.Errorf("find its name: %w", err)
 	}
@@ -38,11 +43,15 @@ func (h *Hold) mend(mended *device.Mended) error {
 	}
 	// One that was moved to another network namespace is not found, or another is.
 	if link == nil || link.Type() != "tuntap" || h.index != 0 && link.Attrs().Index != h.index {
-		return fmt.Errorf("%w: device %s is another one", errGone, name)
+		return fmt.Errorf("%w: device %s is another one", ErrGone, name)
 	}
 	h.index = link.Attrs().Index
 	if name != h.cfg.Device {
-		if link, err = rename(link, h.cfg.Device); err != nil {
+		link, err = rename(link, h.cfg.Device)
+		if errors.Is(err, unix.EEXIST) { // the datapath's packets go to another one
+			err = fmt.Errorf("%w: %w", ErrGone, err)
+		}
+		if err != nil {
 			return fmt.Errorf("rename it from %s: %w", name, err)
 		}
 		mended.Note("its name was %s", name)
