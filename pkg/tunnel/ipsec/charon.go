@@ -35,7 +35,7 @@ func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device, mended *d
 		return nil, err
 	}
 	text, asked := settings(d.cfg.Kind, d.dir, want.ListenPort), d.now()
-	p, full, err := running(ctx, d.dir)
+	p, full, err := running(ctx, d.cfg.Program, d.dir)
 	if err != nil {
 		d.hear(asked, err)
 		return nil, err
@@ -107,7 +107,7 @@ func (d *driver) adopted(p *proc.Process) {
 		return
 	}
 	d.log.Info("charon adopted", "pid", p.PID)
-	d.pid, d.keyed, d.started = p.PID, false, time.Time{}
+	d.pid, d.keyed, d.started, d.met = p.PID, false, time.Time{}, d.now()
 }
 
 // start runs charon and waits until its control socket answers.
@@ -121,12 +121,10 @@ func (d *driver) start(ctx context.Context, text string) (*proc.Process, error) 
 	}
 	p, err := d.awaitCharon(ctx)
 	if err != nil {
-		_ = unix.Kill(d.pid, unix.SIGKILL) // a child not yet reaped: the pid is its
-		_, _ = unix.Wait4(d.pid, nil, 0, nil)
-		d.pid = 0
+		err = errors.Join(err, d.abandon(context.WithoutCancel(ctx)))
 		return nil, fmt.Errorf("start charon (see %s): %w", logPath(d.dir), err)
 	}
-	d.started = d.now()
+	d.started, d.met = d.now(), d.now()
 	d.silence.Answered()
 	d.mute = false
 	d.log.Info("charon started", "driver", d.Name(), "pid", d.pid)
@@ -200,6 +198,7 @@ func (d *driver) awaitCharon(ctx context.Context) (*proc.Process, error) {
 			p.Close()
 		}
 		if pid, _ := unix.Wait4(d.pid, nil, unix.WNOHANG, nil); pid == d.pid {
+			d.pid = 0 // from now on it may be another's
 			return nil, errors.New("it ended at once: " + lastLine(logPath(d.dir)))
 		}
 		select {

@@ -44,8 +44,10 @@ type driver struct {
 	replaced bool
 	// keyed is true when that charon has the private key.
 	keyed bool
-	// started is when this driver started it; zero when it was adopted.
+	// started is when this driver started it; zero when it was adopted. met is when it
+	// started or adopted it.
 	started   time.Time
+	met       time.Time
 	seen      *snapshot
 	lastReqID uint32
 	// waited is how often the TUN's token bucket had stopped packets.

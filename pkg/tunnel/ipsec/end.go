@@ -36,6 +36,24 @@ func (d *driver) endBy(ctx context.Context, p *proc.Process, signals ...unix.Sig
 	return fmt.Errorf("end charon %d: it is still there", p.PID)
 }
 
+// abandon ends a charon that does not answer. As long as nobody has reaped it, the pid
+// is its.
+func (d *driver) abandon(ctx context.Context) error {
+	if d.pid == 0 {
+		return nil
+	}
+	p, err := proc.Open(d.pid)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		d.pid = 0
+		return nil
+	}
+	defer p.Close()
+	return d.endBy(ctx, p, unix.SIGKILL)
+}
+
 // endHung kills a charon that has not answered for too long: its sockets have no
 // room for those who would ask it to end.
 func (d *driver) endHung(ctx context.Context) error {
@@ -47,7 +65,7 @@ func (d *driver) endHung(ctx context.Context) error {
 		return err
 	}
 	defer p.Close()
-	if !p.StartedWith(mark(d.dir)) { // another has its pid by now, if init has collected ours
+	if !p.StartedBy(startOf(d.cfg.Program, d.dir)) { // another has its pid by now, if init has collected ours
 		return nil
 	}
 	d.log.Warn("charon does not answer; it is killed, and another is started", "device", d.cfg.Device, "pid", p.PID, "for", proc.HangTime)
@@ -59,19 +77,12 @@ func (d *driver) endHung(ctx context.Context) error {
 // its place, somebody has removed it, or the daemon that started them was killed
 // before there was one. They would keep the port.
 func (d *driver) endForgotten(ctx context.Context) error {
-	all, err := proc.Started(mark(d.dir))
+	all, err := proc.Started(startOf(d.cfg.Program, d.dir))
 	if err != nil {
 		return err
 	}
 	defer proc.CloseAll(all)
 	for _, p := range all {
-		elsewhere, err := p.Elsewhere()
-		if err != nil {
-			return err
-		}
-		if elsewhere {
-			continue
-		}
 		d.log.Warn("a charon that cannot be reached is killed", "device", d.cfg.Device, "pid", p.PID)
 		if err := d.endBy(ctx, p, unix.SIGKILL); err != nil {
 			return err
@@ -83,7 +94,7 @@ func (d *driver) endForgotten(ctx context.Context) error {
 // endCharon ends the charon of this namespace and removes its directory. One of
 // another namespace keeps both.
 func (d *driver) endCharon(ctx context.Context) error {
-	p, _, err := running(ctx, d.dir)
+	p, _, err := running(ctx, d.cfg.Program, d.dir)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func Find(ctx context.Context, runDir, name string) (Kind, error) {
 	}
 	// The other kind's device is charon's, and goes when it ends.
 	dir := directory(runDir, name)
-	p, _, err := running(ctx, dir)
+	p, _, err := running(ctx, DefaultProgram, dir)
 	if err != nil || p == nil {
 		return 0, err
 	}
@@ -44,20 +44,24 @@ func Find(ctx context.Context, runDir, name string) (Kind, error) {
 	return KindKernel, nil
 }
 
-// mark is in the environment of a charon of that directory, and of no other process.
+// mark is in the environment of a charon of that directory, and of what operators
+// speak to it with.
 func mark(dir string) string { return "STRONGSWAN_CONF=" + settingsPath(dir) }
 
+// startOf is what a charon of that directory is known by.
+func startOf(program, dir string) proc.Start { return proc.Start{Program: program, Entry: mark(dir)} }
+
 // running returns the charon of a directory, or nil. One that has hung for so long
-// that its socket has no room for more is found by its environment; full says so
+// that its socket has no room for more is found by how it was started; full says so
 // then.
-func running(ctx context.Context, dir string) (p *proc.Process, full, err error) {
+func running(ctx context.Context, program, dir string) (p *proc.Process, full, err error) {
 	p, err = proc.Listening(ctx, socketPath(dir))
 	// On a busy host it may have no time for the last try, which is a timeout then.
 	if late := errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil; !late && !errors.Is(err, unix.EAGAIN) {
 		return p, nil, err
 	}
 	full = err
-	all, err := proc.Started(mark(dir))
+	all, err := proc.Started(startOf(program, dir))
 	if err != nil {
 		return nil, nil, err
 	}

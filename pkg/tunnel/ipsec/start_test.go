@@ -84,10 +84,14 @@ func TestAKilledStartLeavesNothing(t *testing.T) {
 			before := h.driver(t, 0).(tunneltest.Spaced)
 			before.Space.Must(t, func() error { return leave(before.Driver.(*driver)) })
 			newFleet(t, h)
-			all, err := proc.Started(mark(h.dir(0)))
+			var all []*proc.Process
+			before.Space.Must(t, func() (err error) {
+				all, err = proc.Started(startOf(DefaultProgram, h.dir(0)))
+				return err
+			})
 			defer proc.CloseAll(all)
-			if err != nil || len(all) != 1 || all[0].PID != h.charon(t, 0).PID {
-				t.Errorf("the charons are %v, %v, want one", all, err)
+			if len(all) != 1 || all[0].PID != h.charon(t, 0).PID {
+				t.Errorf("the charons are %v, want one", all)
 			}
 			h.lab.Spaces[0].Must(t, func() error {
 				return errors.Join(os.RemoveAll(socketPath(h.dir(0))), RemoveAll(t.Context(), h.runDirs[0], before.Driver.(*driver).log))

@@ -112,7 +112,7 @@ func (d *driver) compareKernel(ctx context.Context, s *snapshot) error {
 		}
 	}
 	s.count(states)
-	if d.now().Sub(began.ModTime()) >= freshAge { // all peers have been put, whichever daemon began to
+	if d.hasPut() {
 		k.orphans = append(k.orphans, k.deserted...)
 		if err := d.removeStale(s, policies); err != nil {
 			return err
@@ -126,6 +126,10 @@ func (d *driver) compareKernel(ctx context.Context, s *snapshot) error {
 	}
 	return nil
 }
+
+// hasPut tells whether all peers have been put at this charon: an earlier daemon may
+// have died between its start and that.
+func (d *driver) hasPut() bool { return d.now().Sub(d.met) >= freshAge }
 
 // endLost ends those SAs that charon still believes in after the kernel was
 // listed: others were replaced between the one list and the other.

@@ -1,6 +1,7 @@
 package ipsec
 
 import (
+	"log/slog"
 	"net/netip"
 	"slices"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/internal/device"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
 func TestTheKernelIsCompared(t *testing.T) {
@@ -90,6 +92,26 @@ func TestStalePoliciesAreFound(t *testing.T) {
 	for i, p := range got {
 		if p.Dir != left[i].Dir || remotePrefix(p) != remotePrefix(left[i]) {
 			t.Errorf("stale is %v, want %v", p, left[i])
+		}
+	}
+}
+
+// What an earlier charon left is of use until this daemon has put all peers, however old
+// the charon is that it finds.
+func TestNothingIsStaleBeforeAllIsPut(t *testing.T) {
+	clock := time.Unix(1000, 0)
+	d := newDriver(Config{Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return clock }}.withDefaults())
+	for pid := 7; pid < 9; pid++ {
+		for range 3 { // rounds
+			d.adopted(&proc.Process{PID: pid})
+			if d.hasPut() {
+				t.Errorf("charon %d is done with after %s", pid, d.now().Sub(d.met))
+			}
+			clock = clock.Add(freshAge / 3)
+		}
+		clock = clock.Add(freshAge % 3)
+		if d.adopted(&proc.Process{PID: pid}); !d.hasPut() {
+			t.Errorf("charon %d is not done with after %s", pid, freshAge)
 		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,34 +92,94 @@ func TestTheProcessBehindASocketIsFound(t *testing.T) {
 	}
 }
 
-// A process is found by what it was started with, also when nothing else leads to it,
-// and not when it has ended.
-func TestAProcessIsFoundByItsEnvironment(t *testing.T) {
-	entry := "EDGENET_TEST_MARK=" + t.TempDir()
-	cmd := exec.Command("sleep", "1000")
+// A process is found by how it was started, also when nothing else leads to it, and not
+// when it has ended. Neither another program with that environment is taken for it, nor
+// one in another network namespace, where tenants are.
+func TestAProcessIsFoundByItsStart(t *testing.T) {
+	by := proc.Start{Program: program(t, "sleep"), Entry: "EDGENET_TEST_MARK=" + t.TempDir()}
+	run(t, program(t, "cat"), by.Entry, 0)
+	if os.Geteuid() == 0 {
+		run(t, by.Program, by.Entry, unix.CLONE_NEWNET)
+	}
+	copied := filepath.Join(t.TempDir(), "sleep")
+	text, err := os.ReadFile(by.Program)
+	if err == nil {
+		err = os.WriteFile(copied, text, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := proc.Start{Program: copied, Entry: by.Entry}
+	for _, by := range []proc.Start{by, replaced} {
+		cmd := run(t, by.Program, by.Entry, 0)
+		if by == replaced { // as by an upgrade
+			if err := os.Remove(by.Program); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := proc.Started(by)
+		if err != nil || len(found) != 1 || found[0].PID != cmd.Process.Pid || !found[0].StartedBy(by) {
+			t.Fatalf("found %v, %v, want %d alone", found, err, cmd.Process.Pid)
+		}
+		defer proc.CloseAll(found)
+		if others, err := proc.Started(proc.Start{Program: by.Program, Entry: by.Entry + "/"}); len(others) > 0 || err != nil {
+			t.Errorf("by another entry %v is found, %v", others, err)
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		if left, err := proc.Started(by); len(left) > 0 || err != nil {
+			t.Errorf("after its end %v is found, %v", left, err)
+		}
+	}
+}
+
+// A program is known by a link that leads to it, too.
+func TestAProgramIsFoundByALink(t *testing.T) {
+	by := proc.Start{Program: filepath.Join(t.TempDir(), "link"), Entry: "EDGENET_TEST_MARK=" + t.TempDir()}
+	if err := os.Symlink(program(t, "sleep"), by.Program); err != nil {
+		t.Fatal(err)
+	}
+	cmd := run(t, by.Program, by.Entry, 0)
+	found, err := proc.Started(by)
+	defer proc.CloseAll(found)
+	if err != nil || len(found) != 1 || found[0].PID != cmd.Process.Pid {
+		t.Errorf("found %v, %v, want %d alone", found, err, cmd.Process.Pid)
+	}
+}
+
+// program is the file of one.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// run starts a program, which runs when Start returns, until the test ends.
+func run(t *testing.T, program, entry string, clone uintptr) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(program)
+	if filepath.Base(program) != "cat" { // which reads for as long
+		cmd.Args = append(cmd.Args, "1000")
+	}
 	cmd.Env = []string{entry}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: clone}
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var found []*proc.Process
-	for deadline := time.Now().Add(5 * time.Second); len(found) == 0; { // it has begun when it runs its program
-		var err error
-		if found, err = proc.Started(entry); err != nil || time.Now().After(deadline) {
-			t.Fatalf("found %v, %v", found, err)
-		}
-	}
-	defer proc.CloseAll(found)
-	if len(found) != 1 || found[0].PID != cmd.Process.Pid || !found[0].StartedWith(entry) {
-		t.Errorf("found %v, want %d alone", found, cmd.Process.Pid)
-	}
-	if others, err := proc.Started(entry + "/"); len(others) > 0 || err != nil {
-		t.Errorf("by another entry %v is found, %v", others, err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
-	if left, err := proc.Started(entry); len(left) > 0 || err != nil {
-		t.Errorf("after its end %v is found, %v", left, err)
-	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
 }
