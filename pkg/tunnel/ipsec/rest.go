@@ -16,6 +16,10 @@ import (
 // other end, which sees it without one, knows by that that nothing is broken.
 const slumber = 3 * time.Second
 
+// sleepAge is how long it may be known what charon has when peers are let go by that: they
+// may wake, or be called, meanwhile.
+const sleepAge = 50 * time.Millisecond
+
 var _ tunnel.Rester = (*driver)(nil)
 
 // Wake implements tunnel.Rester. A conversation that goes on is not begun twice.
@@ -30,21 +34,27 @@ func (d *driver) Wake(ctx context.Context, keys ...tunnel.PublicKey) error {
 			begin = append(begin, key)
 		}
 	}
-	return d.each(ctx, "wake peer", begin, d.wake)
+	return d.each(ctx, "wake peer", begin, snapshotAge, d.wake)
 }
 
-// each reads charon once, as all of its SAs are listed however few are asked for, and
-// does something with each of several peers.
-func (d *driver) each(ctx context.Context, what string, keys []tunnel.PublicKey, do func(context.Context, *snapshot, tunnel.PublicKey) error) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	s, err := d.read(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
+// each does something with each of several peers. As all of charon's SAs are listed
+// however few are asked for, it reads them once for many peers, and again when that was
+// done so long ago. That is since it had its answer: if listing itself takes longer,
+// some are done yet by each.
+func (d *driver) each(ctx context.Context, what string, keys []tunnel.PublicKey, age time.Duration,
+	do func(context.Context, *snapshot, tunnel.PublicKey) error,
+) error {
+	var s *snapshot
+	var answered time.Time
 	var problems []error
 	for _, key := range keys {
+		if s == nil || d.now().Sub(answered) > age {
+			var err error
+			if s, err = d.read(ctx); err != nil {
+				return errors.Join(append(problems, fmt.Errorf("%s: %w", what, err))...)
+			}
+			answered = d.now()
+		}
 		if err := do(ctx, s, key); err != nil {
 			problems = append(problems, fmt.Errorf("%s at %s: %w", what, s.conns[key].prefix, err))
 		}
@@ -91,7 +101,7 @@ func (d *driver) Sleep(ctx context.Context, keys ...tunnel.PublicKey) error {
 	}
 	// What was seen before may be without a child that the peer has made since, to
 	// wake.
-	return d.each(ctx, "let peer sleep", keys, d.sleep)
+	return d.each(ctx, "let peer sleep", keys, sleepAge, d.sleep)
 }
 
 func (d *driver) sleep(ctx context.Context, s *snapshot, key tunnel.PublicKey) error {

@@ -100,14 +100,8 @@ func TestManyAreWokenAtOnce(t *testing.T) {
 		f.put(t, other, f.asleep(0))
 		keys = append(keys, f.keys[other].Public())
 	}
-	seen := map[*snapshot]int{}
-	count := func(_ context.Context, s *snapshot, _ tunnel.PublicKey) error {
-		seen[s]++
-		return nil
-	}
-	if err := f.raw(0).each(t.Context(), "count", keys, count); err != nil || len(seen) != 1 || seen[f.raw(0).seen] != peers {
-		t.Errorf("%d readings for %d peers, %v", len(seen), peers, err)
-	}
+	f.areReadFor(t, keys, sleepAge/peers, 1)
+	f.areReadFor(t, keys, sleepAge+1, peers) // each has had the time to wake
 	if err := f.raw(0).Wake(t.Context(), keys...); err != nil {
 		t.Fatal(err)
 	}
@@ -119,5 +113,23 @@ func TestManyAreWokenAtOnce(t *testing.T) {
 	}
 	for other := 1; other <= peers; other++ {
 		f.awaitStatus(t, 0, other, "is let go", func(st tunnel.PeerStatus) bool { return !st.Live })
+	}
+}
+
+// areReadFor counts how often node 0's charon is read for some peers, of whom each takes
+// so long.
+func (f *fleet) areReadFor(t *testing.T, keys []tunnel.PublicKey, each time.Duration, want int) {
+	t.Helper()
+	d, seen := f.raw(0), map[*snapshot]int{}
+	before, clock := d.now, d.now()
+	d.now = func() time.Time { return clock }
+	defer func() { d.now = before }()
+	err := d.each(t.Context(), "count", keys, sleepAge, func(_ context.Context, s *snapshot, _ tunnel.PublicKey) error {
+		seen[s]++
+		clock = clock.Add(each)
+		return nil
+	})
+	if err != nil || len(seen) != want || seen[d.seen] != len(keys)/want {
+		t.Errorf("%d readings for %d peers of %s each, %v, want %d", len(seen), len(keys), each, err, want)
 	}
 }
