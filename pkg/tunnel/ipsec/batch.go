@@ -56,6 +56,9 @@ func (d *driver) putAll(ctx context.Context, want []tunnel.Peer) error {
 	if err != nil {
 		return err
 	}
+	if len(fresh) == 0 { // then charon says nothing
+		return nil
+	}
 	asked := d.now()
 	err = d.tell(ctx, fresh)
 	d.hear(asked, err)

@@ -4,11 +4,13 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
 
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/internal/proc"
 )
 
 // strangers are peers that nobody is, with different addresses.
@@ -84,4 +86,22 @@ func TestPeersThatArePutAtOnceAreBegunWith(t *testing.T) {
 	}
 	f.await(t, 0, 1)
 	f.await(t, 1, 0)
+}
+
+// A charon that is asked for nothing has not answered.
+func TestWhatIsNotAskedIsNotAnswered(t *testing.T) {
+	now := time.Unix(1000, 0)
+	d := newDriver(Config{Kind: KindUserspace, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }}.withDefaults())
+	d.device = tunnel.Device{Name: "device"}
+	known := strangers(t, 1)
+	d.seen = &snapshot{at: now, conns: map[tunnel.PublicKey]conn{known[0].PublicKey: {prefix: known[0].Prefix}}}
+	for range 2 {
+		d.silence.Unanswered(now)
+	}
+	if err := d.PutAll(t.Context(), known); err != nil {
+		t.Fatal(err)
+	}
+	if !d.silence.Hangs(now.Add(proc.HangTime)) {
+		t.Error("it is taken to have answered")
+	}
 }
