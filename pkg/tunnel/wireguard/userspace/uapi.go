@@ -68,12 +68,22 @@ func setKey(r io.Reader, dev *device.Device, tun *halved) error {
 		return err
 	}
 	text := strings.TrimPrefix(request, setRequest)
-	first, _, _ := strings.Cut(text, "\n")
+	first, rest, _ := strings.Cut(text, "\n")
 	key, err := publicKey(strings.TrimPrefix(first, keyLine))
 	if err != nil { // wireguard-go says what is wrong with it, or takes a key away
 		return dev.IpcSet(text)
 	}
-	return tun.change(key.Upper(), func() error { return dev.IpcSet(text) })
+	// wireguard-go goes by each line as it reads it: it has the key even if it refuses
+	// what follows, so that is a request of its own.
+	var refused error
+	err = tun.change(key.Upper(), func() error {
+		if err := dev.IpcSet(first + "\n\n"); err != nil {
+			return err
+		}
+		refused = dev.IpcSet(rest)
+		return nil
+	})
+	return errors.Join(err, refused)
 }
 
 // readRequest reads until the empty line that ends a request.

@@ -96,6 +96,40 @@ func TestAKeyTellsItsHalf(t *testing.T) {
 	}
 }
 
+// wireguard-go has a key by the time it refuses what follows, and packets say its half.
+func TestAKeyTellsItsHalfThoughMoreIsRefused(t *testing.T) {
+	c, tun := newClient(t)
+	for _, upper := range []bool{true, false, true} {
+		digits := keyOf(t, upper)
+		if got := c.asks(t, "set=1\nprivate_key="+digits+"\nlisten_port=no\n\n"); got != "errno=-22\n\n" {
+			t.Errorf("a key and a port that is none are answered by %q", got)
+		}
+		if got := c.asks(t, "set=1\nprivate_key="+digits+"\nprotocol_version=1\n\n"); got != "errno=-22\n\n" {
+			t.Errorf("a key and a line that is none are answered by %q", got)
+		}
+		if !tun.known || tun.upper != upper {
+			t.Errorf("packets say the upper half: %t, known %t, want %t", tun.upper, tun.known, upper)
+		}
+	}
+	if got := c.asks(t, "get=1\n\n"); !strings.HasPrefix(got, keyLine) || !strings.HasSuffix(got, "errno=0\n\n") {
+		t.Errorf("asked for what there is it says %q", got)
+	}
+}
+
+// keyOf is a private key of a half, in hexadecimal digits.
+func keyOf(t *testing.T, upper bool) string {
+	t.Helper()
+	for {
+		private, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tunnel.PublicKey(private.PublicKey().Bytes()).Upper() == upper {
+			return hex.EncodeToString(private.Bytes())
+		}
+	}
+}
+
 func TestARequestHasAnEnd(t *testing.T) {
 	text := setRequest + keyLine + "00\n\n"
 	r := bufio.NewReader(strings.NewReader(text + "get=1\n\n"))
