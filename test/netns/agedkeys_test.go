@@ -86,8 +86,8 @@ func (g *ground) bothBeginAtOnce() {
 	there, back := g.web.Pings(g.db.IP), g.db.Pings(g.web.IP)
 	g.far.CutOff()
 	time.Sleep(unheard + time.Second) // it is time that has them begin
-	g.far.PlugIn()
 	before := time.Now()
+	g.far.PlugIn()
 	there.Stop()
 	back.Stop()
 	g.web.Reaches(g.db, "icmp")
