@@ -127,6 +127,8 @@ type turn struct {
 	moved map[uint32]bool
 	// alone is since when there is no SA, tried when it was attempted last.
 	alone, tried time.Time
+	// woken is when a packet was there for a peer that rested.
+	woken time.Time
 	// can: it is known where the peer is.
 	can bool
 	now time.Time
@@ -149,6 +151,7 @@ func (d *driver) turn(key tunnel.PublicKey, c conn) turn {
 		moved: d.moved[key],
 		alone: d.alone[key],
 		tried: d.tried[key],
+		woken: d.woken[key],
 		can:   c.endpoint.IsValid(),
 		now:   d.now(),
 	}
@@ -180,7 +183,7 @@ func (t turn) decide(sas []ikeSA) step {
 			next.end = append(next.end, sa.id)
 		}
 	}
-	ours := t.lower || t.fresh || len(t.moved) > 0 || !t.alone.IsZero() && t.now.Sub(t.alone) >= patience
+	ours := t.lower || t.fresh || len(t.moved) > 0 || t.now.Sub(t.woken) < patience || !t.alone.IsZero() && t.now.Sub(t.alone) >= patience
 	next.begin = t.can && ours && !next.reached && !busy && t.now.Sub(t.tried) >= retryAfter
 	return next
 }

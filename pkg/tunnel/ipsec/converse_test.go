@@ -23,6 +23,8 @@ func TestWhoseTurnItIs(t *testing.T) {
 		{name: "the lower one begins", turn: turn{lower: true, can: true}, begin: true},
 		{name: "the higher one waits", turn: turn{can: true, alone: now.Add(-patience + 1)}},
 		{name: "the higher one has waited", turn: turn{can: true, alone: now.Add(-patience)}, begin: true},
+		{name: "the higher one was woken, and the child ended", turn: turn{can: true, woken: now.Add(-patience + 1)}, sas: []ikeSA{{id: 1, state: "ESTABLISHED"}}, begin: true},
+		{name: "the higher one was woken long ago", turn: turn{can: true, woken: now.Add(-patience)}, sas: []ikeSA{{id: 1, state: "ESTABLISHED"}}},
 		{name: "charon was just started", turn: turn{can: true, fresh: true}, begin: true},
 		{name: "nobody knows where the peer is", turn: turn{lower: true, fresh: true}},
 		{name: "it was tried just now", turn: turn{lower: true, can: true, tried: now.Add(-retryAfter + 1)}},

@@ -49,6 +49,7 @@ func (d *driver) forget(key tunnel.PublicKey) {
 	delete(d.alone, key)
 	delete(d.tried, key)
 	delete(d.slumbers, key)
+	delete(d.woken, key)
 	delete(d.traffic, key)
 	d.refused.forget(key)
 }

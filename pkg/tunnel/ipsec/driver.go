@@ -64,8 +64,9 @@ type driver struct {
 	served map[tunnel.PublicKey]map[saID]bool
 	// alone is since when a peer has no SA, tried when the last attempt began.
 	alone, tried map[tunnel.PublicKey]time.Time
-	// slumbers is since when a peer that rests has no child SA.
-	slumbers map[tunnel.PublicKey]time.Time
+	// slumbers is since when a peer that rests has no child SA, woken when it was last
+	// to be awake.
+	slumbers, woken map[tunnel.PublicKey]time.Time
 }
 
 var _ tunnel.Watcher = (*driver)(nil)
@@ -94,6 +95,7 @@ func newDriver(cfg Config) *driver {
 		tried:   make(map[tunnel.PublicKey]time.Time),
 
 		slumbers: make(map[tunnel.PublicKey]time.Time),
+		woken:    make(map[tunnel.PublicKey]time.Time),
 	}
 }
 
@@ -252,6 +254,7 @@ func (d *driver) begunAnew() {
 	clear(d.alone)
 	clear(d.tried)
 	clear(d.slumbers)
+	clear(d.woken)
 }
 
 // interfaceID follows from the device's name, so that a driver that adopts knows

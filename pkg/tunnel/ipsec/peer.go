@@ -56,8 +56,9 @@ func (d *driver) status(key tunnel.PublicKey, c conn, sas []ikeSA) tunnel.PeerSt
 	if d.cfg.Kind == KindKernel {
 		st.ReqID = c.child.reqID
 	}
-	// What was begun just now gets its child yet.
-	begun := d.slumbers[key].IsZero() && d.now().Sub(d.tried[key]) < retryAfter
+	// What was begun just now gets its child yet, and so does what was woken: the peer
+	// may have ended the child that was there then.
+	begun := d.slumbers[key].IsZero() && (d.now().Sub(d.tried[key]) < retryAfter || d.now().Sub(d.woken[key]) < retryAfter)
 	st.Dormant = isDormant(sas) && !begun
 	for _, sa := range sas {
 		st.BehindNAT = st.BehindNAT || sa.behindNAT

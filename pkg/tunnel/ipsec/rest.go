@@ -30,6 +30,7 @@ func (d *driver) Wake(ctx context.Context, keys ...tunnel.PublicKey) error {
 	var begin []tunnel.PublicKey
 	for _, key := range keys {
 		delete(d.slumbers, key)
+		d.woken[key] = d.now()
 		if d.now().Sub(d.tried[key]) >= retryAfter { // else it was begun, or refused; rounds go on with it
 			begin = append(begin, key)
 		}
@@ -105,17 +106,21 @@ func (d *driver) Sleep(ctx context.Context, keys ...tunnel.PublicKey) error {
 }
 
 func (d *driver) sleep(ctx context.Context, s *snapshot, key tunnel.PublicKey) error {
-	if at := d.slumbers[key]; !at.IsZero() && hasChildSince(s.sas[key], at) {
+	before := d.traffic[key]
+	if before.lacks(s.sas[key]) { // the peer wakes, which Peers is to tell first
 		delete(d.slumbers, key)
 		return nil
 	}
-	if before := d.traffic[key].total(); d.traffic.sum(key, s.sas[key]).rx != before.rx {
+	if d.traffic.sum(key, s.sas[key]).rx != before.total().rx {
 		return nil // the peer sends, since Peers was asked last
 	}
 	delete(d.served, key) // what is missing from now on is not missed
 	var ends []map[string]string
 	for _, sa := range s.sas[key] {
 		for _, child := range sa.children {
+			if child.spiIn == gone { // it is being made, or ended
+				continue
+			}
 			ends = append(ends, map[string]string{"child-id": strconv.FormatUint(uint64(child.id), 10), "timeout": dontWait})
 		}
 	}
@@ -139,16 +144,6 @@ func (d *driver) sleep(ctx context.Context, s *snapshot, key tunnel.PublicKey) e
 		d.seen = nil
 	}
 	return nil
-}
-
-// hasChildSince tells whether a child was made after some time.
-func hasChildSince(sas []ikeSA, at time.Time) bool {
-	for _, sa := range sas {
-		if c := sa.newest(); c != nil && c.installed.After(at) {
-			return true
-		}
-	}
-	return false
 }
 
 // isDormant tells whether a peer has ended its children and kept the IKE SA, which

@@ -2,6 +2,8 @@ package ipsec
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,6 +88,65 @@ func restsAndWakes(t *testing.T, kind Kind) {
 		for node := range f.names { // as rounds do, which settle who of two goes
 			f.put(t, node, f.peer(1-node))
 		}
+	}
+}
+
+// What the peer has made since Peers was asked it has made to wake: that is not ended,
+// whatever charon says of its age. What Peers has told of is.
+func TestAChildThatWakesIsNotEnded(t *testing.T) {
+	now := time.Unix(10_000, 0)
+	key := tunnel.PublicKey{1}
+	old, fresh := childSA{id: 1, state: "INSTALLED", spiIn: 7, installed: now}, childSA{id: 2, state: "INSTALLED", spiIn: 8, installed: now.Add(-time.Second)}
+	ended := childSA{id: 3, state: "DELETING"}
+	for name, c := range map[string]struct {
+		slumbers time.Time
+		has      []childSA
+		ends     bool
+	}{
+		"what was there is there":               {has: []childSA{old}, ends: true},
+		"there is another":                      {has: []childSA{old, fresh}},
+		"there is another alone":                {has: []childSA{fresh}},
+		"there is another after what was ended": {slumbers: now, has: []childSA{fresh}},
+		"what was there is being ended":         {has: []childSA{ended}},
+	} {
+		d := newDriver(Config{Now: func() time.Time { return now }, RunDir: t.TempDir(), Device: "i", Logger: slog.New(slog.DiscardHandler)})
+		d.device.Name = "i"
+		d.status(key, conn{}, []ikeSA{{id: 1, state: "ESTABLISHED", children: []childSA{old}}})
+		if !c.slumbers.IsZero() {
+			d.slumbers[key] = c.slumbers
+		}
+		s := &snapshot{sas: map[tunnel.PublicKey][]ikeSA{key: {{id: 1, state: "ESTABLISHED", children: c.has}}}}
+		// There is no charon: whatever is asked of it is an error.
+		if err := d.sleep(t.Context(), s, key); (err != nil) != c.ends {
+			t.Errorf("%s: %v, want that a child is ended: %t", name, err, c.ends)
+		}
+		if wakes := slices.Contains(c.has, fresh); wakes && !d.slumbers[key].IsZero() {
+			t.Errorf("%s: the peer is taken for one that sleeps", name)
+		}
+	}
+}
+
+// The peer may end the child that there was when this end woke, as it cannot know of
+// that: it is called then, and not taken for one that rests.
+func TestAPeerThatIsWokenIsNotDormant(t *testing.T) {
+	now := time.Unix(10_000, 0)
+	key := tunnel.PublicKey{1}
+	d := newDriver(Config{Now: func() time.Time { return now }, RunDir: t.TempDir(), Device: "i", Logger: slog.New(slog.DiscardHandler)})
+	d.device.Name = "i"
+	dormant := []ikeSA{{id: 1, state: "ESTABLISHED"}}
+	if !d.status(key, conn{}, dormant).Dormant {
+		t.Fatal("a peer that has ended its child is not dormant")
+	}
+	d.tried[key] = now // it was begun, so that there is nothing to do
+	if err := d.Wake(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	d.tried[key] = now.Add(-time.Minute)
+	if d.status(key, conn{}, dormant).Dormant {
+		t.Error("a peer that was woken is dormant")
+	}
+	if now = now.Add(retryAfter); !d.status(key, conn{}, dormant).Dormant {
+		t.Error("a peer that has ended its child is not dormant for long after it was woken")
 	}
 }
 

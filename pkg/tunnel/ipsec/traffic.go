@@ -48,6 +48,19 @@ func (t traffic) sum(key tunnel.PublicKey, sas []ikeSA) counts {
 	return now.total()
 }
 
+// lacks tells whether there is a child SA that was not there when the sum was made:
+// charon's ages are too coarse to tell.
+func (p passed) lacks(sas []ikeSA) bool {
+	for _, sa := range sas {
+		for _, c := range sa.children {
+			if _, known := p[c.spiIn]; !known {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (p passed) total() counts {
 	var sum counts
 	for _, c := range p {
