@@ -86,12 +86,13 @@ func (d *Datapath) applyAll(ctx context.Context, want *State) (*ApplyError, []*d
 // Change is [Datapath.Apply] for when only want has changed since the last call:
 // what was made right then is not looked at again, so its cost follows from what
 // is new. What others did to the devices meanwhile is for the next Apply, but for
-// tunnel devices that are others than they were under the same name. It does
-// not wait until the devices that it deletes are gone: see [Datapath.AwaitGone].
+// tunnel devices, and others that nodes lead to, that are not those that were last
+// seen under their names. It does not wait until the devices that it deletes are
+// gone: see [Datapath.AwaitGone].
 func (d *Datapath) Change(ctx context.Context, want State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.last.wires == nil || !slices.Equal(d.last.tunnels, want.Tunnels) || d.otherTunnels() {
+	if d.last.wires == nil || !slices.Equal(d.last.tunnels, want.Tunnels) || d.otherDevices(&want) {
 		links, err := d.listLinks()
 		if err != nil {
 			return &ApplyError{Other: err}
@@ -100,18 +101,6 @@ func (d *Datapath) Change(ctx context.Context, want State) error {
 	}
 	failed, _ := d.apply(ctx, &want)
 	return failed.orNil()
-}
-
-// otherTunnels tells whether a tunnel device is another than the one that was last
-// seen under its name.
-func (d *Datapath) otherTunnels() bool {
-	for _, name := range d.last.tunnels {
-		link, err := d.nl.LinkByName(name)
-		if err != nil || d.last.links.byName[name] == nil || link.Attrs().Index != d.last.links.byName[name].Attrs().Index {
-			return true
-		}
-	}
-	return false
 }
 
 // apply goes on from what was last seen. Whatever fails is looked at anew by the

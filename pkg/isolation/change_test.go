@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -91,34 +92,36 @@ func TestARoundSeesWhatAChangeDoesNot(t *testing.T) {
 	web.reaches("10.0.0.3")
 }
 
+// remake makes a device anew, or the first time, and returns its index.
+func (h *host) remake(name string) int {
+	return in(h.space, func() (int, error) {
+		if old, err := netlink.LinkByName(name); err == nil {
+			if err := netlink.LinkDel(old); err != nil {
+				return 0, err
+			}
+		}
+		if err := createTap(name); err != nil {
+			return 0, err
+		}
+		now, err := netlink.LinkByName(name)
+		if err != nil {
+			return 0, err
+		}
+		return now.Attrs().Index, nil
+	})
+}
+
 // A tunnel device that was made anew under its name, as charon makes it, is taken
 // for what it is by the next change: it has the program, and nodes are led to it.
 func TestAChangeSeesATunnelThatIsAnother(t *testing.T) {
 	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, nodeA, mode)
-			remake := func() int {
-				return in(h.space, func() (int, error) {
-					if old, err := netlink.LinkByName("tuntest"); err == nil {
-						if err := netlink.LinkDel(old); err != nil {
-							return 0, err
-						}
-					}
-					if err := createTap("tuntest"); err != nil {
-						return 0, err
-					}
-					now, err := netlink.LinkByName("tuntest")
-					if err != nil {
-						return 0, err
-					}
-					return now.Attrs().Index, nil
-				})
-			}
 			h.state.Tunnels = []string{"tuntest"}
 			h.state.Nodes[nodeB] = Node{Device: "tuntest", MTU: 1400}
-			remake()
+			h.remake("tuntest")
 			h.apply()
-			index := remake()
+			index := h.remake("tuntest")
 			h.change()
 			if got := h.dp.tables.nodes.have[prefixWord(nodeB)].Ifindex; got != uint32(index) {
 				t.Errorf("the node is led to device %d, want %d", got, index)
@@ -130,4 +133,30 @@ func TestAChangeSeesATunnelThatIsAnother(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A device that is no tunnel, but that nodes are led to until theirs is there, is
+// looked at likewise, also for a node that was not led to it before.
+func TestAChangeSeesAnotherDeviceThatNodesLeadTo(t *testing.T) {
+	h := newHost(t, nodeA, AttachAuto)
+	leads := func(to netip.Prefix, want int) {
+		t.Helper()
+		if got := h.dp.tables.nodes.have[prefixWord(to)].Ifindex; got != uint32(want) {
+			t.Errorf("node %v is led to device %d, want %d", to, got, want)
+		}
+	}
+	h.apply()
+	first := h.remake("holdtest")
+	h.state.Nodes[nodeB] = Node{Device: "holdtest", MTU: 1400}
+	h.change()
+	leads(nodeB, first)
+	second := h.remake("holdtest")
+	if second == first {
+		t.Fatalf("the device that was made anew has the index of the old one, %d", first)
+	}
+	nodeC := netip.MustParsePrefix("fd12:340b:cccc:cccc::/64")
+	h.state.Nodes[nodeC] = Node{Device: "holdtest", MTU: 1400}
+	h.change()
+	leads(nodeB, second)
+	leads(nodeC, second)
 }

@@ -49,6 +49,26 @@ func (d *Datapath) listLinks() (linkTable, error) {
 	return t, nil
 }
 
+// otherDevices tells whether a device that packets leave by is another than the one
+// that was last seen under its name. There are few, to however many nodes they lead.
+func (d *Datapath) otherDevices(want *State) bool {
+	names := make(map[string]bool, len(want.Tunnels)+1)
+	for _, name := range want.Tunnels {
+		names[name] = true
+	}
+	for _, n := range want.Nodes {
+		names[n.Device] = true
+	}
+	for name := range names {
+		link, err := d.nl.LinkByName(name)
+		known := d.last.links.byName[name]
+		if err != nil || known == nil || link.Attrs().Index != known.Attrs().Index {
+			return true
+		}
+	}
+	return false
+}
+
 func isUp(link netlink.Link) bool { return link.Attrs().Flags&net.FlagUp != 0 }
 
 func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
