@@ -39,18 +39,21 @@ func (r *running[Report]) Stop() Report {
 type Ping struct {
 	*running[agent.PingReport]
 	to netip.Addr
+	// before has what the hosts had dropped when it began.
+	before <-chan drops
 }
 
 // Pings starts to ping every 10 ms, until it is stopped.
 func (c *Container) Pings(to netip.Addr) *Ping {
 	c.t().Helper()
-	return &Ping{running: start[agent.PingReport](c, "Ping", agent.PingArgs{Target: to, Interval: steady}), to: to}
+	return c.PingsEvery(to, steady)
 }
 
 // PingsEvery is Pings at another interval.
 func (c *Container) PingsEvery(to netip.Addr, interval time.Duration) *Ping {
 	c.t().Helper()
-	return &Ping{running: start[agent.PingReport](c, "Ping", agent.PingArgs{Target: to, Interval: interval}), to: to}
+	before := c.host.lab.countDrops()
+	return &Ping{running: start[agent.PingReport](c, "Ping", agent.PingArgs{Target: to, Interval: interval}), to: to, before: before}
 }
 
 // Loses ends the ping and expects at most that many unanswered requests, and at
@@ -92,8 +95,9 @@ func sentIn(report agent.PingReport, times []time.Duration) int {
 func (p *Ping) check(report agent.PingReport, atMost int) {
 	p.from.t().Helper()
 	if report.Received == 0 || len(report.Lost) > atMost {
-		p.from.t().Errorf("%s pings %s: lost %d of %d, at %s; want at most %d",
-			p.from, p.to, len(report.Lost), report.Sent, gaps(report), atMost)
+		p.from.t().Errorf("%s pings %s: lost %d of %d, sent %s after %s; want at most %d; meanwhile were dropped\n%s",
+			p.from, p.to, len(report.Lost), report.Sent, gaps(report), report.Began.UTC().Format("15:04:05.000"), atMost,
+			(<-p.from.host.lab.countDrops()).since(<-p.before))
 	}
 }
 
@@ -101,12 +105,11 @@ func (p *Ping) check(report agent.PingReport, atMost int) {
 func gaps(report agent.PingReport) string {
 	text := ""
 	for i := 0; i < len(report.Lost); {
-		first := report.Lost[i]
-		last := first
-		for i++; i < len(report.Lost) && report.Lost[i] == last+1; i++ {
-			last++
+		first, last := i, i
+		for i++; i < len(report.Lost) && report.Lost[i] == report.Lost[last]+1; i++ {
+			last = i
 		}
-		text += fmt.Sprintf("[%s..%s]", time.Duration(first)*report.Interval, time.Duration(last)*report.Interval)
+		text += fmt.Sprintf("[%s..%s]", report.LostAt[first].Round(time.Millisecond), report.LostAt[last].Round(time.Millisecond))
 	}
 	return text
 }

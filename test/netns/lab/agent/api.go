@@ -79,8 +79,11 @@ type PingArgs struct {
 // PingReport counts a ping that has ended.
 type PingReport struct {
 	Sent, Received int
-	// Lost are the numbers of the unanswered requests, from 0.
-	Lost []int
+	// Lost are the numbers of the unanswered requests, from 0; LostAt is how long
+	// after Began each was sent: a busy machine sends fewer than the interval says.
+	Lost   []int
+	LostAt []time.Duration
+	Began  time.Time
 	// Interval at which they were sent.
 	Interval time.Duration
 	// RTTs of the answered ones, in order.

@@ -185,11 +185,15 @@ func (p *pinger) report() PingReport {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	report := PingReport{Sent: len(p.sent), Received: len(p.rtts), Interval: p.args.Interval}
-	for number := range p.sent {
+	for number, sent := range p.sent {
+		if number == 0 {
+			report.Began = sent
+		}
 		if rtt, ok := p.rtts[number]; ok {
 			report.RTTs = append(report.RTTs, rtt)
 		} else {
 			report.Lost = append(report.Lost, number)
+			report.LostAt = append(report.LostAt, sent.Sub(report.Began))
 		}
 	}
 	return report
