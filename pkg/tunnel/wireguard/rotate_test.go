@@ -1,6 +1,7 @@
 package wireguard
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -119,7 +120,11 @@ func bringUp(t *testing.T, h *harness, drivers ...tunnel.Driver) {
 		if _, err := d.Up(t.Context(), h.Device(tunneltest.Side(side))); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = d.Down(t.Context()) })
+		t.Cleanup(func() {
+			if err := d.Down(context.WithoutCancel(t.Context())); err != nil { // the context has ended by now
+				t.Error(err)
+			}
+		})
 	}
 	for side, d := range drivers {
 		put(t, d, h.Peer(tunneltest.Side(side).Other()))
