@@ -85,7 +85,8 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		return err
 	}
 	d.reader.mesh = d.mesh
-	if err := d.openTunnels(kernel); err != nil {
+	opened := make(chan struct{})
+	if err := d.openTunnels(kernel, opened); err != nil {
 		return err
 	}
 	log := d.log.With("part", "network")
@@ -94,6 +95,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		tunnels:      d.tunnels,
 		log:          log,
 		trouble:      complaint{log: log, of: "datapath"},
+		opened:       opened,
 		openDatapath: kernel.Datapath,
 		maxFlows:     d.cfg.MaxFlows,
 		flowTimeouts: d.cfg.FlowTimeouts,
@@ -107,7 +109,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 	return nil
 }
 
-func (d *Daemon) openTunnels(kernel Kernel) error {
+func (d *Daemon) openTunnels(kernel Kernel, datapath <-chan struct{}) error {
 	log := d.log.With("part", "tunnel")
 	carriers, err := d.openCarriers(kernel, log)
 	if err != nil {
@@ -136,6 +138,7 @@ func (d *Daemon) openTunnels(kernel Kernel) error {
 		listRoutes:   kernel.ListRoutes,
 		ensureRoutes: kernel.EnsureRoutes,
 		underlayMTU:  kernel.UnderlayMTU,
+		adopted:      datapath,
 		log:          log,
 		trouble:      complaint{log: log, of: "tunnels"},
 		dirty:        make(chan struct{}, 1),

@@ -52,6 +52,8 @@ type network struct {
 	half       half
 	// carries is true while the datapath is open and leads where tunnels do.
 	carries atomic.Bool
+	// opened is closed when run has tried to open the datapath.
+	opened chan struct{}
 	// openDatapath is Kernel's.
 	openDatapath func(context.Context, isolation.Config) (Datapath, error)
 	trouble      complaint
@@ -95,6 +97,7 @@ func (n *network) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
 	next := everything
+	n.adopt(ctx)
 	for {
 		n.trouble.note(n.reconcile(ctx, next))
 		ended := time.Now()
@@ -111,6 +114,22 @@ func (n *network) run(ctx context.Context) error {
 		case <-ticker.C:
 			next = everything
 		}
+	}
+}
+
+// adopt opens the datapath of a member before its tunnels are looked at: a device
+// that tunnels make brings tenants' packets to nobody until the datapath is on it,
+// and opening may take seconds on a busy machine. What goes wrong is met again, and
+// told, by the rounds.
+func (n *network) adopt(ctx context.Context) {
+	defer close(n.opened)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, in := n.mesh.MeshID(); !in {
+		return
+	}
+	if err := n.open(ctx); err != nil {
+		n.log.Debug("datapath is opened later", "err", err)
 	}
 }
 

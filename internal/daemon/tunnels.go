@@ -52,9 +52,11 @@ type tunnels struct {
 	listRoutes   func(netip.Prefix) (map[netip.Prefix]string, error)
 	// underlayMTU is Kernel's.
 	underlayMTU func(netip.Addr) (int, error)
-	log         *slog.Logger
-	trouble     complaint
-	dirty       chan struct{}
+	// adopted is closed when the datapath that was there has been opened, if it can be.
+	adopted <-chan struct{}
+	log     *slog.Logger
+	trouble complaint
+	dirty   chan struct{}
 	// sized is poked when the MTU to a peer is another, or a driver has noticed
 	// something.
 	sized chan struct{}
@@ -115,6 +117,11 @@ func (t *tunnels) run(ctx context.Context) error {
 	defer ticker.Stop()
 	uses := time.NewTicker(useTick)
 	defer uses.Stop()
+	select {
+	case <-t.adopted:
+	case <-ctx.Done():
+		return nil
+	}
 	for {
 		t.trouble.note(t.reconcile(ctx))
 		if !t.awaitNews(ctx, time.Now(), ticker.C, uses.C) {
