@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"edgenet.dev/edgenet/internal/daemon"
 	"edgenet.dev/edgenet/internal/daemon/daemontest"
 	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 func wantCode(t *testing.T, err error, code connect.Code, words ...string) {
@@ -296,4 +298,30 @@ func TestTheRunDirectoryCanBeEnteredByAll(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key has mode %v, %v", info.Mode(), err)
 	}
+}
+
+// A device that tunnels make brings tenants' packets to nobody until the datapath is
+// on it: a member that starts opens that first, however long it takes.
+func TestAMembersDatapathIsOpenedBeforeItsTunnelsAreLookedAt(t *testing.T) {
+	n, _ := authority(t)
+	key, err := base64.StdEncoding.DecodeString(n.Status().GetTunnelKey().GetPublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Stop()
+	if err := n.Kernel.Network.Driver(tunnel.PublicKey(key)).Down(t.Context()); err != nil { // as by a reboot
+		t.Fatal(err)
+	}
+	upAtOpening := make(chan bool, 16)
+	n.Kernel.Opening(func() {
+		select {
+		case upAtOpening <- n.Kernel.Has(tunnel.WireGuard):
+		default: // the first is enough
+		}
+	})
+	n.Start()
+	if <-upAtOpening {
+		t.Error("tunnels were brought up before the datapath was opened")
+	}
+	daemontest.Await(t, "tunnels are up", func() bool { return n.Kernel.Has(tunnel.WireGuard) })
 }

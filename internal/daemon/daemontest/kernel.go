@@ -34,8 +34,9 @@ type Kernel struct {
 	broken map[isolation.Key]error
 	// mtu is why the tunnel device cannot be made.
 	mtu error
-	// datapath is why the datapath cannot be opened.
+	// datapath is why the datapath cannot be opened; opening is called before it is.
 	datapath error
+	opening  func()
 	// ipsec is true if the host has IPsec, bare if it lacks WireGuard.
 	ipsec, bare bool
 	// devices are the drivers' that were opened last, by technology.
@@ -68,6 +69,12 @@ func (k *Kernel) Daemon() daemon.Kernel {
 		Hold:         func(hold.Config) (daemon.Hold, error) { return nil, tunnel.ErrUnsupported },
 		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) ([]netip.Prefix, error) { return nil, nil },
 		Datapath: func(context.Context, isolation.Config) (daemon.Datapath, error) {
+			k.mu.Lock()
+			opening := k.opening
+			k.mu.Unlock()
+			if opening != nil {
+				opening()
+			}
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			return datapath{k}, k.datapath
@@ -215,6 +222,13 @@ func (k *Kernel) BreakTunnels(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mtu = err
+}
+
+// Opening has do called whenever the datapath is about to be opened.
+func (k *Kernel) Opening(do func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.opening = do
 }
 
 // BreakDatapath makes it impossible to open the datapath; nil mends it.
