@@ -19,8 +19,6 @@ const (
 	// long those are waited for that do not say what they should.
 	rotateAsk  = 250 * time.Millisecond
 	rotateWait = 30 * time.Second
-	// rotateAwake is the time between two looks at whether tunnels are awake.
-	rotateAwake = 20 * time.Millisecond
 	// rotateTurns bounds how long others' rotations are waited for.
 	rotateTurns = 2 * time.Minute
 	// rotateDue is the time between two looks at the key's age.
@@ -251,14 +249,11 @@ func (r *rotation) prepare() (round uint64, err error) {
 func (r *rotation) awaitAwake(ctx context.Context, since uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, rotateWait)
 	defer cancel()
-	for {
-		if now := r.tunnels.current(); now.round > since && !now.stale {
-			return nil
-		}
-		if !pause(ctx, rotateAwake) {
-			return fmt.Errorf("wait for tunnels to be awake: %w", ctx.Err())
-		}
+	err := r.tunnels.awaitState(ctx, func(s tunnelState) bool { return s.round > since && !s.stale })
+	if err != nil {
+		return fmt.Errorf("wait for tunnels to be awake: %w", err)
 	}
+	return nil
 }
 
 func (r *rotation) prepareKeys() error {

@@ -106,11 +106,16 @@ func (t *tunnels) replace(next tunnelState) (before tunnelState) {
 func (t *tunnels) awaitReady(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, arrival)
 	defer cancel()
+	_ = t.awaitState(ctx, func(s tunnelState) bool { return s.ready() || s.problem != nil })
+}
+
+// awaitState waits for a state, and returns ctx's error if that ends first.
+func (t *tunnels) awaitState(ctx context.Context, is func(tunnelState) bool) error {
 	for {
 		t.mu.Lock()
-		if t.state.ready() || t.state.problem != nil {
+		if is(t.state) {
 			t.mu.Unlock()
-			return
+			return nil
 		}
 		if t.news == nil {
 			t.news = make(chan struct{})
@@ -120,7 +125,7 @@ func (t *tunnels) awaitReady(ctx context.Context) {
 		select {
 		case <-news:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }

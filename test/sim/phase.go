@@ -125,13 +125,13 @@ func (r *run) start(ctx context.Context) error {
 		return err
 	}
 	r.r.Start = &Start{Whole: whole.Seconds(), Load: m.load()}
-	return sleep(ctx, r.plan.Settle)
+	return wan.Wait(ctx, r.plan.Settle)
 }
 
 // rest measures what a mesh costs in which nothing happens.
 func (r *run) rest(ctx context.Context) error {
 	m := r.measure()
-	if err := sleep(ctx, r.plan.Rest); err != nil {
+	if err := wan.Wait(ctx, r.plan.Rest); err != nil {
 		return err
 	}
 	load := m.load()
@@ -162,7 +162,7 @@ func (r *run) single(ctx context.Context, count int) ([]*change, error) {
 			err = c.await(ctx, time.Minute)
 		}
 		if err == nil {
-			err = sleep(ctx, time.Duration(r.random.Int64N(int64(time.Second))))
+			err = wan.Wait(ctx, time.Duration(r.random.Int64N(int64(time.Second))))
 		}
 		if err != nil {
 			return nil, err
@@ -194,7 +194,7 @@ func (r *run) churn(ctx context.Context) error {
 		next := all[len(cs)%len(all)]
 		c, err := r.change(ctx, next.n, next.key)
 		if err == nil {
-			err = sleep(ctx, every)
+			err = wan.Wait(ctx, every)
 		}
 		if err != nil {
 			return err
@@ -234,7 +234,7 @@ func (r *run) deaths(ctx context.Context) error {
 			return err
 		}
 		back = append(back, whole)
-		if err := sleep(ctx, 10*time.Second); err != nil {
+		if err := wan.Wait(ctx, 10*time.Second); err != nil {
 			return err
 		}
 	}
@@ -253,7 +253,7 @@ func (r *run) kill(ctx context.Context, victim *node) (took []time.Duration, mis
 		return nil, 0, err
 	}
 	for len(left) > 0 && time.Since(begin) < r.plan.Limit {
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wan.Wait(ctx, 100*time.Millisecond); err != nil {
 			return nil, 0, err
 		}
 		left = slices.DeleteFunc(left, func(n *node) bool {
@@ -294,7 +294,7 @@ func (r *run) partition(ctx context.Context) error {
 		n, key := r.pick(side)
 		c, err := r.change(ctx, n, key)
 		if err == nil {
-			err = sleep(ctx, r.plan.Partition/20)
+			err = wan.Wait(ctx, r.plan.Partition/20)
 		}
 		if err != nil {
 			return err

@@ -134,7 +134,7 @@ func (w *World) Start(ctx context.Context) error {
 	slices.Sort(after)
 	begin := time.Now()
 	for i, n := range w.nodes {
-		err := sleep(ctx, after[i]-time.Since(begin))
+		err := wan.Wait(ctx, after[i]-time.Since(begin))
 		if err == nil {
 			err = n.start(ctx)
 		}
@@ -189,21 +189,9 @@ func (w *World) awaitWhole(ctx context.Context, every, limit time.Duration) (tim
 		if time.Since(begin) > limit {
 			return 0, fmt.Errorf("await %d nodes: after %s %s sees %d", len(all), limit, name(all[i].index), alive)
 		}
-		if err := sleep(ctx, every); err != nil {
+		if err := wan.Wait(ctx, every); err != nil {
 			return 0, err
 		}
 	}
 	return time.Since(begin), nil
-}
-
-// sleep waits, unless ctx ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -84,10 +84,7 @@ func (d *driver) unknown(s *snapshot, want []tunnel.Peer) ([]*loading, error) {
 	if err != nil {
 		return nil, err
 	}
-	taken := make(map[netip.Prefix]bool, len(s.conns)+len(want))
-	for _, c := range s.conns {
-		taken[c.prefix] = true
-	}
+	taken := s.prefixes()
 	var out []*loading
 	for _, p := range want {
 		_, known := s.conns[p.PublicKey]

@@ -1,6 +1,8 @@
 package ipsec
 
 import (
+	"net/netip"
+
 	"github.com/vishvananda/netlink"
 )
 
@@ -28,22 +30,21 @@ func stalePolicies(s *snapshot, policies []netlink.XfrmPolicy) []netlink.XfrmPol
 			}
 		}
 	}
+	peers := s.prefixes()
 	var stale []netlink.XfrmPolicy
 	for _, p := range policies {
-		if len(p.Tmpls) == 0 || !used[uint32(p.Tmpls[0].Reqid)] && !s.has(p) {
+		if len(p.Tmpls) == 0 || !used[uint32(p.Tmpls[0].Reqid)] && !peers[remotePrefix(p)] {
 			stale = append(stale, p)
 		}
 	}
 	return stale
 }
 
-// has tells whether a policy is for the prefix of a peer.
-func (s *snapshot) has(p netlink.XfrmPolicy) bool {
-	prefix := remotePrefix(p)
+// prefixes are those of all peers.
+func (s *snapshot) prefixes() map[netip.Prefix]bool {
+	out := make(map[netip.Prefix]bool, len(s.conns))
 	for _, c := range s.conns {
-		if c.prefix == prefix {
-			return true
-		}
+		out[c.prefix] = true
 	}
-	return false
+	return out
 }

@@ -92,18 +92,16 @@ func (d *driver) hear(asked time.Time, err error) {
 
 // request asks this driver's charon for one thing.
 func (d *driver) request(ctx context.Context, command string, message *vici.Message) error {
-	if d.mute {
-		return fmt.Errorf("%s: %w", command, errMute)
-	}
-	asked := d.now()
-	err := request(ctx, d.dir, command, message)
-	d.hear(asked, err)
-	return err
+	return requestBy(func(f func(*vici.Session) error) error { return d.talk(ctx, f) }, command, message)
 }
 
 // request asks charon for one thing.
 func request(ctx context.Context, dir, command string, message *vici.Message) error {
-	err := talk(ctx, dir, func(s *vici.Session) error {
+	return requestBy(func(f func(*vici.Session) error) error { return talk(ctx, dir, f) }, command, message)
+}
+
+func requestBy(talk func(func(*vici.Session) error) error, command string, message *vici.Message) error {
+	err := talk(func(s *vici.Session) error {
 		_, err := s.CommandRequest(command, message)
 		return err
 	})

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
@@ -108,19 +107,7 @@ func loadKey(path string) (PrivateKey, error) {
 // storeKey writes the whole file aside and then gives it its name, by a link,
 // which unlike a rename replaces nothing.
 func storeKey(path string, key PrivateKey) error {
-	f, err := createAside(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.WriteString(key.key.String() + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return writeFile(path, []byte(key.key.String()+"\n"), os.Link)
 }
 
 func syncDir(dir string) error {

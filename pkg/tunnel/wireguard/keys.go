@@ -230,17 +230,20 @@ func (k *Keys) storeDates(made map[string]time.Time) error {
 }
 
 // replaceFile writes a whole file aside and gives it its name.
-func replaceFile(path string, text []byte) error {
+func replaceFile(path string, text []byte) error { return writeFile(path, text, os.Rename) }
+
+// writeFile writes a whole file aside and has name give it its name.
+func writeFile(path string, text []byte, name func(from, to string) error) error {
 	f, err := createAside(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already if all went well
+	defer func() { _ = os.Remove(f.Name()) }() // gone already if it was renamed
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := name(f.Name(), path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))

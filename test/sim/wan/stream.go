@@ -92,12 +92,12 @@ func (h *Host) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) 
 	for again := firstSyn; ; again = min(2*again, mostTimeout) {
 		ours.send(1, h.headers(tcpHeader))
 		if h.loses() || n.severed(h, other) {
-			if err := wait(ctx, again); err != nil {
+			if err := Wait(ctx, again); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		if err := wait(ctx, n.until(time.Now().Add(n.base(h, other)+h.jitter()))); err != nil {
+		if err := Wait(ctx, n.until(time.Now().Add(n.base(h, other)+h.jitter()))); err != nil {
 			return nil, err
 		}
 		theirs.send(1, other.headers(tcpHeader))
@@ -106,7 +106,7 @@ func (h *Host) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) 
 		if other.loses() || n.severed(other, h) {
 			back, lost = again, true
 		}
-		err := wait(ctx, back)
+		err := Wait(ctx, back)
 		if err == nil && here != nil && !n.severed(other, h) {
 			ours.send(1, h.headers(tcpHeader))
 			return here, nil
@@ -149,8 +149,8 @@ func (h *Host) answer(from *Host, addr netip.AddrPort, caller, called *counter) 
 	}
 }
 
-// wait waits, unless ctx ends first.
-func wait(ctx context.Context, d time.Duration) error {
+// Wait waits, unless ctx ends first.
+func Wait(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}
