@@ -146,7 +146,9 @@ func TestAPathShrinksInUse(t *testing.T) { withEachDriver(t, shrinksInUse) }
 func shrinksInUse(t *testing.T, l *lab.Lab, driver string) {
 	t.Helper()
 	hosts, web, db := aTenant(l)
-	awaitPathMTU(l, hosts[0], hosts[1], path{1500, 1500}.inside(driver, false))
+	for i, host := range hosts {
+		awaitPathMTU(l, host, hosts[1-i], path{1500, 1500}.inside(driver, false))
+	}
 	for _, to := range []*lab.Container{db, db.On6()} {
 		for _, width := range []int{1400, 1280} {
 			// What it has learned of narrower paths would make it go on at once.
@@ -179,9 +181,10 @@ func shrinkInUse(t *testing.T, l *lab.Lab, driver string, web, to *lab.Container
 	flow.Runs()
 	to.Host().Swallows(width)
 	begun, noticed := time.Now(), time.Duration(0)
+	most := path{1500, width}.inside(driver, false)
 	l.Await("the path is noticed to be narrow", func() error {
 		node, err := web.Host().Node(to.Host().Name)
-		if err == nil && int(node.GetTunnel().GetPathMtu()) > width {
+		if err == nil && int(node.GetTunnel().GetPathMtu()) > most {
 			err = fmt.Errorf("it is %d", node.GetTunnel().GetPathMtu())
 		}
 		noticed = time.Since(begun)
@@ -189,8 +192,8 @@ func shrinkInUse(t *testing.T, l *lab.Lab, driver string, web, to *lab.Container
 	})
 	flow.Runs()
 	status := flow.Stop()
-	awaitPathMTU(l, web.Host(), to.Host(), path{1500, width}.inside(driver, false))
-	awaitPathMTU(l, to.Host(), web.Host(), path{1500, width}.inside(driver, false))
+	awaitPathMTU(l, web.Host(), to.Host(), most)
+	awaitPathMTU(l, to.Host(), web.Host(), most)
 	lab.Note(t, lab.Figure{
 		Promise: fmt.Sprintf("a path shrinks to %d under a connection to %s", width, to.IP), Driver: driver,
 		Measured: fmt.Sprintf("noticed after %s, the connection stood still for %s",

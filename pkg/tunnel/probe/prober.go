@@ -54,7 +54,7 @@ type Peer struct {
 	// packets are asked for.
 	Limit int
 	// Busy says that the tunnel carries what tenants send: then its MTU is
-	// confirmed every second, so that they lose little when it shrinks.
+	// confirmed every half second, so that they lose little when it shrinks.
 	Busy bool
 	// Resting says that nothing is to be sent there. What is known is kept.
 	Resting bool
