@@ -22,8 +22,8 @@ const (
 	// about it in the log.
 	repairTime = 5 * time.Second
 	// hangTime is for a process of the tunnels that stands still: 10 s to be sure,
-	// and what two calls take.
-	hangTime = 15 * time.Second
+	// what two calls take, and the rounds between them on a busy host.
+	hangTime = 20 * time.Second
 )
 
 // ground is two hosts of one driver, with traffic between them, and whoever listens
