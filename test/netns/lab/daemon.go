@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,14 +24,6 @@ const (
 	// BySetns changes the network namespace only, as nsenter does.
 	BySetns
 )
-
-// daemon is a running edgenetd.
-type daemon struct {
-	cmd *exec.Cmd
-	// done is closed when it has ended; err is set before.
-	done chan struct{}
-	err  error
-}
 
 // Start starts the daemon and returns when its socket answers.
 func (h *Host) Start() {
@@ -56,12 +47,7 @@ func (h *Host) start() error {
 	if err := h.launch(cmd); err != nil {
 		return err
 	}
-	d := &daemon{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		d.err = cmd.Wait()
-		close(d.done)
-	}()
-	h.daemon = d
+	h.daemon = watch(cmd)
 	if err := h.awaitReady(); err != nil {
 		return err
 	}
@@ -156,20 +142,6 @@ func (h *Host) mustRun() {
 	if h.daemon == nil {
 		h.lab.t.Fatalf("edgenetd on %s does not run", h.Name)
 	}
-}
-
-// signal ends the daemon and returns how it ended.
-func (h *Host) signal(signal syscall.Signal) error {
-	d := h.daemon
-	h.marks.note(h)
-	if err := d.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("signal edgenetd: %w", err)
-	}
-	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
-	defer late.Stop()
-	<-d.done
-	h.daemon = nil
-	return d.err
 }
 
 // PID is the daemon's process.
