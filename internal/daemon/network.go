@@ -234,6 +234,7 @@ func (n *network) open(ctx context.Context) error {
 	if n.datapath != nil {
 		return nil
 	}
+	begun := time.Now()
 	d, err := n.openDatapath(ctx, isolation.Config{
 		Logger:     n.log,
 		MeshPrefix: n.mesh.MeshPrefix(),
@@ -248,6 +249,7 @@ func (n *network) open(ctx context.Context) error {
 	if err := n.hear(d); err != nil {
 		return fmt.Errorf("open datapath: %w", err)
 	}
+	n.log.Debug("datapath is open", "took", time.Since(begun).Round(time.Millisecond))
 	n.half.open(d)
 	n.datapath = d
 	n.uses.Store(&d)

@@ -50,7 +50,11 @@ func (l *Lab) close() {
 func (h *Host) end() error {
 	var problems []error
 	if h.daemon != nil {
-		problems = append(problems, h.signal(unix.SIGTERM))
+		end := unix.SIGTERM
+		if h.lab.t.Failed() && os.Getenv("EDGENET_LAB_STACKS") != "" {
+			end = unix.SIGQUIT // Go's runtime writes down where each goroutine is
+		}
+		problems = append(problems, h.signal(end))
 	}
 	if h.started {
 		problems = append(problems, h.cleanUp())
@@ -100,7 +104,8 @@ func (l *Lab) checkLog(h *Host) {
 const explainLines = 60
 
 // explain shows what the daemons said last. EDGENET_LAB_LOGS names a directory
-// that gets the whole logs.
+// that gets the whole logs; EDGENET_LAB_STACKS=1 shows all of them, and where each
+// goroutine was when the test had failed.
 func (l *Lab) explain() {
 	for _, h := range l.hosts {
 		log := h.Log()
@@ -114,7 +119,7 @@ func (l *Lab) explain() {
 			}
 		}
 		lines := strings.Split(strings.TrimSpace(log), "\n")
-		if first := len(lines) - explainLines; first > 0 {
+		if first := len(lines) - explainLines; first > 0 && os.Getenv("EDGENET_LAB_STACKS") == "" {
 			lines = lines[first:]
 		}
 		l.t.Logf("edgenetd on %s said last:\n%s", h.Name, strings.Join(lines, "\n"))

@@ -61,7 +61,7 @@ func (d *daemon) end(signal syscall.Signal, limit time.Duration) error {
 		_ = d.cmd.Process.Kill()
 		<-d.done
 	}
-	return fmt.Errorf("%w within %s of signal %d, %v: %v", errHangs, limit, int(signal), signal, d.err)
+	return fmt.Errorf("%w within %s of signal %d, but later: %s", errHangs, limit, int(signal), d.cmd.ProcessState)
 }
 
 // signal ends the daemon and returns how it ended, and where it hung if it did not
