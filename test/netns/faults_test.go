@@ -43,8 +43,9 @@ type fault struct {
 	do      func(g *ground)
 	// says are the words of a line at warn of which there has to be one.
 	says string
-	// bound is how long packets may be lost, in one direction or both.
-	bound time.Duration
+	// bound is how long packets may be lost, in one direction or both, and kernelIPsec
+	// how long with the kernel's IPsec, if that is longer.
+	bound, kernelIPsec time.Duration
 	// drivers that it can happen to; none is all.
 	drivers string
 }
@@ -80,6 +81,9 @@ func TestFaults(t *testing.T) {
 // meets has a fault happen under traffic, and holds what follows to the promise.
 func (g *ground) meets(f fault) {
 	g.t.Helper()
+	if g.driver == "ipsec-kernel" {
+		f.bound = max(f.bound, f.kernelIPsec)
+	}
 	traffic := run(g.web, g.db)
 	traffic.flow.Runs()
 	g.settles()

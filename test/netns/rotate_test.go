@@ -59,6 +59,19 @@ func TestReplacedTunnelKeysLoseNothing(t *testing.T) {
 	edge1, edge2 := hosts[1], hosts[2]
 	blue.web.Reaches(blue.db, "icmp")
 	blue.db.Reaches(blue.web, "icmp")
+	if lab.Uses("wireguard") {
+		rotatesWireGuard(t, blue, edge1, edge2)
+	}
+	if lab.Uses("ipsec") {
+		hosts[0].MustCtl("tunnel", "policy", "set", "node:edge-1,node:edge-2", "ipsec")
+		awaitTechnology(l, edge1, edge2, "ipsec")
+		awaitTechnology(l, edge2, edge1, "ipsec")
+		rotatesIPsec(t, blue, edge1, edge2)
+	}
+}
+
+func rotatesWireGuard(t *testing.T, blue tenant, edge1, edge2 *lab.Host) {
+	t.Helper()
 	keys := map[string]bool{}
 	for _, at := range [][]*lab.Host{{edge1}, {edge1}, {edge1}, {edge1}, {edge1}, {edge2}, {edge1, edge2}, {edge1, edge2}} {
 		underTraffic(t, blue, func() (gaps []time.Duration) {
@@ -73,9 +86,10 @@ func TestReplacedTunnelKeysLoseNothing(t *testing.T) {
 			return gaps
 		})
 	}
-	hosts[0].MustCtl("tunnel", "policy", "set", "node:edge-1,node:edge-2", "ipsec")
-	awaitTechnology(l, edge1, edge2, "ipsec")
-	awaitTechnology(l, edge2, edge1, "ipsec")
+}
+
+func rotatesIPsec(t *testing.T, blue tenant, edge1, edge2 *lab.Host) {
+	t.Helper()
 	for _, at := range [][]*lab.Host{{edge1}, {edge2}, {edge1, edge2}} {
 		underTraffic(t, blue, func() (gaps []time.Duration) {
 			for i, r := range rotate(t, at...) {
@@ -136,6 +150,7 @@ func awaitRotated(l *lab.Lab, host *lab.Host, before string) {
 //	edge-1: blue-web ══ 10 ms pings, a connection ══ edge-2: blue-db       cloud-1
 func TestARotationSurvivesItsDaemon(t *testing.T) {
 	t.Parallel()
+	lab.NeedsTechnology(t, "wireguard")
 	l := lab.NewTimed(t)
 	hosts, blue, _ := twoTenants(l)
 	edge1, edge2 := hosts[1], hosts[2]

@@ -50,7 +50,7 @@ func TestWhatHappensToATunnelIsSeen(t *testing.T) {
 	s.watch.Tells("present", "up")
 	s.watch.Tells("synced", "")
 
-	if uses("wireguard") {
+	if lab.Uses("wireguard") {
 		cloud.MustCtl("tunnel", "policy", "set", "any", "wireguard") // whatever was chosen first
 		awaitTechnology(l, cloud, edge, "wireguard")
 		s.showsHealth("chacha20-poly1305")
@@ -59,9 +59,9 @@ func TestWhatHappensToATunnelIsSeen(t *testing.T) {
 		}
 		s.diesAndReturns()
 	}
-	if uses("ipsec") {
+	if lab.Uses("ipsec") {
 		cloud.MustCtl("tunnel", "policy", "set", "any", "ipsec")
-		if uses("wireguard") {
+		if lab.Uses("wireguard") {
 			s.watch.Tells("moved", "| ipsec-")
 		}
 		awaitTechnology(l, cloud, edge, "ipsec")
@@ -73,11 +73,6 @@ func TestWhatHappensToATunnelIsSeen(t *testing.T) {
 		s.diesAndReturns()
 	}
 	cloud.MustCtl("tunnel", "list") // for people, too
-}
-
-// uses tells whether hosts may use a technology.
-func uses(technology string) bool {
-	return lab.Drivers == "" || strings.Contains(lab.Drivers, technology)
 }
 
 // sight is the one host's view of the tunnel to the other.

@@ -53,11 +53,16 @@ func NeedsAllDrivers(t TB) {
 	}
 }
 
+// Uses tells whether hosts may use a technology, wireguard or ipsec.
+func Uses(technology string) bool {
+	return Drivers == "" || strings.Contains(Drivers, technology)
+}
+
 // NeedsTechnology skips a test that is about wireguard or ipsec, where hosts are to
 // run none of its drivers.
 func NeedsTechnology(t TB, name string) {
 	t.Helper()
-	if Drivers != "" && !strings.Contains(Drivers, name) {
+	if !Uses(name) {
 		t.Skipf("it is about %s, and here hosts are to run %s alone", name, Drivers)
 	}
 }

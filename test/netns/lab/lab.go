@@ -204,21 +204,28 @@ func awaitWithin(t TB, limit time.Duration, what string, check func() error) {
 	}
 }
 
+// askAgain is how long a condition is left alone before it is asked for again; on a
+// slow machine at least as long as asking takes, or little else would get done there.
+const askAgain = 20 * time.Millisecond
+
 // await returns the last error of a condition that did not come true in time.
 func await(limit time.Duration, check func() error) error {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
 	for {
+		begun := time.Now()
 		err := check()
 		if err == nil {
 			return nil
 		}
+		again := askAgain
+		if slowness > 1 {
+			again = max(again, 2*time.Since(begun))
+		}
 		select {
 		case <-deadline.C:
 			return err
-		case <-again.C:
+		case <-time.After(again):
 		}
 	}
 }
