@@ -110,6 +110,7 @@ func (s *session) endpointText(p *edgenetv1.Endpoint) string {
 		detail{"Device", p.GetDevice()},
 		detail{"State", endpointState(p)},
 		detail{"Attached", s.when(p.GetAttached())},
+		detail{"Epoch", strconv.FormatUint(uint64(p.GetEpoch()), 10)},
 	)
 	c := p.GetCounters()
 	if c == nil {

@@ -331,7 +331,7 @@ func mesh() *fake {
 				Name: "web-1", Vpc: "blue", Ip: "10.0.0.7", Mac: "02:00:00:00:00:07", Groups: []string{"db", "web"},
 				Node: "cloud-1", NodeId: "aa00000001", Kind: "netns", Netns: "/run/netns/web-1", Ifname: "eth0", Device: "env0",
 				State: "ready", Attached: ago(5 * time.Second),
-				Ips: []string{"10.0.0.7", "fd00:1::7"}, Prefixes: []string{"10.0.0.100/32"}, Announced: []string{"10.0.0.100"},
+				Ips: []string{"10.0.0.7", "fd00:1::7"}, Prefixes: []string{"10.0.0.100/32"}, Announced: []string{"10.0.0.100"}, Epoch: 2,
 				Counters: &edgenetv1.Counters{RxPackets: 3, RxBytes: 300, TxPackets: 1 << 53, TxBytes: 1 << 63, Flows: 12, ShadowAllows: 1, ShadowDrops: 2, Drops: map[string]uint64{"no-ingress-rule": 7, "fragment": 7, "spoofed-mac": 9}},
 			},
 			{Name: "web-2", Vpc: "blue", Ip: "10.0.0.8", Node: "edge-1", Kind: "tap", Device: "tap0", State: "failed", Message: "no such\ndevice \x1b[31m"},

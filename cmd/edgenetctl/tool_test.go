@@ -119,6 +119,7 @@ Interface:  eth0
 Device:     env0
 State:      ready
 Attached:   5s ago
+Epoch:      2
 Received:   3 packets, 300 B
 Sent:       9007199254740992 packets, 8.0 EiB
 New flows:  12

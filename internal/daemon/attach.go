@@ -224,7 +224,7 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 		return n.withStatus(s.apiEndpoint(old), old)
 	}
 	if record.GetClaim() == 0 {
-		record.Claim = uint64(n.mesh.Now())
+		record.Claim, record.Epoch = uint64(n.mesh.Now()), v.nextEpoch(e)
 		record.AttachedMs = time.Now().UnixMilli()
 	}
 	look := news
@@ -300,7 +300,7 @@ func (e *endpoint) reconsider(old *endpoint) (unchanged bool, err error) {
 		return false, nil
 	}
 	healthy := a.GetProblem() == ""
-	a.Claim, a.AttachedMs, a.Problem, a.Announced = 0, 0, "", nil
+	a.Claim, a.Epoch, a.AttachedMs, a.Problem, a.Announced = 0, 0, 0, "", nil
 	if proto.Equal(a, e.record) && healthy {
 		return true, nil
 	}
@@ -309,7 +309,8 @@ func (e *endpoint) reconsider(old *endpoint) (unchanged bool, err error) {
 		return false, exists("attach endpoint %s: is attached already with ip %s to %s; detach it first to change that",
 			e.name, strings.Join(append([]string{old.record.GetIp()}, old.record.GetMoreIps()...), ","), old.target())
 	}
-	e.record.Claim, e.record.AttachedMs, e.record.Announced = old.record.GetClaim(), old.record.GetAttachedMs(), old.record.GetAnnounced()
+	e.record.Claim, e.record.Epoch = old.record.GetClaim(), old.record.GetEpoch()
+	e.record.AttachedMs, e.record.Announced = old.record.GetAttachedMs(), old.record.GetAnnounced()
 	e.announced = old.announced
 	return false, nil
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"edgenet.dev/edgenet/pkg/isolation"
-	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
@@ -107,7 +106,7 @@ func (n *network) departAll(all []*detachment) {
 			if e.record.GetProblem() != "" {
 				look = everything // half of it may be there
 			}
-			if one.fail(n.mesh.Delete(one.ctx, mesh.KindEndpoint, e.key())); one.err != nil {
+			if one.fail(n.withdraw(one.ctx, s, e)); one.err != nil {
 				break
 			}
 			one.keys, due = append(one.keys, isolation.Key{VNI: e.vni, Name: e.name}), true

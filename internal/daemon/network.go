@@ -286,7 +286,8 @@ func (n *network) report(ctx context.Context, s *snapshot) error {
 		next.Problem, next.Superseded = why, e.lost
 		switch {
 		case e.lost && !e.record.GetSuperseded():
-			n.log.Warn("endpoint is superseded: a later attach took its name or address", "endpoint", e.name, "vni", e.vni, "ip", e.record.GetIp())
+			n.log.Warn("endpoint is superseded and cut off: a later attach took its name or address",
+				"endpoint", e.name, "vni", e.vni, "ip", e.record.GetIp(), "why", s.whoTook(e))
 		case why != "":
 			n.log.Warn("endpoint does not work", "endpoint", e.name, "vni", e.vni, "err", why)
 		default:
@@ -294,7 +295,7 @@ func (n *network) report(ctx context.Context, s *snapshot) error {
 		}
 		problems = append(problems, n.put(ctx, e.key(), next))
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, n.forget(ctx, s))...)
 }
 
 // why says what keeps an endpoint of this host from working, "" if nothing does.

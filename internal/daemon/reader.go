@@ -58,7 +58,7 @@ func (r *reader) complete(s *snapshot) {
 	// Whose node is not known does not count.
 	everywhere := !maps.EqualFunc(before.nodes, s.nodes, func(a, b mesh.Node) bool { return a.ID == b.ID })
 	if len(vpcsBefore)+len(vpcsNow)+len(groups)+len(endpoints)+len(shadowsBefore)+len(shadowsNow) == 0 && !everywhere {
-		s.vpcs, s.byVNI, s.strays = before.vpcs, before.byVNI, before.strays
+		s.vpcs, s.byVNI, s.strays, s.homeless = before.vpcs, before.byVNI, before.strays, before.homeless
 		return
 	}
 	s.placeVPCs(&r.vpcs)
@@ -77,7 +77,7 @@ func (r *reader) complete(s *snapshot) {
 	}
 	s.placeGroups(&r.groups, r.batches, groups)
 	s.placeShadows(&r.shadows)
-	s.strays = before.strays
+	s.strays, s.homeless = before.strays, before.homeless
 	anew := s.settleChanged(before, endpoints)
 	// With another VPC, strays may have got a home, and others lost theirs.
 	if len(anew)+len(vpcsBefore)+len(vpcsNow) > 0 {
@@ -249,7 +249,7 @@ func (e *endpoint) use(record *records.Endpoint) (err error) {
 
 // placeEndpoints gives the VPCs named their endpoints, and settles them.
 func (s *snapshot) placeEndpoints(from *decoded[*endpoint], of vnis) {
-	s.strays = nil
+	s.strays, s.homeless = nil, nil
 	members := map[uint32][]endpoint{}
 	for _, one := range from.list {
 		if one.err != nil {
@@ -261,7 +261,11 @@ func (s *snapshot) placeEndpoints(from *decoded[*endpoint], of vnis) {
 		switch _, placed := s.byVNI[one.value.vni]; {
 		case !placed:
 			stray := *one.value
-			s.strays = append(s.strays, &stray)
+			if stray.record.GetReleased() {
+				s.homeless = append(s.homeless, &stray)
+			} else {
+				s.strays = append(s.strays, &stray)
+			}
 		case of[one.value.vni]:
 			members[one.value.vni] = append(members[one.value.vni], *one.value)
 		}

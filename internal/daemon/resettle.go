@@ -66,17 +66,14 @@ func (h *holdings) drop(e *endpoint) {
 	if !e.holds() {
 		return
 	}
-	delete(h.names, e.name)
-	for _, addr := range e.addrs {
-		delete(h.hosts, addr)
-	}
+	h.yield(e)
 }
 
-// join adds an endpoint. It is false if it is there already, or another one has
-// what it wants.
+// join adds an endpoint. It is false if it is there already, or was detached, or
+// another one has what it wants.
 func (v *vpc) join(h *holdings, self mesh.NodeID, e *endpoint) bool {
 	at, found := place(h.all, e)
-	if found {
+	if found || e.record.GetReleased() {
 		return false
 	}
 	h.all = slices.Insert(h.all, at, e)

@@ -16,6 +16,8 @@ type holdings struct {
 	// all are the endpoints in the order of their records' keys, winners or not,
 	// local those of this node.
 	all, local []*endpoint
+	// released are those that were detached, but outrank others still.
+	released []*endpoint
 	// hosts are the endpoints that hold their addresses, names those of all
 	// winners.
 	hosts map[netip.Addr]*endpoint
@@ -32,10 +34,9 @@ type holdings struct {
 	hosting map[mesh.NodeID]bool
 }
 
-// settle decides who holds which address and name: the latest claim, and of
-// two at the same moment the one of the higher node id. All nodes decide alike,
-// in whatever order they heard of the claims. The endpoints are v's own from
-// here on.
+// settle decides who holds which address and name: the claim that outranks all
+// others. All nodes decide alike, in whatever order they heard of the claims. The
+// endpoints are v's own from here on.
 func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 	v.holdings = &holdings{
 		all:   make([]*endpoint, 0, len(members)),
@@ -44,6 +45,10 @@ func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 	}
 	for i := range members {
 		e := &members[i]
+		if e.record.GetReleased() {
+			v.released, v.contested = append(v.released, e), true
+			continue
+		}
 		v.all = append(v.all, e)
 		if e.node == self {
 			v.local = append(v.local, e)
@@ -78,17 +83,17 @@ func (v *vpcRecord) misplaced(e *endpoint) error {
 // contest gives names and addresses anew to those that may hold them.
 func (v *vpc) contest() {
 	rivals := slices.DeleteFunc(slices.Clone(v.all), func(e *endpoint) bool { return !e.holds() })
-	slices.SortFunc(rivals, func(a, b *endpoint) int {
-		return cmp.Or(
-			cmp.Compare(b.record.GetClaim(), a.record.GetClaim()),
-			cmp.Compare(b.node, a.node),
-			cmp.Compare(a.name, b.name),
-		)
-	})
+	rivals = append(rivals, v.released...)
+	slices.SortFunc(rivals, outrank)
 	clear(v.hosts)
 	clear(v.names)
 	for _, e := range rivals {
 		e.lost = !v.take(e)
+	}
+	for _, e := range v.released {
+		if !e.lost {
+			v.yield(e)
+		}
 	}
 }
 
@@ -107,6 +112,14 @@ func (h *holdings) take(e *endpoint) bool {
 		h.hosts[addr] = e
 	}
 	return true
+}
+
+// yield gives up what an endpoint took.
+func (h *holdings) yield(e *endpoint) {
+	delete(h.names, e.name)
+	for _, addr := range e.addrs {
+		delete(h.hosts, addr)
+	}
 }
 
 // share works out where prefixes are that several may have, and the addresses in
@@ -192,12 +205,18 @@ func (s *snapshot) with(e *endpoint) (*snapshot, *endpoint) {
 // membersWith are the endpoints with one added, in the place that its record will
 // have, or exchanged.
 func (v *vpc) membersWith(e *endpoint) []endpoint {
-	members := make([]endpoint, 0, len(v.all)+1)
+	members := make([]endpoint, 0, len(v.all)+len(v.released)+1)
 	for _, other := range v.all {
 		if !other.same(e) {
 			members = append(members, *other)
 		}
 	}
 	at, _ := place(v.all, e)
-	return slices.Insert(members, at, *e)
+	members = slices.Insert(members, at, *e)
+	for _, other := range v.released {
+		if !other.same(e) {
+			members = append(members, *other)
+		}
+	}
+	return members
 }

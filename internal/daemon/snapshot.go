@@ -21,6 +21,8 @@ type snapshot struct {
 	byVNI map[uint32]*vpc
 	// strays are the endpoints whose VPC is not known.
 	strays []*endpoint
+	// homeless are those of them that were detached, and only outrank others.
+	homeless []*endpoint
 }
 
 type vpc struct {

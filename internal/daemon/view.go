@@ -65,6 +65,7 @@ func (s *snapshot) apiEndpoint(e *endpoint) *api.Endpoint {
 		State:    endpointReady,
 		Attached: timestamp(e.record.GetAttachedMs()),
 		Prefixes: e.record.GetPrefixes(),
+		Epoch:    e.record.GetEpoch(),
 	}
 	for _, addr := range e.addrs {
 		out.Ips = append(out.Ips, addr.String())

@@ -337,8 +337,8 @@ type Endpoint struct {
 	Netns  string `protobuf:"bytes,5,opt,name=netns,proto3" json:"netns,omitempty"`
 	Ifname string `protobuf:"bytes,6,opt,name=ifname,proto3" json:"ifname,omitempty"`
 	Device string `protobuf:"bytes,7,opt,name=device,proto3" json:"device,omitempty"`
-	// The version at which the address and the name were claimed: the highest
-	// wins. Changes of groups keep it.
+	// The version at which the addresses and the name were claimed. Changes of
+	// groups keep it.
 	Claim      uint64 `protobuf:"varint,8,opt,name=claim,proto3" json:"claim,omitempty"`
 	AttachedMs int64  `protobuf:"varint,9,opt,name=attached_ms,json=attachedMs,proto3" json:"attached_ms,omitempty"`
 	// Set by the node itself when a later claim took the address or the name:
@@ -351,7 +351,15 @@ type Endpoint struct {
 	// Prefixes behind it, in text form, masked; other endpoints may have the same.
 	Prefixes []string `protobuf:"bytes,13,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
 	// The addresses of its prefixes that it announced, and still has.
-	Announced     []*Announced `protobuf:"bytes,14,rep,name=announced,proto3" json:"announced,omitempty"`
+	Announced []*Announced `protobuf:"bytes,14,rep,name=announced,proto3" json:"announced,omitempty"`
+	// How many times the addresses and the name went from one claim to another, as
+	// far as the claimer knew: one more than the highest epoch of a claim on any
+	// of them that it had heard of. The highest wins, of equal ones the later claim.
+	Epoch uint32 `protobuf:"varint,15,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Set by the node itself in place of a tombstone when it is detached while a
+	// node that has not answered still claims what it took: it has nothing any more,
+	// and outranks others as before.
+	Released      bool `protobuf:"varint,16,opt,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -482,6 +490,20 @@ func (x *Endpoint) GetAnnounced() []*Announced {
 		return x.Announced
 	}
 	return nil
+}
+
+func (x *Endpoint) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Endpoint) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
 }
 
 // Announced is an address that an endpoint said to have now, by gratuitous ARP
@@ -897,7 +919,7 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\vdescription\x18\t \x01(\tR\vdescription\x12\x1a\n" +
 	"\bdisabled\x18\n" +
 	" \x01(\bR\bdisabledB\v\n" +
-	"\t_priority\"\x83\x03\n" +
+	"\t_priority\"\xb5\x03\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x16\n" +
@@ -916,7 +938,9 @@ const file_internal_records_records_proto_rawDesc = "" +
 	" \x01(\tR\aproblem\x12\x19\n" +
 	"\bmore_ips\x18\f \x03(\tR\amoreIps\x12\x1a\n" +
 	"\bprefixes\x18\r \x03(\tR\bprefixes\x12;\n" +
-	"\tannounced\x18\x0e \x03(\v2\x1d.edgenet.records.v1.AnnouncedR\tannounced\"?\n" +
+	"\tannounced\x18\x0e \x03(\v2\x1d.edgenet.records.v1.AnnouncedR\tannounced\x12\x14\n" +
+	"\x05epoch\x18\x0f \x01(\rR\x05epoch\x12\x1a\n" +
+	"\breleased\x18\x10 \x01(\bR\breleased\"?\n" +
 	"\tAnnounced\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"\xd8\x01\n" +

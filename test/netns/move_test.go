@@ -2,6 +2,7 @@ package netns
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"edgenet.dev/edgenet/test/netns/lab"
@@ -46,6 +47,22 @@ func TestAnEndpointMoves(t *testing.T) {
 	older.Attach("blue", "10.0.0.9", "all")
 	client.Reaches(older, "icmp", "http/80")
 	newer.NeverReaches(client.IP, "icmp")
+
+	// While its host is cut off it is started elsewhere, and ends there. Neither
+	// then nor later does the old place answer for the address.
+	hosts[0].CutOff()
+	newer.Attach("blue", "10.0.0.9", "all")
+	client.Reaches(newer, "icmp", "http/80")
+	newer.Detach()
+	hosts[0].PlugIn()
+	l.Await("edge-1 finds its endpoint superseded", func() error {
+		return endpointIs(hosts[0], "app", hosts[0].Name, "superseded")
+	})
+	older.NeverReaches(client.IP, "icmp")
+	client.NeverReaches(older.IP, "icmp")
+	if status := hosts[0].MustCtl("status"); !strings.Contains(status, "endpoint app of vpc blue is superseded") {
+		t.Errorf("edge-1 says no word of it:\n%s", status)
+	}
 }
 
 // endpointIs returns an error unless blue's endpoint of that name has that state

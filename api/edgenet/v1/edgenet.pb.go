@@ -1025,7 +1025,10 @@ type Endpoint struct {
 	// neighbour advertisement), else at the endpoint that was attached first.
 	Prefixes []string `protobuf:"bytes,17,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
 	// The addresses of its prefixes that it has because it announced them last.
-	Announced     []string `protobuf:"bytes,18,rep,name=announced,proto3" json:"announced,omitempty"`
+	Announced []string `protobuf:"bytes,18,rep,name=announced,proto3" json:"announced,omitempty"`
+	// The epoch of its claim: one more than that of every claim on its addresses
+	// and its name that its node knew of when it was attached. The highest wins.
+	Epoch         uint32 `protobuf:"varint,19,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,6 +1187,13 @@ func (x *Endpoint) GetAnnounced() []string {
 		return x.Announced
 	}
 	return nil
+}
+
+func (x *Endpoint) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 // Counters count packets as the endpoint sees them.
@@ -4217,7 +4227,7 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\vdescription\x18\n" +
 	" \x01(\tR\vdescription\x12\x1a\n" +
 	"\bdisabled\x18\v \x01(\bR\bdisabledB\v\n" +
-	"\t_priority\"\xd7\x03\n" +
+	"\t_priority\"\xed\x03\n" +
 	"\bEndpoint\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\x12\x0e\n" +
@@ -4237,7 +4247,8 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\bcounters\x18\x0f \x01(\v2\x14.edgenet.v1.CountersR\bcounters\x12\x10\n" +
 	"\x03ips\x18\x10 \x03(\tR\x03ips\x12\x1a\n" +
 	"\bprefixes\x18\x11 \x03(\tR\bprefixes\x12\x1c\n" +
-	"\tannounced\x18\x12 \x03(\tR\tannounced\"\xcd\x02\n" +
+	"\tannounced\x18\x12 \x03(\tR\tannounced\x12\x14\n" +
+	"\x05epoch\x18\x13 \x01(\rR\x05epoch\"\xcd\x02\n" +
 	"\bCounters\x12\x1d\n" +
 	"\n" +
 	"rx_packets\x18\x01 \x01(\x04R\trxPackets\x12\x19\n" +
