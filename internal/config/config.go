@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edgenet.dev/edgenet/pkg/isolation"
+	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/policy"
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
@@ -74,6 +75,8 @@ type Config struct {
 	// the order of tunnel.Drivers, of which those that the host can run are; empty
 	// is all.
 	TunnelDrivers []string
+	// MeshProfile says how soon nodes that are gone are noticed.
+	MeshProfile mesh.Profile
 	// ForwardFrom are the roles whose nodes may ask this authority for changes
 	// of VPCs and groups; empty means every admitted node.
 	ForwardFrom []string
@@ -107,6 +110,7 @@ type settings struct {
 	GossipPort    int    `yaml:"gossip-port"`
 	PeerPort      int    `yaml:"peer-port"`
 	TunnelDrivers list   `yaml:"tunnel-drivers"`
+	MeshProfile   string `yaml:"mesh-profile"`
 	ForwardFrom   list   `yaml:"forward-from"`
 	FlowTimeouts  list   `yaml:"flow-timeouts"`
 	MaxFlows      int    `yaml:"max-flows"`
@@ -148,6 +152,7 @@ func defaults() settings {
 		IPsecPort:     DefaultIPsecPort,
 		GossipPort:    DefaultGossipPort,
 		PeerPort:      DefaultPeerPort,
+		MeshProfile:   string(mesh.ProfileWAN),
 		MaxFlows:      DefaultMaxFlows,
 		TunnelKeyLife: DefaultTunnelKeyLifetime.String(),
 		TunnelIdle:    DefaultTunnelIdle,
@@ -202,6 +207,9 @@ func (s settings) config() (Config, error) {
 	}
 	c.TunnelDrivers, err = parseDrivers(s.TunnelDrivers)
 	note(err)
+	if c.MeshProfile, err = mesh.ParseProfile(s.MeshProfile); err != nil {
+		note(fmt.Errorf("mesh-profile: %w", err))
+	}
 	note(checkRoles(s.ForwardFrom))
 	c.FlowTimeouts, err = parseTimeouts(s.FlowTimeouts)
 	note(err)

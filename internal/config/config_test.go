@@ -136,6 +136,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		`tunnel-key-lifetime: "long"`:                                        {"--underlay", "127.0.0.1", "--tunnel-key-lifetime", "long"},
 		`max-flows: 1: want 1024`:                                            {"--underlay", "127.0.0.1", "--max-flows", "1"},
 		`tunnel-idle: "20ms": want 0 or`:                                     {"--underlay", "127.0.0.1", "--tunnel-idle", "20ms"},
+		`mesh-profile: "man": want wan or lan`:                               {"--underlay", "127.0.0.1", "--mesh-profile", "man"},
 		`tunnel-idle: "soon"`:                                                {"--underlay", "127.0.0.1", "--tunnel-idle", "soon"},
 		`no such file`:                                                       {"--config", "/nowhere/edgenetd.yaml"},
 		`underlay: none given`:                                               {"--name", "edge-1"},

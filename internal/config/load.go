@@ -40,6 +40,7 @@ func Flags() []cli.Flag {
 		number("peer-port", "TCP `PORT` where nodes join and talk to one another", DefaultPeerPort),
 		list("tunnel-drivers", "`NAME` of a driver that tunnels may be made by: "+strings.Join(tunnel.Drivers(), ", ")+"; may be repeated or separated by commas (default: all that the host can run)"),
 		text("tunnel-idle", "`DURATION` without a tenant's packet after which a tunnel rests, 0 for never (default: "+DefaultTunnelIdle+")"),
+		text("mesh-profile", "`NAME`, wan or lan: whether a node that is gone is noticed within 5 s or, with more traffic, 2 s (default: wan)"),
 		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
 		list("flow-timeouts", "`STATE=DURATION`: how long a silent flow in this state is kept; may be repeated or separated by commas"),
 		number("max-flows", "`NUMBER` of flows that this host keeps at once; of a new datapath only", DefaultMaxFlows),
@@ -89,6 +90,7 @@ func load(ctx *cli.Context) (settings, error) {
 		"name": &s.Name, "state-dir": &s.StateDir, "run-dir": &s.RunDir, "log-level": &s.LogLevel, "log-format": &s.LogFormat,
 		"tunnel-key-lifetime": &s.TunnelKeyLife,
 		"tunnel-idle":         &s.TunnelIdle,
+		"mesh-profile":        &s.MeshProfile,
 	} {
 		if ctx.IsSet(key) {
 			*to = ctx.String(key)

@@ -75,6 +75,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		Name:        d.cfg.Name,
 		Version:     version.Version,
 		Links:       links,
+		Profile:     d.cfg.MeshProfile,
 		GossipPort:  d.cfg.GossipPort,
 		PeerPort:    d.cfg.PeerPort,
 		Logger:      d.log.With("part", "mesh"),

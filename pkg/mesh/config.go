@@ -31,6 +31,8 @@ type Config struct {
 	Links []Link
 	// GossipPort and PeerPort are the defaults if 0.
 	GossipPort, PeerPort uint16
+	// Profile says how soon nodes that are gone are noticed; ProfileWAN if empty.
+	Profile Profile
 	// Logger is where to log, nowhere if nil.
 	Logger *slog.Logger
 	// Validate refuses records whose payload is no good, before they are stored
@@ -73,6 +75,10 @@ func (c *Config) complete() error {
 	}
 	if c.GossipPort == c.PeerPort {
 		return fmt.Errorf("check ports: gossip and peer API both use TCP port %d", c.PeerPort)
+	}
+	var err error
+	if c.Profile, err = ParseProfile(string(c.Profile)); err != nil {
+		return fmt.Errorf("check profile: %w", err)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

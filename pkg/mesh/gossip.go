@@ -110,15 +110,23 @@ func (d delegate) NotifyMsg(b []byte) {
 	if len(b) > maxGossip {
 		return
 	}
+	if aboutLife(b) {
+		d.s.vigil.receive(b)
+		return
+	}
 	select {
 	case d.s.inbox <- slices.Clone(b):
 	default:
 	}
 }
 
-// GetBroadcasts gives what is to be sent.
+// GetBroadcasts gives what is to be sent: what is said of who is there first.
 func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
-	return d.s.queue.GetBroadcasts(overhead, limit)
+	out := d.s.vigil.queue.GetBroadcasts(overhead, limit)
+	for _, b := range out {
+		limit -= overhead + len(b)
+	}
+	return append(out, d.s.queue.GetBroadcasts(overhead, limit)...)
 }
 
 // LocalState is what goes with memberlist's push/pull: the digests.

@@ -2,22 +2,26 @@ package mesh
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
-// members keeps what memberlist says of who is alive. It proves nothing: a node
-// exists by its verified record only, and this gives that its state.
+// members keeps what memberlist says of who is alive, and what witnesses say of
+// who is silent. The former proves nothing: a node exists by its verified record
+// only, and this gives that its state.
 type members struct {
-	mu sync.Mutex
-	// alive has the members that are not dead; its value tells whether this
-	// node's own probe of it has failed.
-	alive map[NodeID]suspicion
+	mu    sync.Mutex
+	alive map[NodeID]struct{}
 	// known tells whether there is a node of that id.
 	known   func(NodeID) bool
 	changed func()
+	tally   *tally
+	// heard is called with the nodes whose answers to memberlist's probes come.
+	heard func(NodeID)
 }
 
 // maxUnknownMembers is how many members may be there whose records have not
@@ -28,18 +32,13 @@ const maxUnknownMembers = 1024
 // newMembers returns the members of a mesh, none yet.
 func newMembers(m *Mesh, changed func()) *members {
 	return &members{
-		alive: make(map[NodeID]suspicion), changed: changed,
-		known: func(id NodeID) bool { return m.replica.table.get(ref{KindNode, string(id)}) != nil },
+		alive: make(map[NodeID]struct{}), changed: changed, tally: newTally(), heard: func(NodeID) {},
+		known: func(id NodeID) bool {
+			e := m.replica.table.get(ref{KindNode, string(id)})
+			return e != nil && !e.Deleted
+		},
 	}
 }
-
-// suspicion says how the last probe of a member ended.
-type suspicion uint8
-
-const (
-	unsuspected suspicion = iota
-	suspected
-)
 
 var (
 	_ memberlist.EventDelegate = (*members)(nil)
@@ -51,47 +50,37 @@ var (
 // a member is dead.
 func (ms *members) state(id NodeID) State {
 	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	s, ok := ms.alive[id]
-	switch {
-	case !ok:
+	_, ok := ms.alive[id]
+	ms.mu.Unlock()
+	if !ok {
 		return StateDead
-	case s == suspected:
-		return StateSuspect
-	default:
-		return StateAlive
 	}
+	return ms.tally.verdict(id, time.Now())
 }
 
-// set notes the state of a member and tells of changes.
-func (ms *members) set(name string, s suspicion) {
+// there returns the nodes that can be witnesses, with this one.
+func (ms *members) there(self NodeID) []NodeID {
 	ms.mu.Lock()
-	old, ok := ms.alive[NodeID(name)]
-	ms.alive[NodeID(name)] = s
+	ids := slices.Collect(maps.Keys(ms.alive))
 	ms.mu.Unlock()
-	if !ok || old != s {
-		ms.changed()
-	}
-}
-
-// mark notes how the last probe of a member went, if it is one.
-func (ms *members) mark(name string, s suspicion) {
-	ms.mu.Lock()
-	old, ok := ms.alive[NodeID(name)]
-	if ok {
-		ms.alive[NodeID(name)] = s
-	}
-	ms.mu.Unlock()
-	if ok && old != s {
-		ms.changed()
-	}
+	now := time.Now()
+	ids = slices.DeleteFunc(ids, func(id NodeID) bool {
+		return id == self || !ms.known(id) || ms.tally.verdict(id, now) == StateDead
+	})
+	return append(ids, self)
 }
 
 // NotifyJoin is memberlist's word that a member is there.
-func (ms *members) NotifyJoin(n *memberlist.Node) { ms.set(n.Name, unsuspected) }
+func (ms *members) NotifyJoin(n *memberlist.Node) {
+	ms.mu.Lock()
+	ms.alive[NodeID(n.Name)] = struct{}{}
+	ms.mu.Unlock()
+	ms.tally.acquit(NodeID(n.Name))
+	ms.changed()
+}
 
 // NotifyUpdate is memberlist's word that a member's data changed: we use none.
-func (ms *members) NotifyUpdate(n *memberlist.Node) { ms.set(n.Name, unsuspected) }
+func (ms *members) NotifyUpdate(*memberlist.Node) {}
 
 // NotifyLeave is memberlist's word that a member is dead or has left. Which of
 // the two is said by the node's own record.
@@ -102,8 +91,7 @@ func (ms *members) NotifyLeave(n *memberlist.Node) {
 	ms.changed()
 }
 
-// NotifyAlive refuses members that cannot be nodes. Someone's word that a
-// member is alive also ends our suspicion: it is how a member refutes it.
+// NotifyAlive refuses members that cannot be nodes.
 func (ms *members) NotifyAlive(n *memberlist.Node) error {
 	if !NodeID(n.Name).Valid() {
 		return fmt.Errorf("accept member %q: not a node id", n.Name)
@@ -111,7 +99,6 @@ func (ms *members) NotifyAlive(n *memberlist.Node) error {
 	if !ms.room(NodeID(n.Name)) {
 		return fmt.Errorf("accept member %s: too many members are no known nodes", n.Name)
 	}
-	ms.mark(n.Name, unsuspected)
 	return nil
 }
 
@@ -120,7 +107,10 @@ func (ms *members) AckPayload() []byte { return nil }
 
 // NotifyPingComplete is memberlist's word that a probe was answered.
 func (ms *members) NotifyPingComplete(n *memberlist.Node, _ time.Duration, _ []byte) {
-	ms.mark(n.Name, unsuspected)
+	ms.heard(NodeID(n.Name))
+	if ms.tally.acquit(NodeID(n.Name)) {
+		ms.changed()
+	}
 }
 
 // room tells whether a member is there, is a known node, or can be one more

@@ -201,7 +201,8 @@ func (m *Mesh) MeshPrefix() netip.Prefix {
 
 // Refusals returns how many records were not believed, by reason: malformed,
 // oversize, unknown-kind, bad-key, wrong-author, unknown-author,
-// future-version, bad-certificate, bad-signature, bad-payload, too-much.
+// future-version, bad-certificate, bad-signature, bad-payload, too-much; and, as
+// refuted, how often a witness said wrongly that a node is silent.
 func (m *Mesh) Refusals() map[string]uint64 { return m.replica.refusals.snapshot() }
 
 // Subscribe returns a channel that is poked after every change of a record, a

@@ -19,6 +19,8 @@ const (
 	refusedSignature     = "bad-signature"
 	refusedPayload       = "bad-payload"
 	refusedQuota         = "too-much"
+	// refusedRefuted counts words of witnesses that proved wrong.
+	refusedRefuted = "refuted"
 )
 
 // refusal is why a record was not believed.

@@ -3,9 +3,7 @@ package mesh
 import (
 	"context"
 	"math/rand/v2"
-	"net"
 	"net/netip"
-	"strconv"
 	"time"
 )
 
@@ -83,11 +81,17 @@ func (s *session) look(ctx context.Context, missing []Node) {
 
 // gossipAddr returns where a node gossips.
 func (m *Mesh) gossipAddr(id NodeID) (string, bool) {
+	addr, ok := m.gossipAddrPort(id)
+	return addr.String(), ok
+}
+
+// gossipAddrPort is gossipAddr, not as text.
+func (m *Mesh) gossipAddrPort(id NodeID) (netip.AddrPort, bool) {
 	e := m.replica.table.get(ref{KindNode, string(id)})
 	if e == nil || e.info == nil {
-		return "", false
+		return netip.AddrPort{}, false
 	}
-	return net.JoinHostPort(e.info.links[0].Addr.String(), strconv.Itoa(int(e.info.gossipPort))), true
+	return netip.AddrPortFrom(e.info.links[0].Addr, e.info.gossipPort), true
 }
 
 // peerAddrs returns where a node serves the peer API.

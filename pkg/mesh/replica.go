@@ -278,15 +278,10 @@ func (r *replica) admit(anchor *trustAnchor, env *wire.Envelope) (*entry, error)
 func (r *replica) author(anchor *trustAnchor, e *entry) (*credential, error) {
 	der := e.certificate
 	if e.Kind != KindNode {
-		known := r.table.get(ref{KindNode, string(e.Node)})
-		if known == nil {
+		if r.table.get(ref{KindNode, string(e.Node)}) == nil {
 			r.strangers.add(e.Node)
-			return nil, refuse(refusedUnknownAuthor, "%s", e.Node)
 		}
-		if now := r.now(); !known.credential.validAt(now) {
-			return nil, refuse(refusedCertificate, "that of %s is not valid at %s", e.Node, now.UTC())
-		}
-		return known.credential, nil
+		return r.credentialOf(e.Node)
 	}
 	c, err := anchor.trustsDER(der, r.now())
 	if err != nil {
@@ -296,6 +291,18 @@ func (r *replica) author(anchor *trustAnchor, e *entry) (*credential, error) {
 		return nil, refuse(refusedCertificate, "it is that of %s", c.id)
 	}
 	return c, nil
+}
+
+// credentialOf returns the credential of a node that is known, or has been.
+func (r *replica) credentialOf(id NodeID) (*credential, error) {
+	known := r.table.get(ref{KindNode, string(id)})
+	if known == nil {
+		return nil, refuse(refusedUnknownAuthor, "%s", id)
+	}
+	if now := r.now(); !known.credential.validAt(now) {
+		return nil, refuse(refusedCertificate, "that of %s is not valid at %s", id, now.UTC())
+	}
+	return known.credential, nil
 }
 
 // adopt keeps what a node record's verified certificate and payload say.

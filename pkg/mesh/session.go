@@ -14,14 +14,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How failures are detected. Of four nodes on a LAN one that dies is probed
-// within about a second by one of the others, suspected a second later and dead
-// after another two. Round trips of up to half a second are tolerated; the time
-// of suspicion grows with the logarithm of the number of nodes.
+// How memberlist finds failures by itself: more slowly than witnesses do, for it
+// must throw nobody out in bad weather, and stands in for them only where there
+// are not enough. The time of suspicion grows with the logarithm of the number of
+// nodes, and is up to suspicionMaxMult as long where few confirm it.
 const (
-	probeInterval  = time.Second
-	probeTimeout   = 500 * time.Millisecond
-	suspicionMult  = 2
+	probeInterval    = time.Second
+	probeTimeout     = 500 * time.Millisecond
+	suspicionMult    = 5
+	suspicionMaxMult = 3
+)
+
+const (
 	gossipInterval = 100 * time.Millisecond
 	gossipNodes    = 4
 	streamTimeout  = 5 * time.Second
@@ -41,6 +45,7 @@ type session struct {
 	list    *memberlist.Memberlist
 	queue   *memberlist.TransmitLimitedQueue
 	members *members
+	vigil   *vigil
 	syncer  *syncer
 	inbox   chan []byte
 	// rejoin is poked when a member comes or goes. Its capacity is 1.
@@ -62,6 +67,8 @@ func (m *Mesh) runSession(ctx context.Context, in *member) (err error) {
 	}
 	defer close(s.ended)
 	s.members = newMembers(m, s.membersChanged)
+	s.vigil = newVigil(s, s.members.tally)
+	s.members.heard = s.vigil.answers
 	s.syncer = newSyncer(s)
 	s.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: s.size}
 	listeners, err := m.listen(ctx)
@@ -87,7 +94,7 @@ func (s *session) run(ctx context.Context, listeners []net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	s.m.serve(ctx, group, listeners)
 	for _, work := range []func(context.Context){
-		s.runInbox, s.syncer.run, s.runAntiEntropy, s.runRejoin, s.runCollect,
+		s.runInbox, s.syncer.run, s.runAntiEntropy, s.runRejoin, s.runCollect, s.vigil.run,
 	} {
 		group.Go(func() error {
 			work(ctx)
@@ -125,8 +132,10 @@ func (s *session) size() int {
 	return len(s.members.alive)
 }
 
-// membersChanged is called when a member comes or goes.
+// membersChanged is called when a member comes or goes, or is thought of
+// otherwise.
 func (s *session) membersChanged() {
+	s.vigil.membersChanged.Store(true)
 	poke(s.rejoin)
 	s.m.pokes.poke()
 }
@@ -164,7 +173,7 @@ func (s *session) gossipConfig() *memberlist.Config {
 	cfg.BindPort, cfg.AdvertisePort = int(s.m.cfg.GossipPort), int(s.m.cfg.GossipPort)
 	cfg.TCPTimeout, cfg.UDPBufferSize = streamTimeout, gossipPacket
 	cfg.ProbeInterval, cfg.ProbeTimeout = probeInterval, probeTimeout
-	cfg.SuspicionMult = suspicionMult
+	cfg.SuspicionMult, cfg.SuspicionMaxTimeoutMult = suspicionMult, suspicionMaxMult
 	cfg.AwarenessMaxMultiplier = 4
 	cfg.GossipInterval, cfg.GossipNodes = gossipInterval, gossipNodes
 	cfg.PushPullInterval = 30 * time.Second
@@ -173,8 +182,7 @@ func (s *session) gossipConfig() *memberlist.Config {
 	cfg.EnableCompression = false // Keys and signatures do not compress.
 	cfg.Delegate = delegate{s}
 	cfg.Events, cfg.Alive, cfg.Ping = s.members, s.members, s.members
-	gl := &gossipLog{log: s.log, suspected: func(name string) { s.members.mark(name, suspected) }}
-	cfg.Logger = gl.logger()
+	cfg.Logger = (&gossipLog{s.log}).logger()
 	return cfg
 }
 

@@ -44,6 +44,11 @@ func (w *World) found(ctx context.Context) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- m.Run(ctx) }()
+	select {
+	case <-m.Ready(): // Before, a mesh is made that nobody serves yet.
+	case err := <-done:
+		return errors.Join(err, m.Close())
+	}
 	token, err := begin(ctx, m, w.cfg.Nodes)
 	if err == nil {
 		err = first.furnish(ctx, m)

@@ -9,8 +9,8 @@ import (
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
-// gossipLog counts what memberlist says in its log of all nodes, and nowhere
-// else: whom it suspects, and whom it declares dead.
+// gossipLog counts what the nodes say in their logs, and nowhere else: whom they do
+// not hear, and whom they and memberlist declare dead.
 type gossipLog struct {
 	mu      sync.Mutex
 	running map[mesh.NodeID]bool
@@ -19,10 +19,11 @@ type gossipLog struct {
 
 // Verdicts counts what nodes thought of others.
 type Verdicts struct {
-	// Suspicions are probes of running nodes that failed.
+	// Suspicions are what witnesses said of running nodes: that they are silent.
 	Suspicions int `json:"suspicions"`
-	// FalseDeaths are declarations that a running node is dead, by whoever made
-	// them first: others who only believe it are not counted.
+	// FalseDeaths are declarations that a running node is dead: by memberlist, of
+	// whoever made them first, and by agreement of witnesses, of each node that
+	// took note of it.
 	FalseDeaths int `json:"false_deaths"`
 	// FailedSyncs are comparisons of records that failed.
 	FailedSyncs int `json:"failed_syncs"`
@@ -66,6 +67,10 @@ func (g *gossipLog) Handle(_ context.Context, r slog.Record) error {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.counts.FailedSyncs++
+	case "a node is silent":
+		r.Attrs(func(a slog.Attr) bool { return g.about(a, &g.counts.Suspicions) })
+	case "a node is agreed dead":
+		r.Attrs(func(a slog.Attr) bool { return g.about(a, &g.counts.FalseDeaths) })
 	case "memberlist":
 		r.Attrs(func(a slog.Attr) bool {
 			if a.Key == "line" {
@@ -77,19 +82,26 @@ func (g *gossipLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// line takes a line of memberlist's.
-func (g *gossipLog) line(text string) {
-	suspect, suspected := between(text, "Suspect ", " has failed")
-	dead, died := between(text, "Marking ", " as failed")
-	if !suspected && !died {
-		return
+// about counts what is said about a node that runs, and tells whether to look
+// further which that is.
+func (g *gossipLog) about(a slog.Attr, count *int) bool {
+	if a.Key != "node" {
+		return true
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case suspected && g.running[mesh.NodeID(suspect)]:
-		g.counts.Suspicions++
-	case died && g.running[mesh.NodeID(dead)]:
+	if g.running[mesh.NodeID(a.Value.String())] {
+		*count++
+	}
+	return false
+}
+
+// line takes a line of memberlist's.
+func (g *gossipLog) line(text string) {
+	dead, died := between(text, "Marking ", " as failed")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if died && g.running[mesh.NodeID(dead)] {
 		g.counts.FalseDeaths++
 	}
 }

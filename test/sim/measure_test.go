@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/test/sim/wan"
 )
 
@@ -21,6 +22,7 @@ var (
 	loss      = flag.Float64("loss", 0.001, "share of packets that are lost")
 	uplink    = flag.Float64("uplink", 100e6/8, "bytes per second that a node can send; 0 is without bound")
 	seed      = flag.Uint64("seed", 1, "of the network's chances and of what is changed")
+	profile   = flag.String("mesh-profile", string(mesh.ProfileWAN), "of all nodes: wan or lan")
 	out       = flag.String("out", "", "the file of results, JSON")
 	profiles  = flag.String("profiles", "", "a directory for a CPU profile of each phase")
 
@@ -46,14 +48,14 @@ func TestMeasure(t *testing.T) {
 	if *nodes == 0 {
 		t.Skip("no -nodes given: `make sim` does")
 	}
-	cfg := Config{Nodes: *nodes, Endpoints: *endpoints, Dir: t.TempDir(), WAN: wan.Config{
+	cfg := Config{Nodes: *nodes, Endpoints: *endpoints, Dir: t.TempDir(), Profile: mesh.Profile(*profile), WAN: wan.Config{
 		Latency: *latency, Jitter: *jitter, Loss: *loss, Uplink: *uplink, Tick: 100 * time.Microsecond, Seed: *seed,
 	}}
-	profile := profiler(t) // Outside of the bubble: it waits for real time.
+	phase := profiler(t) // Outside of the bubble: it waits for real time.
 	synctest.Test(t, func(t *testing.T) {
 		elapsed := clock()
 		plan.Phase = func(name string, r *Result) {
-			profile(name)
+			phase(name)
 			t.Logf("%7.1f s: %s", elapsed().Seconds(), name)
 			if r.Real, r.Processor = elapsed().Seconds(), processorTime().Seconds(); *out != "" {
 				if err := r.Write(*out); err != nil {

@@ -1,10 +1,12 @@
 package sim
 
 import (
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/test/sim/wan"
 )
 
@@ -78,13 +80,17 @@ func TestVerdictsCountRunningNodesOnly(t *testing.T) {
 	g.up("a", true)
 	g.up("b", true)
 	g.up("b", false)
+	log := slog.New(&g)
+	for _, node := range []string{"a", "b"} {
+		log.Debug("a node is silent", "since", time.Second, "node", mesh.NodeID(node))
+		log.Info("a node is agreed dead", "node", mesh.NodeID(node))
+	}
 	for _, text := range []string{
-		"Suspect a has failed, no acks received", "Suspect b has failed, no acks received", "Suspect",
-		"Marking a as failed, suspect timeout reached (1 peer confirmations)", "Marking b as failed, suspect timeout reached (0 peer confirmations)",
+		"Suspect a has failed, no acks received", "Marking a as failed, suspect timeout reached (1 peer confirmations)", "Marking b as failed, suspect timeout reached (0 peer confirmations)",
 	} {
 		g.line(text)
 	}
-	if want := (Verdicts{Suspicions: 1, FalseDeaths: 1}); g.verdicts() != want {
+	if want := (Verdicts{Suspicions: 1, FalseDeaths: 2}); g.verdicts() != want {
 		t.Errorf("counted %+v, want %+v", g.verdicts(), want)
 	}
 }

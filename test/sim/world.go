@@ -24,6 +24,8 @@ type Config struct {
 	// Dir holds the nodes' state directories. It should be in memory.
 	Dir string
 	WAN wan.Config
+	// Profile is that of all nodes, mesh.ProfileWAN if empty.
+	Profile mesh.Profile
 }
 
 // World is a mesh that is simulated. It lives in a bubble of testing/synctest.
@@ -44,6 +46,8 @@ type node struct {
 	host  *wan.Host
 	mesh  *mesh.Mesh
 	id    mesh.NodeID
+	// underlay wraps the host, if it is not nil.
+	underlay func(*wan.Host) mesh.Network
 	// stop ends Run; done is what Run returns.
 	stop context.CancelFunc
 	done chan error
@@ -82,6 +86,7 @@ func (n *node) config(network mesh.Network) mesh.Config {
 		StateDir: n.dir, Name: name(n.index), Version: "sim",
 		Links:   []mesh.Link{{Addr: n.host.Addr(), Carrier: "sim"}},
 		Network: network,
+		Profile: n.world.cfg.Profile,
 		Logger:  slog.New(&n.world.gossip),
 		Validate: func(r mesh.Record) error {
 			if err := records.Validate(r); err != nil {
@@ -95,7 +100,11 @@ func (n *node) config(network mesh.Network) mesh.Config {
 
 // start opens a node and has it take part.
 func (n *node) start(ctx context.Context) error {
-	m, err := mesh.Open(n.config(n.host))
+	var network mesh.Network = n.host
+	if n.underlay != nil {
+		network = n.underlay(n.host)
+	}
+	m, err := mesh.Open(n.config(network))
 	if err != nil {
 		return err
 	}

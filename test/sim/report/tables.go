@@ -68,7 +68,7 @@ var lines = []line{
 		l := r.Storm.Load
 		return fmt.Sprintf("%d in %.1f node hours", l.Verdicts.FalseDeaths, l.Seconds/3600*float64(r.Nodes))
 	}},
-	{"failed probes in it", of(func(r *sim.Result) *sim.Storm { return r.Storm }, func(s *sim.Storm) string { return fmt.Sprint(s.Load.Verdicts.Suspicions) })},
+	{"witnesses' words in it that a node is silent", of(func(r *sim.Result) *sim.Storm { return r.Storm }, func(s *sim.Storm) string { return fmt.Sprint(s.Load.Verdicts.Suspicions) })},
 	{"a change on all in it", of(func(r *sim.Result) *sim.Storm { return r.Storm }, func(s *sim.Storm) string { return pair(s.Spread.All) })},
 	{"real time of the run", func(r *sim.Result) string { return fmt.Sprintf("%.0f s", r.Real) }},
 }

@@ -313,13 +313,18 @@ func (x *Link) GetCarrier() string {
 	return ""
 }
 
-// Gossip is one message of the broadcast queue.
+// Gossip is one message over memberlist: of the broadcast queue, or, beat and ask,
+// from one node to another.
 type Gossip struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*Gossip_Envelope
 	//	*Gossip_Hint
+	//	*Gossip_Beat
+	//	*Gossip_Ask
+	//	*Gossip_Silence
+	//	*Gossip_Heard
 	Message       isGossip_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -380,6 +385,42 @@ func (x *Gossip) GetHint() *Hint {
 	return nil
 }
 
+func (x *Gossip) GetBeat() *Beat {
+	if x != nil {
+		if x, ok := x.Message.(*Gossip_Beat); ok {
+			return x.Beat
+		}
+	}
+	return nil
+}
+
+func (x *Gossip) GetAsk() *Ask {
+	if x != nil {
+		if x, ok := x.Message.(*Gossip_Ask); ok {
+			return x.Ask
+		}
+	}
+	return nil
+}
+
+func (x *Gossip) GetSilence() *Silence {
+	if x != nil {
+		if x, ok := x.Message.(*Gossip_Silence); ok {
+			return x.Silence
+		}
+	}
+	return nil
+}
+
+func (x *Gossip) GetHeard() *Beat {
+	if x != nil {
+		if x, ok := x.Message.(*Gossip_Heard); ok {
+			return x.Heard
+		}
+	}
+	return nil
+}
+
 type isGossip_Message interface {
 	isGossip_Message()
 }
@@ -392,9 +433,245 @@ type Gossip_Hint struct {
 	Hint *Hint `protobuf:"bytes,2,opt,name=hint,proto3,oneof"`
 }
 
+type Gossip_Beat struct {
+	// Straight from the node that it is of.
+	Beat *Beat `protobuf:"bytes,8,opt,name=beat,proto3,oneof"`
+}
+
+type Gossip_Ask struct {
+	Ask *Ask `protobuf:"bytes,9,opt,name=ask,proto3,oneof"`
+}
+
+type Gossip_Silence struct {
+	Silence *Silence `protobuf:"bytes,10,opt,name=silence,proto3,oneof"`
+}
+
+type Gossip_Heard struct {
+	// A beat that is told on: it ends what is said of silence.
+	Heard *Beat `protobuf:"bytes,11,opt,name=heard,proto3,oneof"`
+}
+
 func (*Gossip_Envelope) isGossip_Message() {}
 
 func (*Gossip_Hint) isGossip_Message() {}
+
+func (*Gossip_Beat) isGossip_Message() {}
+
+func (*Gossip_Ask) isGossip_Message() {}
+
+func (*Gossip_Silence) isGossip_Message() {}
+
+func (*Gossip_Heard) isGossip_Message() {}
+
+// Beat is a node's sign of life.
+type Beat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node, 20 bytes.
+	Node []byte `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// When it began to take part: a version that it never gives out twice.
+	Start uint64 `protobuf:"fixed64,2,opt,name=start,proto3" json:"start,omitempty"`
+	// Milliseconds since then by its own clock.
+	At uint64 `protobuf:"fixed64,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Ed25519 over "edgenet beat v1\0" and the above.
+	Signature     []byte `protobuf:"bytes,4,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Beat) Reset() {
+	*x = Beat{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Beat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Beat) ProtoMessage() {}
+
+func (x *Beat) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Beat.ProtoReflect.Descriptor instead.
+func (*Beat) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Beat) GetNode() []byte {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *Beat) GetStart() uint64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Beat) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Beat) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// Ask asks for a beat.
+type Ask struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node that asks, 20 bytes.
+	Sender        []byte `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ask) Reset() {
+	*x = Ask{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ask) ProtoMessage() {}
+
+func (x *Ask) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ask.ProtoReflect.Descriptor instead.
+func (*Ask) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Ask) GetSender() []byte {
+	if x != nil {
+		return x.Sender
+	}
+	return nil
+}
+
+// Silence is a witness's word that it does not hear a node.
+type Silence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The witness, 20 bytes.
+	Witness []byte `protobuf:"bytes,1,opt,name=witness,proto3" json:"witness,omitempty"`
+	// The node's last beat that the witness knows of.
+	Beat *Beat `protobuf:"bytes,2,opt,name=beat,proto3" json:"beat,omitempty"`
+	// For how long it has known of none that is later, in milliseconds.
+	Silent uint32 `protobuf:"varint,3,opt,name=silent,proto3" json:"silent,omitempty"`
+	// When this is said, by the witness's clock, as in a Beat.
+	Start uint64 `protobuf:"fixed64,4,opt,name=start,proto3" json:"start,omitempty"`
+	At    uint64 `protobuf:"fixed64,5,opt,name=at,proto3" json:"at,omitempty"`
+	// Ed25519 over "edgenet silence v1\0" and the above, of the beat without its
+	// signature.
+	Signature     []byte `protobuf:"bytes,6,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Silence) Reset() {
+	*x = Silence{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Silence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Silence) ProtoMessage() {}
+
+func (x *Silence) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Silence.ProtoReflect.Descriptor instead.
+func (*Silence) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Silence) GetWitness() []byte {
+	if x != nil {
+		return x.Witness
+	}
+	return nil
+}
+
+func (x *Silence) GetBeat() *Beat {
+	if x != nil {
+		return x.Beat
+	}
+	return nil
+}
+
+func (x *Silence) GetSilent() uint32 {
+	if x != nil {
+		return x.Silent
+	}
+	return 0
+}
+
+func (x *Silence) GetStart() uint64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Silence) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Silence) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
 
 // Hint says where a record can be had that is too big for a packet.
 type Hint struct {
@@ -410,7 +687,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[5]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +699,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[5]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +712,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{5}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Hint) GetKind() string {
@@ -478,7 +755,7 @@ type PushPull struct {
 
 func (x *PushPull) Reset() {
 	*x = PushPull{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[6]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +767,7 @@ func (x *PushPull) String() string {
 func (*PushPull) ProtoMessage() {}
 
 func (x *PushPull) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[6]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +780,7 @@ func (x *PushPull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushPull.ProtoReflect.Descriptor instead.
 func (*PushPull) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{6}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PushPull) GetSender() []byte {
@@ -535,7 +812,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[7]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +824,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[7]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +837,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{7}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SyncRequest) GetDigests() []uint64 {
@@ -597,7 +874,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[8]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +886,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[8]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +899,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{8}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SyncResponse) GetBuckets() []*Bucket {
@@ -650,7 +927,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[9]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +939,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[9]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +952,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{9}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Bucket) GetIndex() uint32 {
@@ -706,7 +983,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +995,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1008,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{10}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Summary) GetKind() string {
@@ -773,7 +1050,7 @@ type Ref struct {
 
 func (x *Ref) Reset() {
 	*x = Ref{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +1062,7 @@ func (x *Ref) String() string {
 func (*Ref) ProtoMessage() {}
 
 func (x *Ref) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1075,7 @@ func (x *Ref) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ref.ProtoReflect.Descriptor instead.
 func (*Ref) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{11}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Ref) GetKind() string {
@@ -829,7 +1106,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +1118,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1131,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{12}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinRequest) GetTokenId() []byte {
@@ -892,7 +1169,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1181,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1194,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{13}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JoinResponse) GetAuthority() []byte {
@@ -959,7 +1236,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1248,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1261,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{14}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Refusal) GetCode() string {
@@ -1018,7 +1295,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1307,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1320,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{15}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Token) GetFingerprint() []byte {
@@ -1097,7 +1374,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1386,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1399,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{16}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Grant) GetKey() []byte {
@@ -1171,7 +1448,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1460,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1473,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{17}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Member) GetName() string {
@@ -1226,7 +1503,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1515,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1528,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{18}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Membership) GetAuthority() []byte {
@@ -1308,11 +1585,30 @@ const file_pkg_mesh_internal_wire_mesh_proto_rawDesc = "" +
 	"\fannouncement\x18\x06 \x01(\fR\fannouncement\"4\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\fR\x04addr\x12\x18\n" +
-	"\acarrier\x18\x02 \x01(\tR\acarrier\"}\n" +
+	"\acarrier\x18\x02 \x01(\tR\acarrier\"\xc1\x02\n" +
 	"\x06Gossip\x129\n" +
 	"\benvelope\x18\x01 \x01(\v2\x1b.edgenet.mesh.wire.EnvelopeH\x00R\benvelope\x12-\n" +
-	"\x04hint\x18\x02 \x01(\v2\x17.edgenet.mesh.wire.HintH\x00R\x04hintB\t\n" +
+	"\x04hint\x18\x02 \x01(\v2\x17.edgenet.mesh.wire.HintH\x00R\x04hint\x12-\n" +
+	"\x04beat\x18\b \x01(\v2\x17.edgenet.mesh.wire.BeatH\x00R\x04beat\x12*\n" +
+	"\x03ask\x18\t \x01(\v2\x16.edgenet.mesh.wire.AskH\x00R\x03ask\x126\n" +
+	"\asilence\x18\n" +
+	" \x01(\v2\x1a.edgenet.mesh.wire.SilenceH\x00R\asilence\x12/\n" +
+	"\x05heard\x18\v \x01(\v2\x17.edgenet.mesh.wire.BeatH\x00R\x05heardB\t\n" +
 	"\amessage\"^\n" +
+	"\x04Beat\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\fR\x04node\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\x06R\x05start\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\x06R\x02at\x12\x1c\n" +
+	"\tsignature\x18\x04 \x01(\fR\tsignature\"\x1d\n" +
+	"\x03Ask\x12\x16\n" +
+	"\x06sender\x18\x01 \x01(\fR\x06sender\"\xac\x01\n" +
+	"\aSilence\x12\x18\n" +
+	"\awitness\x18\x01 \x01(\fR\awitness\x12+\n" +
+	"\x04beat\x18\x02 \x01(\v2\x17.edgenet.mesh.wire.BeatR\x04beat\x12\x16\n" +
+	"\x06silent\x18\x03 \x01(\rR\x06silent\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\x06R\x05start\x12\x0e\n" +
+	"\x02at\x18\x05 \x01(\x06R\x02at\x12\x1c\n" +
+	"\tsignature\x18\x06 \x01(\fR\tsignature\"^\n" +
 	"\x04Hint\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
@@ -1387,43 +1683,51 @@ func file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP() []byte {
 	return file_pkg_mesh_internal_wire_mesh_proto_rawDescData
 }
 
-var file_pkg_mesh_internal_wire_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_pkg_mesh_internal_wire_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_pkg_mesh_internal_wire_mesh_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: edgenet.mesh.wire.Envelope
 	(*Body)(nil),         // 1: edgenet.mesh.wire.Body
 	(*NodeInfo)(nil),     // 2: edgenet.mesh.wire.NodeInfo
 	(*Link)(nil),         // 3: edgenet.mesh.wire.Link
 	(*Gossip)(nil),       // 4: edgenet.mesh.wire.Gossip
-	(*Hint)(nil),         // 5: edgenet.mesh.wire.Hint
-	(*PushPull)(nil),     // 6: edgenet.mesh.wire.PushPull
-	(*SyncRequest)(nil),  // 7: edgenet.mesh.wire.SyncRequest
-	(*SyncResponse)(nil), // 8: edgenet.mesh.wire.SyncResponse
-	(*Bucket)(nil),       // 9: edgenet.mesh.wire.Bucket
-	(*Summary)(nil),      // 10: edgenet.mesh.wire.Summary
-	(*Ref)(nil),          // 11: edgenet.mesh.wire.Ref
-	(*JoinRequest)(nil),  // 12: edgenet.mesh.wire.JoinRequest
-	(*JoinResponse)(nil), // 13: edgenet.mesh.wire.JoinResponse
-	(*Refusal)(nil),      // 14: edgenet.mesh.wire.Refusal
-	(*Token)(nil),        // 15: edgenet.mesh.wire.Token
-	(*Grant)(nil),        // 16: edgenet.mesh.wire.Grant
-	(*Member)(nil),       // 17: edgenet.mesh.wire.Member
-	(*Membership)(nil),   // 18: edgenet.mesh.wire.Membership
+	(*Beat)(nil),         // 5: edgenet.mesh.wire.Beat
+	(*Ask)(nil),          // 6: edgenet.mesh.wire.Ask
+	(*Silence)(nil),      // 7: edgenet.mesh.wire.Silence
+	(*Hint)(nil),         // 8: edgenet.mesh.wire.Hint
+	(*PushPull)(nil),     // 9: edgenet.mesh.wire.PushPull
+	(*SyncRequest)(nil),  // 10: edgenet.mesh.wire.SyncRequest
+	(*SyncResponse)(nil), // 11: edgenet.mesh.wire.SyncResponse
+	(*Bucket)(nil),       // 12: edgenet.mesh.wire.Bucket
+	(*Summary)(nil),      // 13: edgenet.mesh.wire.Summary
+	(*Ref)(nil),          // 14: edgenet.mesh.wire.Ref
+	(*JoinRequest)(nil),  // 15: edgenet.mesh.wire.JoinRequest
+	(*JoinResponse)(nil), // 16: edgenet.mesh.wire.JoinResponse
+	(*Refusal)(nil),      // 17: edgenet.mesh.wire.Refusal
+	(*Token)(nil),        // 18: edgenet.mesh.wire.Token
+	(*Grant)(nil),        // 19: edgenet.mesh.wire.Grant
+	(*Member)(nil),       // 20: edgenet.mesh.wire.Member
+	(*Membership)(nil),   // 21: edgenet.mesh.wire.Membership
 }
 var file_pkg_mesh_internal_wire_mesh_proto_depIdxs = []int32{
 	3,  // 0: edgenet.mesh.wire.NodeInfo.links:type_name -> edgenet.mesh.wire.Link
 	0,  // 1: edgenet.mesh.wire.Gossip.envelope:type_name -> edgenet.mesh.wire.Envelope
-	5,  // 2: edgenet.mesh.wire.Gossip.hint:type_name -> edgenet.mesh.wire.Hint
-	0,  // 3: edgenet.mesh.wire.SyncRequest.records:type_name -> edgenet.mesh.wire.Envelope
-	11, // 4: edgenet.mesh.wire.SyncRequest.want:type_name -> edgenet.mesh.wire.Ref
-	9,  // 5: edgenet.mesh.wire.SyncResponse.buckets:type_name -> edgenet.mesh.wire.Bucket
-	0,  // 6: edgenet.mesh.wire.SyncResponse.records:type_name -> edgenet.mesh.wire.Envelope
-	10, // 7: edgenet.mesh.wire.Bucket.entries:type_name -> edgenet.mesh.wire.Summary
-	0,  // 8: edgenet.mesh.wire.JoinResponse.records:type_name -> edgenet.mesh.wire.Envelope
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	8,  // 2: edgenet.mesh.wire.Gossip.hint:type_name -> edgenet.mesh.wire.Hint
+	5,  // 3: edgenet.mesh.wire.Gossip.beat:type_name -> edgenet.mesh.wire.Beat
+	6,  // 4: edgenet.mesh.wire.Gossip.ask:type_name -> edgenet.mesh.wire.Ask
+	7,  // 5: edgenet.mesh.wire.Gossip.silence:type_name -> edgenet.mesh.wire.Silence
+	5,  // 6: edgenet.mesh.wire.Gossip.heard:type_name -> edgenet.mesh.wire.Beat
+	5,  // 7: edgenet.mesh.wire.Silence.beat:type_name -> edgenet.mesh.wire.Beat
+	0,  // 8: edgenet.mesh.wire.SyncRequest.records:type_name -> edgenet.mesh.wire.Envelope
+	14, // 9: edgenet.mesh.wire.SyncRequest.want:type_name -> edgenet.mesh.wire.Ref
+	12, // 10: edgenet.mesh.wire.SyncResponse.buckets:type_name -> edgenet.mesh.wire.Bucket
+	0,  // 11: edgenet.mesh.wire.SyncResponse.records:type_name -> edgenet.mesh.wire.Envelope
+	13, // 12: edgenet.mesh.wire.Bucket.entries:type_name -> edgenet.mesh.wire.Summary
+	0,  // 13: edgenet.mesh.wire.JoinResponse.records:type_name -> edgenet.mesh.wire.Envelope
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_pkg_mesh_internal_wire_mesh_proto_init() }
@@ -1434,6 +1738,10 @@ func file_pkg_mesh_internal_wire_mesh_proto_init() {
 	file_pkg_mesh_internal_wire_mesh_proto_msgTypes[4].OneofWrappers = []any{
 		(*Gossip_Envelope)(nil),
 		(*Gossip_Hint)(nil),
+		(*Gossip_Beat)(nil),
+		(*Gossip_Ask)(nil),
+		(*Gossip_Silence)(nil),
+		(*Gossip_Heard)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1441,7 +1749,7 @@ func file_pkg_mesh_internal_wire_mesh_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_mesh_internal_wire_mesh_proto_rawDesc), len(file_pkg_mesh_internal_wire_mesh_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
