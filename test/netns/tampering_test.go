@@ -48,10 +48,7 @@ var changes = []fault{
 	},
 	{
 		promise: "it is renamed", bound: 0, says: "its name was elsewhere",
-		do: func(g *ground) {
-			g.runs("ip", "link", "set", g.holding(), "down")
-			g.runs("ip", "link", "set", g.holding(), "name", "elsewhere")
-		},
+		do: func(g *ground) { g.renames(g.holding(), "elsewhere") },
 	},
 	{
 		promise: "it is deleted", bound: 0, says: "is made anew",
@@ -125,6 +122,19 @@ func (g *ground) runs(name string, args ...string) string {
 		g.t.Fatalf("%s %s: exit %d: %s%s", name, strings.Join(args, " "), result.Code, result.Stdout, result.Stderr)
 	}
 	return result.Stdout
+}
+
+// renames gives a device of near's another name. Kernels before 6.2 rename none that is
+// up, and edgenetd sets it up again at once.
+func (g *ground) renames(device, name string) {
+	g.t.Helper()
+	g.Await(device+" has another name", func() error {
+		steps := fmt.Sprintf("printf 'link set %s down\\nlink set %s name %s\\n' | ip -batch -", device, device, name)
+		if result := g.root.Runs("sh", "-c", steps); result.Code != 0 {
+			return fmt.Errorf("exit %d: %s", result.Code, result.Stderr)
+		}
+		return nil
+	})
 }
 
 // tunnel is near's to far.

@@ -168,6 +168,9 @@ var slowness = max(1, number(os.Getenv("EDGENET_SLOWNESS")))
 // Slowly is a time as it is on a machine that may be slower than others.
 func Slowly(d time.Duration) time.Duration { return d * slowness }
 
+// Fewer is how often something is tried on a machine that may be slower than others.
+func Fewer(times int) int { return max(1, times/int(slowness)) }
+
 // number is 0 if the text is none.
 func number(text string) time.Duration {
 	n, err := strconv.ParseUint(text, 10, 8)

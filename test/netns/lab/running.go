@@ -11,7 +11,13 @@ import (
 
 // steady is the interval of pings and flows that run while something happens. An
 // emulated machine would do little else than answer them: it has fewer.
-var steady = 10 * time.Millisecond * slowness
+var steady = func() time.Duration {
+	const interval = 10 * time.Millisecond
+	if slowness > 1 {
+		return 2 * interval * slowness
+	}
+	return interval
+}()
 
 // running is what a container does until it is stopped, and then has a Report of.
 type running[Report any] struct {
