@@ -12,7 +12,7 @@ func TestTheClockNeverGoesBack(t *testing.T) {
 	wall := time.Now()
 	cfg := Config{
 		StateDir: t.TempDir(), Name: "a", Links: []Link{{Addr: loopback()}},
-		now: func() time.Time { return wall },
+		Now: func() time.Time { return wall },
 	}
 	var last Version
 	for range 3 {

@@ -44,9 +44,10 @@ type Config struct {
 	PeerHandler http.Handler
 	// Network is the underlay, the host's own if nil.
 	Network Network
+	// Now is the wall clock, time.Now if nil: a simulation gives each node one of
+	// its own. It is called by several goroutines.
+	Now func() time.Time
 
-	// now is the wall clock, time.Now if nil.
-	now func() time.Time
 	// strangerLife is how long a connection of a caller without a certificate
 	// lasts, the constant if 0.
 	strangerLife time.Duration
@@ -86,11 +87,14 @@ func (c *Config) complete() error {
 	if c.Network == nil {
 		c.Network = kernelNetwork{}
 	}
-	if c.now == nil {
-		c.now = time.Now
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.strangerLife == 0 {
 		c.strangerLife = strangerLife
 	}
 	return nil
 }
+
+// now reads the wall clock of a complete Config.
+func (c *Config) now() time.Time { return c.Now() }

@@ -33,7 +33,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: time.Now()}
 	m, err := Open(Config{
 		StateDir: t.TempDir(), Name: "here", Links: []Link{{Addr: loopback()}},
-		now: func() time.Time { return w.now },
+		Now: func() time.Time { return w.now },
 		Validate: func(r Record) error {
 			if string(r.Payload) == "bad" {
 				return errors.New("bad payload")

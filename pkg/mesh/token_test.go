@@ -27,7 +27,7 @@ func newAuthorityHost(t *testing.T, change ...func(*Config)) *host {
 
 func TestTokensThatAreRefused(t *testing.T) {
 	var clock movedClock
-	centre := newAuthorityHost(t, func(c *Config) { c.now = clock.now })
+	centre := newAuthorityHost(t, func(c *Config) { c.Now = clock.now })
 	good := centre.token(TokenRequest{TTL: time.Minute})
 	edge := newHost(t, "edge")
 
