@@ -49,14 +49,15 @@ func (w *World) found(ctx context.Context) error {
 	case err := <-done:
 		return errors.Join(err, m.Close())
 	}
-	token, err := begin(ctx, m, w.cfg.Nodes)
-	if err == nil {
+	if err = m.Init(ctx); err == nil {
 		err = first.furnish(ctx, m)
 	}
-	for _, n := range w.nodes[1:] {
-		if err == nil {
-			err = n.join(ctx, quick, token)
-		}
+	authorities := max(1, w.cfg.Authorities)
+	if err == nil {
+		err = w.admit(ctx, m, quick, w.nodes[1:authorities], mesh.RoleAuthority)
+	}
+	if err == nil {
+		err = w.admit(ctx, m, quick, w.nodes[authorities:], mesh.RoleEdge)
 	}
 	cancel()
 	if err = errors.Join(err, <-done, m.Close()); err != nil {
@@ -65,13 +66,21 @@ func (w *World) found(ctx context.Context) error {
 	return w.share()
 }
 
-// begin makes a mesh and a token for all its nodes.
-func begin(ctx context.Context, m *mesh.Mesh, nodes int) (string, error) {
-	if err := m.Init(ctx); err != nil {
-		return "", err
+// admit has nodes join with a role, by a token of the authority's.
+func (w *World) admit(ctx context.Context, authority *mesh.Mesh, network *wan.Network, nodes []*node, role mesh.Role) error {
+	if len(nodes) == 0 {
+		return nil
 	}
-	token, _, err := m.CreateToken(mesh.TokenRequest{TTL: 24 * time.Hour, Uses: nodes})
-	return token, err
+	token, _, err := authority.CreateToken(mesh.TokenRequest{TTL: 24 * time.Hour, Uses: len(nodes), Roles: []mesh.Role{role}})
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if err := n.join(ctx, network, token); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // join makes a node a member.

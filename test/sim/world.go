@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"edgenet.dev/edgenet/internal/records"
@@ -21,6 +22,8 @@ type Config struct {
 	// Nodes is how many nodes there are, Endpoints how many endpoints they have
 	// together.
 	Nodes, Endpoints int
+	// Authorities is how many of the nodes may sign for the whole mesh, one if 0.
+	Authorities int
 	// Dir holds the nodes' state directories. It should be in memory.
 	Dir string
 	WAN wan.Config
@@ -53,6 +56,8 @@ type node struct {
 	done chan error
 	// endpoints are the keys of its own.
 	endpoints []string
+	// skew is how far its wall clock is ahead of the true time.
+	skew atomic.Int64 // nanoseconds
 }
 
 // address returns that of a node.
@@ -87,6 +92,7 @@ func (n *node) config(network mesh.Network) mesh.Config {
 		Links:   []mesh.Link{{Addr: n.host.Addr(), Carrier: "sim"}},
 		Network: network,
 		Profile: n.world.cfg.Profile,
+		Now:     func() time.Time { return time.Now().Add(time.Duration(n.skew.Load())) },
 		Logger:  slog.New(&n.world.gossip),
 		Validate: func(r mesh.Record) error {
 			if err := records.Validate(r); err != nil {
