@@ -23,7 +23,10 @@ func validateEndpoint(r mesh.Record) error {
 	if _, _, _, err := SplitEndpointKey(r.Key); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
-	e, err := decode(r.Payload, &Endpoint{})
+	if len(r.Payload) > maxEndpoint {
+		return fmt.Errorf("endpoint %s: %d bytes: at most %d", r.Key, len(r.Payload), maxEndpoint)
+	}
+	e, err := decodeNew(r.Payload, &Endpoint{})
 	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", r.Key, err)
 	}

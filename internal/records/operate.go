@@ -63,7 +63,7 @@ func validateTests(r mesh.Record) error {
 	if _, err := SplitVPCKey(r.Key); err != nil {
 		return fmt.Errorf("tests: %w", err)
 	}
-	t, err := decode(r.Payload, &Tests{})
+	t, err := decodeNew(r.Payload, &Tests{})
 	if err != nil {
 		return fmt.Errorf("tests of VNI %s: %w", r.Key, err)
 	}
@@ -82,7 +82,7 @@ func validateShadow(r mesh.Record) error {
 	if _, err := SplitVPCKey(r.Key); err != nil {
 		return fmt.Errorf("shadow: %w", err)
 	}
-	s, err := decode(r.Payload, &Shadow{})
+	s, err := decodeNew(r.Payload, &Shadow{})
 	if err != nil {
 		return fmt.Errorf("shadow of VNI %s: %w", r.Key, err)
 	}

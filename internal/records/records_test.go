@@ -180,40 +180,63 @@ func FuzzValidate(f *testing.F) {
 	f.Add("vpc", "blue", marshal(f, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}))
 	f.Add("group", "7/web", marshal(f, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80", Peer: "any"}}}))
 	f.Add("tunnels", "policy", marshal(f, &Tunnels{Rules: []*TunnelRule{{Between: "any", Technology: "ipsec"}}}))
+	f.Add("tests", "7", marshal(f, &Tests{Tests: []*Test{{Assertion: "a reaches b:1"}}}))
+	f.Add("shadow", "7", marshal(f, &Shadow{Groups: []*ShadowGroup{{Name: "web", Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80", Peer: "any"}}}}}))
 	f.Fuzz(func(t *testing.T, kind, key string, payload []byte) {
 		r := mesh.Record{Kind: mesh.Kind(kind), Key: key, Payload: payload}
 		if Validate(r) != nil {
 			return
 		}
-		switch r.Kind {
-		case mesh.KindVPC:
-			v, err := DecodeVPC(r)
-			if err != nil || len(v.Prefixes()) != len(v.GetCidrs()) {
-				t.Errorf("a valid VPC gives %v, %v", v, err)
-			}
-		case mesh.KindGroup:
-			g, err := DecodeGroup(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rules, err := g.PolicyRules()
-			if err != nil || len(rules) != len(g.GetRules()) {
-				t.Errorf("a valid group gives %v, %v", rules, err)
-			}
-		case mesh.KindEndpoint:
-			e, err := DecodeEndpoint(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if addrs, err := e.Addresses(); err != nil || len(addrs) == 0 {
-				t.Errorf("a valid endpoint gives %v, %v", addrs, err)
-			}
-			if routed, err := e.Routed(); err != nil || len(routed) != len(e.GetPrefixes()) {
-				t.Errorf("a valid endpoint gives %v, %v", routed, err)
-			}
-		case mesh.KindTunnels:
-			checkTunnels(t, r)
-		case mesh.KindNode, mesh.KindTests, mesh.KindShadow:
+		if r.Kind != mesh.KindNode && Validate(mesh.Record{Kind: r.Kind, Key: key, Payload: append(slices.Clone(payload), 0xa0, 0x06, 1)}) == nil {
+			t.Errorf("a %s record with one field more is as good", kind)
 		}
+		checkValid(t, r)
 	})
+}
+
+// checkValid decodes what is valid.
+func checkValid(t *testing.T, r mesh.Record) {
+	t.Helper()
+	switch r.Kind {
+	case mesh.KindVPC:
+		v, err := DecodeVPC(r)
+		if err != nil || len(v.Prefixes()) != len(v.GetCidrs()) {
+			t.Errorf("a valid VPC gives %v, %v", v, err)
+		}
+	case mesh.KindGroup:
+		g, err := DecodeGroup(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules, err := g.PolicyRules()
+		if err != nil || len(rules) != len(g.GetRules()) {
+			t.Errorf("a valid group gives %v, %v", rules, err)
+		}
+	case mesh.KindEndpoint:
+		e, err := DecodeEndpoint(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if addrs, err := e.Addresses(); err != nil || len(addrs) == 0 {
+			t.Errorf("a valid endpoint gives %v, %v", addrs, err)
+		}
+		if routed, err := e.Routed(); err != nil || len(routed) != len(e.GetPrefixes()) {
+			t.Errorf("a valid endpoint gives %v, %v", routed, err)
+		}
+	case mesh.KindTunnels:
+		checkTunnels(t, r)
+	case mesh.KindTests:
+		if _, err := DecodeTests(r); err != nil {
+			t.Error(err)
+		}
+	case mesh.KindShadow:
+		s, err := DecodeShadow(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if groups, err := s.PolicyGroups(); err != nil || len(groups) != len(s.GetGroups()) {
+			t.Errorf("valid candidates give %v, %v", groups, err)
+		}
+	case mesh.KindNode:
+	}
 }

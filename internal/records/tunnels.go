@@ -70,7 +70,7 @@ func ParseTunnelSelector(text string) (tunnel.Selector, error) {
 }
 
 func validateTunnels(r mesh.Record) error {
-	t, err := decode(r.Payload, &Tunnels{})
+	t, err := decodeNew(r.Payload, &Tunnels{})
 	if err != nil {
 		return fmt.Errorf("tunnel policy: %w", err)
 	}

@@ -24,6 +24,10 @@ const (
 	// MaxRules and MaxVPCGroups are what a VPC may have in all its groups.
 	MaxRules     = policy.MaxRules
 	MaxVPCGroups = policy.MaxGroups
+	// maxEndpoint bounds the payload of an endpoint, in bytes: more than all that it
+	// may have takes. Every node may write such, and the empty parts of a message
+	// take fifty times their size to decode.
+	maxEndpoint = 64 << 10
 	// maxText bounds paths, device names and messages, in bytes.
 	maxText = 512
 	// maxInterfaceName is IFNAMSIZ less the terminating zero.
@@ -60,7 +64,7 @@ func validateVPC(r mesh.Record) error {
 	if err := policy.ValidateName(r.Key); err != nil {
 		return fmt.Errorf("vpc: %w", err)
 	}
-	v, err := decode(r.Payload, &VPC{})
+	v, err := decodeNew(r.Payload, &VPC{})
 	if err != nil {
 		return fmt.Errorf("vpc %s: %w", r.Key, err)
 	}
@@ -78,7 +82,7 @@ func validateGroup(r mesh.Record) error {
 	if err != nil {
 		return fmt.Errorf("group: %w", err)
 	}
-	g, err := decode(r.Payload, &Group{})
+	g, err := decodeNew(r.Payload, &Group{})
 	if err != nil {
 		return fmt.Errorf("group %s: %w", r.Key, err)
 	}
@@ -128,7 +132,26 @@ func ParseMAC(s string) (net.HardwareAddr, error) {
 // gatewayMAC is what the datapath answers ARP requests with.
 var gatewayMAC = net.HardwareAddr{0x02, 0x65, 0x6e, 0x00, 0x00, 0x01}
 
-// decode accepts only the canonical form: no unknown fields.
+// decodeNew decodes the payload of a record that comes from another node, or is
+// about to be signed. It accepts only the one form that is made here, to the last
+// field of the innermost message: a rule that says more than is known here could
+// mean the opposite.
+func decodeNew[M proto.Message](payload []byte, m M) (M, error) {
+	// What is unknown is dropped, and so missing from what is made again.
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(payload, m); err != nil {
+		return m, fmt.Errorf("decode payload: %w", err)
+	}
+	again, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return m, fmt.Errorf("decode payload: %w", err)
+	}
+	if !bytes.Equal(payload, again) {
+		return m, errors.New("decode payload: has fields that this version does not know, or is not in canonical form")
+	}
+	return m, nil
+}
+
+// decode decodes what has passed decodeNew, perhaps in a newer version.
 func decode[M proto.Message](payload []byte, m M) (M, error) {
 	if err := proto.Unmarshal(payload, m); err != nil {
 		return m, fmt.Errorf("decode payload: %w", err)
