@@ -50,6 +50,9 @@ func parseRequest(der []byte) (*admission, error) {
 	if err := request.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRequest, err)
 	}
+	if !soundKey(key) {
+		return nil, fmt.Errorf("%w: its key is no one's", errRequest)
+	}
 	id, err := idOf(key)
 	if err != nil {
 		return nil, err

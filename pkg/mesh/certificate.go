@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net/url"
@@ -61,6 +63,9 @@ func parseCredential(cert *x509.Certificate, mesh ID) (*credential, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: its key is not Ed25519", errCertificate)
 	}
+	if !canonical(cert) {
+		return nil, fmt.Errorf("%w: it has something behind its signature", errCertificate)
+	}
 	id, err := idOf(key)
 	if err != nil {
 		return nil, err
@@ -88,6 +93,22 @@ func parseCredential(cert *x509.Certificate, mesh ID) (*credential, error) {
 	return c, nil
 }
 
+// canonical tells whether a certificate is nothing but what was signed and the
+// signature: crypto/x509 takes, within the outermost sequence, whatever follows
+// these, which nobody has signed.
+func canonical(cert *x509.Certificate) bool {
+	var outer struct {
+		Signed    asn1.RawValue
+		Algorithm asn1.RawValue
+		Signature asn1.BitString
+	}
+	if rest, err := asn1.Unmarshal(cert.Raw, &outer); err != nil || len(rest) != 0 {
+		return false
+	}
+	again, err := asn1.Marshal(outer)
+	return err == nil && bytes.Equal(again, cert.Raw)
+}
+
 // trustAnchor is the authority of a mesh, as every node knows it.
 type trustAnchor struct {
 	mesh ID
@@ -105,7 +126,7 @@ func newTrustAnchor(der []byte) (*trustAnchor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !cert.IsCA || cert.CheckSignatureFrom(cert) != nil {
+	if !cert.IsCA || cert.CheckSignatureFrom(cert) != nil || !canonical(cert) {
 		return nil, errors.New("parse authority certificate: not a self-signed certificate of an authority")
 	}
 	pool := x509.NewCertPool()

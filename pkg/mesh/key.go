@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -8,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"filippo.io/edwards25519"
 )
 
 // pemKey and pemCertificate are the types of our PEM blocks.
@@ -68,4 +71,23 @@ func readOrMakeKey(path string) (privateKey, error) {
 		return newKey(path)
 	}
 	return key, err
+}
+
+// soundKey tells whether a public key can be one node's: in canonical form, and of
+// the group's prime order. For keys of small order everybody can sign, and others
+// than these come from no private key (RFC 8032 does not refuse them, nor does
+// crypto/ed25519).
+func soundKey(key ed25519.PublicKey) bool {
+	p, err := new(edwards25519.Point).SetBytes(key)
+	if err != nil || !bytes.Equal(p.Bytes(), key) {
+		return false
+	}
+	zero := edwards25519.NewIdentityPoint()
+	// The order less one, and once more: a scalar cannot be the order itself.
+	one, err := edwards25519.NewScalar().SetCanonicalBytes(append([]byte{1}, make([]byte, 31)...))
+	if err != nil || p.Equal(zero) == 1 {
+		return false
+	}
+	all := new(edwards25519.Point).ScalarMult(edwards25519.NewScalar().Negate(one), p)
+	return all.Add(all, p).Equal(zero) == 1
 }

@@ -148,7 +148,7 @@ func readRefusal(resp *http.Response) error {
 	if known := refusalCodes[m.GetCode()]; known != nil {
 		return known
 	}
-	return fmt.Errorf("%s: %q", m.GetCode(), m.GetMessage())
+	return fmt.Errorf("%q: %q", m.GetCode(), m.GetMessage())
 }
 
 // exchange does one round of synchronization.
