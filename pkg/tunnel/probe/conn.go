@@ -32,56 +32,83 @@ func listen(source netip.Addr) (net.PacketConn, error) {
 	return c, nil
 }
 
-// Via returns what opens a socket like the usual one, whose packets leave by a
-// device whatever the routes say. Answers may come by any.
+// Via returns what opens a socket like the usual one that is of one device: its packets
+// leave by that, and answers are heard that come by it.
 func Via(device string) func(netip.Addr) (net.PacketConn, error) {
 	return func(source netip.Addr) (net.PacketConn, error) {
 		c, err := listen(source)
 		if err != nil {
 			return nil, err
 		}
-		return &via{PacketConn: c, ip: ipv6.NewPacketConn(c), device: device}, nil
+		return &via{PacketConn: c, device: device}, nil
 	}
 }
 
-// via is a socket that sends by one device.
+// via is a socket of one device.
 type via struct {
 	net.PacketConn
-	ip     *ipv6.PacketConn
 	device string
+	bound  int // the index of the device that it is bound to; 0 before the first
 }
 
 // WriteTo finds the device anew: the one of that name may be another by now.
 func (v *via) WriteTo(b []byte, to net.Addr) (int, error) {
-	d, err := net.InterfaceByName(v.device)
-	if err != nil {
-		return 0, fmt.Errorf("find device %s: %w", v.device, err)
+	if err := control(v.PacketConn, v.bind); err != nil {
+		return 0, fmt.Errorf("send by device %s: %w", v.device, err)
 	}
-	return v.ip.WriteTo(b, &ipv6.ControlMessage{IfIndex: d.Index}, to)
+	return v.PacketConn.WriteTo(b, to)
+}
+
+// bind binds the socket. To name the device with each packet is not enough: where the
+// source is given, too, the kernel takes that for a wish, and a better route by another
+// device before it (ip6_route_output_flags in net/ipv6/route.c).
+func (v *via) bind(fd int) error {
+	request, err := unix.NewIfreq(v.device)
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request)
+	}
+	if err != nil {
+		return err
+	}
+	index := int(request.Uint32())
+	if index == v.bound {
+		return nil
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, index); err != nil {
+		return err
+	}
+	v.bound = index
+	return nil
 }
 
 // sendWhole has the kernel send packets as they are, or not at all: one that is
 // cut into fragments tells nothing about a size.
 func sendWhole(c net.PacketConn) error {
-	conn, ok := c.(syscall.Conn)
-	if !ok {
-		return errors.New("set up ICMPv6 socket: it has no descriptor")
-	}
-	raw, err := conn.SyscallConn()
+	err := control(c, func(fd int) error {
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE),
+			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1),
+		)
+	})
 	if err != nil {
 		return fmt.Errorf("set up ICMPv6 socket: %w", err)
 	}
-	var set error
-	err = raw.Control(func(fd uintptr) {
-		set = errors.Join(
-			unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE),
-			unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1),
-		)
-	})
-	if err := errors.Join(err, set); err != nil {
-		return fmt.Errorf("set up ICMPv6 socket: %w", err)
-	}
 	return nil
+}
+
+// control runs do with the descriptor of a socket.
+func control(c net.PacketConn, do func(fd int) error) error {
+	conn, ok := c.(syscall.Conn)
+	if !ok {
+		return errors.New("it has no descriptor")
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var done error
+	err = raw.Control(func(fd uintptr) { done = do(int(fd)) })
+	return errors.Join(err, done)
 }
 
 // source returns the sender's address, or the zero address.
