@@ -36,6 +36,11 @@ type carrier struct {
 	// retired is one that the operator excludes: it is not announced, and goes when
 	// nobody is reached by it any more.
 	retired bool
+	// heir makes what takes its place, by the other driver of its technology; nil if
+	// nothing does. leftSince is when nodes were first asked to go over to another
+	// technology meanwhile; zero if they were not.
+	heir      func() (*carrier, error)
+	leftSince time.Time
 	// proofs probe peers by this device, whatever the routes say.
 	proofs *probing
 

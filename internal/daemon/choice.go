@@ -44,6 +44,7 @@ func endOf(n mesh.Node) (tunnel.End, *records.Announcement, error) {
 		return e, nil, err
 	}
 	e.Drivers, e.Excluded, e.Lacks = a.Drivers(), a.GetExcluded(), a.GetLacks()
+	e.Leaving = tunnel.Technology(a.GetLeaving())
 	return e, a, nil
 }
 

@@ -118,7 +118,7 @@ func (d *Daemon) openTunnels(kernel Kernel, datapath <-chan struct{}) error {
 	}
 	sized := make(chan struct{}, 1)
 	probes := func() *probing {
-		return &probing{log: d.log.With("part", "probe"), changed: func() { poke(sized) }}
+		return &probing{log: d.log.With("part", "probe"), changed: func() { poke(sized) }, via: kernel.Via}
 	}
 	for _, c := range carriers {
 		c.proofs = probes()

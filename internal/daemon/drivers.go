@@ -26,6 +26,8 @@ type plan struct {
 	// retired says that none of them can be, or may be: what is found is left as
 	// soon as nodes are reached otherwise.
 	retired bool
+	// next is the one that takes the place of what is found; empty if none does.
+	next string
 }
 
 // planFor makes the plan of a technology. allowed are the operator's, found is the
@@ -40,8 +42,8 @@ func planFor(t tunnel.Technology, allowed []string, found string, probe func(dri
 	if found == "" || slices.Contains(mine, found) {
 		return plan{drivers: mine}
 	}
-	if slices.ContainsFunc(mine, func(name string) bool { return probe(name) == nil }) {
-		return plan{drivers: mine} // the device is replaced by one of these
+	if i := slices.IndexFunc(mine, func(name string) bool { return probe(name) == nil }); i >= 0 {
+		return plan{drivers: []string{found}, next: mine[i]}
 	}
 	return plan{drivers: []string{found}, retired: true}
 }
@@ -66,7 +68,7 @@ func (d *Daemon) planned(kernel Kernel, t tunnel.Technology, device string, log 
 		log.Warn("look for a tunnel device of an earlier daemon", "device", device, "err", err)
 	}
 	p := planFor(t, d.allowed(), found, kernel.Probe)
-	if p.retired {
+	if p.retired || p.next != "" {
 		log.Warn("tunnels are moved to another driver", "from", found, "allowed", strings.Join(d.allowed(), ","))
 	}
 	return p, found
@@ -92,19 +94,33 @@ func (d *Daemon) openWireGuard(kernel Kernel, log *slog.Logger) (*carrier, error
 		return nil, fmt.Errorf("load tunnel key: %w", err)
 	}
 	d.rotation = d.newRotation(keys)
-	key := keys.Current()
-	d.rotation.device = key.Public()
+	d.rotation.device = keys.Current().Public()
+	p, _ := d.planned(kernel, tunnel.WireGuard, deviceName(d.mesh.Self().ID, "w"), log)
+	if len(p.drivers) == 0 {
+		return nil, nil
+	}
+	c, err := d.wireGuardBy(kernel, p, log)
+	if err != nil {
+		return nil, err
+	}
+	if p.next != "" {
+		c.heir = func() (*carrier, error) { return d.wireGuardBy(kernel, plan{drivers: []string{p.next}}, log) }
+	}
+	d.rotation.adopt(context.Background(), c)
+	return c, nil
+}
+
+// wireGuardBy makes the carrier by the drivers of a plan, with the keys of now.
+func (d *Daemon) wireGuardBy(kernel Kernel, p plan, log *slog.Logger) (*carrier, error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find own executable: %w", err)
 	}
+	key := d.rotation.keys.Current()
 	c := &carrier{
-		technology: tunnel.WireGuard, key: key.Public(), next: keys.NextPublic(),
+		technology: tunnel.WireGuard, key: key.Public(), next: d.rotation.keys.NextPublic(),
 		port: d.cfg.WireGuardPort, mtu: tunnel.MTU, room: tunnel.Room, name: deviceName(d.mesh.Self().ID, "w"),
-	}
-	p, _ := d.planned(kernel, c.technology, c.name, log)
-	if len(p.drivers) == 0 {
-		return nil, nil
+		retired: p.retired, probe: p.probe(kernel),
 	}
 	kind := wireguard.KindAuto
 	if len(p.drivers) == 1 {
@@ -113,14 +129,12 @@ func (d *Daemon) openWireGuard(kernel Kernel, log *slog.Logger) (*carrier, error
 			kind = wireguard.KindUserspace
 		}
 	}
-	c.retired, c.probe = p.retired, p.probe(kernel)
 	c.driver, err = kernel.Tunnels(wireguard.Config{
 		Logger: log, Key: key, Kind: kind, RunDir: d.cfg.RunDir, Executable: executable, Device: c.name,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make tunnel driver: %w", err)
 	}
-	d.rotation.adopt(context.Background(), c)
 	return c, d.rotation.prove(c)
 }
 
@@ -130,11 +144,7 @@ func (d *Daemon) openIPsec(kernel Kernel, log *slog.Logger) (*carrier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load identity: %w", err)
 	}
-	c := &carrier{
-		technology: tunnel.IPsec, key: identity.Public(), port: d.cfg.IPsecPort, name: deviceName(d.mesh.Self().ID, "i"),
-		metric: ipsecMetric,
-	}
-	p, found := d.planned(kernel, c.technology, c.name, log)
+	p, found := d.planned(kernel, tunnel.IPsec, deviceName(d.mesh.Self().ID, "i"), log)
 	if len(p.drivers) == 0 {
 		return nil, nil
 	}
@@ -146,16 +156,31 @@ func (d *Daemon) openIPsec(kernel Kernel, log *slog.Logger) (*carrier, error) {
 			name = p.drivers[i]
 		}
 	}
-	p.drivers = []string{name}
-	kind := ipsec.KindUserspace
-	if name == tunnel.IPsecKernel {
-		kind = ipsec.KindKernel
-	}
-	c.retired, c.probe, c.mtu, c.room = p.retired, p.probe(kernel), kind.MTU, tunnel.ESPRoom
-	c.driver, err = kernel.IPsec(ipsec.Config{Logger: log, Kind: kind, Key: identity, RunDir: d.cfg.RunDir, Device: c.name})
+	c, err := d.ipsecBy(kernel, identity, plan{drivers: []string{name}, retired: p.retired}, log)
 	if err != nil {
 		log.Warn("this node has no IPsec", "err", err)
 		return nil, nil
+	}
+	if p.next != "" {
+		c.heir = func() (*carrier, error) { return d.ipsecBy(kernel, identity, plan{drivers: []string{p.next}}, log) }
+	}
+	return c, nil
+}
+
+// ipsecBy makes the carrier by the one driver of a plan.
+func (d *Daemon) ipsecBy(kernel Kernel, identity ipsec.PrivateKey, p plan, log *slog.Logger) (*carrier, error) {
+	kind := ipsec.KindUserspace
+	if p.drivers[0] == tunnel.IPsecKernel {
+		kind = ipsec.KindKernel
+	}
+	c := &carrier{
+		technology: tunnel.IPsec, key: identity.Public(), port: d.cfg.IPsecPort, name: deviceName(d.mesh.Self().ID, "i"),
+		metric: ipsecMetric, retired: p.retired, probe: p.probe(kernel), mtu: kind.MTU, room: tunnel.ESPRoom,
+	}
+	var err error
+	c.driver, err = kernel.IPsec(ipsec.Config{Logger: log, Kind: kind, Key: identity, RunDir: d.cfg.RunDir, Device: c.name})
+	if err != nil {
+		return nil, fmt.Errorf("make tunnel driver: %w", err)
 	}
 	return c, nil
 }

@@ -103,7 +103,7 @@ func TestAnExcludedDriverIsRetired(t *testing.T) {
 	edge.Stop()
 	edge.Start()
 	const why = "the fastest that both have: IPsec, in userspace on cloud-1 and edge-1; " +
-		"tunnel-drivers of edge-1 excludes wireguard-kernel, wireguard-userspace; packets go by memory until that is proved"
+		"tunnel-drivers of edge-1 excludes wireguard-kernel, wireguard-userspace; packets go by wireguard-userspace until that is proved"
 	awaitTunnel(t, edge, "connecting", why)
 	awaitTunnel(t, cloud, "connecting", why)
 	if !edge.Kernel.Has(tunnel.WireGuard) || !edge.Kernel.Has(tunnel.IPsec) {

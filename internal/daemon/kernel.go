@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
 	"net/netip"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/pkg/tunnel/hold"
 	"edgenet.dev/edgenet/pkg/tunnel/ipsec"
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
 	"edgenet.dev/edgenet/pkg/tunnel/route"
 	"edgenet.dev/edgenet/pkg/tunnel/wireguard"
 )
@@ -33,6 +35,8 @@ type Kernel struct {
 	// route.
 	ListRoutes   func(mesh netip.Prefix) (map[netip.Prefix]string, error)
 	EnsureRoutes func(mesh netip.Prefix, want map[netip.Prefix]string) (set []netip.Prefix, err error)
+	// Via opens the sockets of probes that go by one device; nil is probe.Via.
+	Via func(device string) func(source netip.Addr) (net.PacketConn, error)
 	// Hold keeps packets whose tunnel is not there yet; nil is package hold.
 	Hold func(hold.Config) (Hold, error)
 	// Datapath opens the datapath; nil is isolation.Open.
@@ -83,6 +87,9 @@ func (k Kernel) complete() Kernel {
 	}
 	if k.ListRoutes == nil {
 		k.ListRoutes, k.EnsureRoutes = route.List, route.Ensure
+	}
+	if k.Via == nil {
+		k.Via = probe.Via
 	}
 	if k.Hold == nil {
 		k.Hold = func(cfg hold.Config) (Hold, error) {

@@ -21,7 +21,7 @@ func TestWhatRunsIsKeptUnlessItIsExcluded(t *testing.T) {
 		{"one is allowed", []string{u}, []string{k, u}, "", plan{drivers: []string{u}}},
 		{"none is allowed", []string{tunnel.WireGuardKernel}, []string{k, u}, "", plan{}},
 		{"none is allowed, one is there", []string{tunnel.WireGuardKernel}, []string{k, u}, k, plan{drivers: []string{k}, retired: true}},
-		{"another is allowed", []string{u}, []string{k, u}, k, plan{drivers: []string{u}}},
+		{"another is allowed", []string{u}, []string{k, u}, k, plan{drivers: []string{k}, next: u}},
 		{"another is allowed that the host lacks", []string{k}, []string{u}, u, plan{drivers: []string{u}, retired: true}},
 	} {
 		got := planFor(tunnel.IPsec, c.allowed, c.found, func(name string) error {
@@ -30,7 +30,7 @@ func TestWhatRunsIsKeptUnlessItIsExcluded(t *testing.T) {
 			}
 			return fmt.Errorf("%s: %w", name, tunnel.ErrUnsupported)
 		})
-		if !slices.Equal(got.drivers, c.want.drivers) || got.retired != c.want.retired {
+		if !slices.Equal(got.drivers, c.want.drivers) || got.retired != c.want.retired || got.next != c.want.next {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type probing struct {
 	log *slog.Logger
 	// changed is called when the MTU to a peer is another. It does not block.
 	changed func()
+	// via is Kernel's.
+	via func(device string) func(source netip.Addr) (net.PacketConn, error)
 
 	mu     sync.Mutex
 	source netip.Addr
@@ -38,7 +41,7 @@ func (p *probing) set(ctx context.Context, source netip.Addr, device string, pee
 		p.stopLocked()
 		cfg := probe.Config{Logger: p.log, Source: source, Changed: p.changed}
 		if device != "" {
-			cfg.Listen, cfg.Interval = probe.Via(device), proofInterval
+			cfg.Listen, cfg.Interval = p.via(device), proofInterval
 		}
 		prober, err := probe.New(cfg)
 		if err != nil {

@@ -177,7 +177,7 @@ func (t *tunnels) isHeld(id mesh.NodeID, c *carrier, status tunnel.PeerStatus) b
 		return true
 	}
 	before, known := t.state.peers[id]
-	carries := c.driver.Name() == tunnel.IPsecKernel && known && before.technology == c.technology && !before.held
+	carries := c.driver.Name() == tunnel.IPsecKernel && known && before.technology == c.technology && before.device.Index == c.device.Index && !before.held
 	return !status.Live && !carries
 }
 

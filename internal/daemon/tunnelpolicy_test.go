@@ -9,6 +9,7 @@ import (
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
 	"edgenet.dev/edgenet/internal/daemon/daemontest"
+	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
 // pair is a mesh of two nodes, both of which run WireGuard alone.
@@ -151,10 +152,10 @@ func TestANodeIsNotMovedToWhatIsNotProved(t *testing.T) {
 	edge.Kernel.InstallIPsec()
 	cloud.Kernel.InstallIPsec()
 	daemontest.Await(t, "the policy is possible", func() bool { return setRule(cloud, "any", "ipsec", false)(t) == nil })
-	const why = "tunnel policy any: ipsec; packets go by memory until that is proved"
+	const why = "tunnel policy any: ipsec; packets go by wireguard-userspace until that is proved"
 	awaitTunnel(t, edge, "connecting", why)
 	one := awaitTunnel(t, cloud, "connecting", why)
-	if one.GetTechnology() != "ipsec" || one.GetTunnel().GetDriver() != "memory" {
+	if one.GetTechnology() != "ipsec" || one.GetTunnel().GetDriver() != tunnel.WireGuardUserspace {
 		t.Errorf("got %v", one)
 	}
 	node, err := edge.GetNode("edge-1")

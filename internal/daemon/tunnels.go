@@ -207,9 +207,10 @@ func (t *tunnels) reconcile(ctx context.Context) error {
 // that it needs, the peers, and what leads to them.
 func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	now := time.Now()
+	unreplaced := t.succeed(now)
 	home, failed := t.bringUpHome(ctx, now)
 	if home == nil {
-		return tunnelState{}, errors.Join(failed, t.closeDown(ctx, failed))
+		return tunnelState{}, errors.Join(unreplaced, failed, t.closeDown(ctx, failed))
 	}
 	mtu, err := t.tenantMTU(now)
 	if err != nil {
@@ -227,7 +228,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	if err != nil {
 		return tunnelState{}, err
 	}
-	problems := []error{failed, t.bringUpRetired(ctx)}
+	problems := []error{unreplaced, failed, t.bringUpRetired(ctx)}
 	withhold(choices, t.need(now, routes))
 	problems = append(problems, t.bringUpNeeded(ctx, home, choices, routes))
 	want, problem := t.wantPeers(t.nodes, choices)

@@ -22,6 +22,8 @@ func (t *tunnels) announce(now time.Time, without error) error {
 	a := records.Announcement{Excluded: t.excluded, IdleMs: proto.Uint64(uint64(t.idle.Milliseconds()))}
 	if without != nil {
 		a.Lacks = clip(without.Error())
+	} else {
+		a.Leaving = string(t.leave(now))
 	}
 	for _, c := range t.carriers {
 		switch {

@@ -39,6 +39,9 @@ func DecodeAnnouncement(b []byte) (*Announcement, error) {
 	}
 	all := tunnel.Drivers()
 	a.Excluded = slices.DeleteFunc(a.GetExcluded(), func(name string) bool { return !slices.Contains(all, name) })
+	if _, err := tunnel.ParseTechnology(a.GetLeaving()); err != nil {
+		a.Leaving = "" // a newer version's
+	}
 	a.Lacks = strings.ToValidUTF8(a.GetLacks()[:min(len(a.GetLacks()), maxLacks)], "")
 	return a, nil
 }

@@ -574,7 +574,11 @@ type Announcement struct {
 	Lacks string `protobuf:"bytes,4,opt,name=lacks,proto3" json:"lacks,omitempty"`
 	// After how many milliseconds without a tenant's packet the node would have a
 	// tunnel rest; 0 is never. Absent if the node does not say.
-	IdleMs        *uint64 `protobuf:"varint,5,opt,name=idle_ms,json=idleMs,proto3,oneof" json:"idle_ms,omitempty"`
+	IdleMs *uint64 `protobuf:"varint,5,opt,name=idle_ms,json=idleMs,proto3,oneof" json:"idle_ms,omitempty"`
+	// The technology whose driver the node is about to replace by the other one, as
+	// pkg/tunnel names it: tunnels go over to another one meanwhile if they can. Empty
+	// if it replaces none.
+	Leaving       string `protobuf:"bytes,6,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -642,6 +646,13 @@ func (x *Announcement) GetIdleMs() uint64 {
 		return *x.IdleMs
 	}
 	return 0
+}
+
+func (x *Announcement) GetLeaving() string {
+	if x != nil {
+		return x.Leaving
+	}
+	return ""
 }
 
 // WireGuard is a node's WireGuard end.
@@ -943,13 +954,14 @@ const file_internal_records_records_proto_rawDesc = "" +
 	"\breleased\x18\x10 \x01(\bR\breleased\"?\n" +
 	"\tAnnounced\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"\xd8\x01\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xf2\x01\n" +
 	"\fAnnouncement\x12;\n" +
 	"\twireguard\x18\x01 \x01(\v2\x1d.edgenet.records.v1.WireGuardR\twireguard\x12/\n" +
 	"\x05ipsec\x18\x02 \x01(\v2\x19.edgenet.records.v1.IPsecR\x05ipsec\x12\x1a\n" +
 	"\bexcluded\x18\x03 \x03(\tR\bexcluded\x12\x14\n" +
 	"\x05lacks\x18\x04 \x01(\tR\x05lacks\x12\x1c\n" +
-	"\aidle_ms\x18\x05 \x01(\x04H\x00R\x06idleMs\x88\x01\x01B\n" +
+	"\aidle_ms\x18\x05 \x01(\x04H\x00R\x06idleMs\x88\x01\x01\x12\x18\n" +
+	"\aleaving\x18\x06 \x01(\tR\aleavingB\n" +
 	"\n" +
 	"\b_idle_ms\"\xb3\x01\n" +
 	"\tWireGuard\x12\x1d\n" +

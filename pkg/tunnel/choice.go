@@ -44,6 +44,10 @@ type End struct {
 	Excluded []string
 	// Lacks says why it runs nothing, if it does not.
 	Lacks string
+	// Leaving is the technology whose driver it is about to replace by the other one:
+	// who has a choice goes over to another technology until that is done. Empty if it
+	// replaces none.
+	Leaving Technology
 }
 
 // runs returns the driver by which the end runs a technology, the kernel's
@@ -100,6 +104,8 @@ func decide(local, remote End, p Policy) (Choice, error) {
 	if rule, ok := p.Find(local, remote); ok {
 		return fulfil(rule, local, remote)
 	}
+	var left *Choice
+	var leaving string
 	for _, want := range preferences {
 		l, r := local.runs(want.technology), remote.runs(want.technology)
 		kernel := DriversOf(want.technology)[0]
@@ -110,9 +116,35 @@ func decide(local, remote End, p Policy) (Choice, error) {
 		if !want.kernels {
 			c.Why += strings.Join(inUserspace(kernel, local, remote, l, r), " and ")
 		}
+		if words := replacing(want.technology, local, remote); words != "" {
+			if left == nil {
+				left, leaving = &c, words
+			}
+			continue
+		}
+		c.Why += leaving
 		return c, nil
 	}
+	if left != nil {
+		return *left, nil
+	}
 	return Choice{}, nothingInCommon(local, remote)
+}
+
+// replacing says which of two nodes replace their driver of a technology, empty if
+// none does.
+func replacing(t Technology, local, remote End) string {
+	var names []string
+	for _, e := range []End{local, remote} {
+		if e.Leaving == t {
+			names = append(names, e.Node)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return "; the driver of " + string(t) + " is being replaced on " + strings.Join(names, " and ")
 }
 
 // fulfil is the choice of a rule.

@@ -63,6 +63,33 @@ func TestTheFastestThatBothHave(t *testing.T) {
 	}
 }
 
+// Where the driver of a technology is being replaced, another one serves meanwhile, if
+// there is one and the policy does not say otherwise.
+func TestWhatIsBeingReplacedIsTheLast(t *testing.T) {
+	const replaced = "; the driver of wireguard is being replaced on a"
+	for _, c := range []struct {
+		name   string
+		a, b   []string
+		policy []string
+		want   tunnel.Technology
+		why    string
+	}{
+		{"both have another", []string{wgU, ipU}, []string{wgK, ipU}, nil, tunnel.IPsec, "the fastest that both have: IPsec, in userspace on a and b" + replaced},
+		{"one has not", []string{wgU, ipU}, []string{wgK}, nil, tunnel.WireGuard, "the fastest that both have: WireGuard, in userspace on a"},
+		{"the policy has it", []string{wgU, ipU}, []string{wgK, ipU}, []string{"any=wireguard"}, tunnel.WireGuard, "tunnel policy any: wireguard"},
+		{"it is not what they would have", []string{wgU, ipK}, []string{wgU, ipK}, nil, tunnel.IPsec, "the fastest that both have: IPsec in both kernels"},
+	} {
+		a, b := end("a", "edge", c.a...), end("b", "edge", c.b...)
+		a.Leaving = tunnel.WireGuard
+		for _, ends := range [][2]tunnel.End{{a, b}, {b, a}} {
+			got, err := tunnel.Choose(ends[0], ends[1], policyOf(t, c.policy...))
+			if err != nil || got.Technology != c.want || got.Why != c.why {
+				t.Errorf("%s: got %+v, %v, want %s, %q", c.name, got, err, c.want, c.why)
+			}
+		}
+	}
+}
+
 func TestAPolicyDecides(t *testing.T) {
 	all := []string{wgK, wgU, ipK, ipU}
 	cloud, edge := end("cloud-1", "authority,cloud", all...), end("edge-1", "edge", all...)
@@ -119,6 +146,8 @@ func TestBothEndsChooseAlike(t *testing.T) {
 	for range 20_000 {
 		a, b := end("a", "", some(drivers)...), end("b", "", some(drivers)...)
 		a.Roles, b.Roles = some(roles), some(roles)
+		leaving := []tunnel.Technology{"", tunnel.WireGuard, tunnel.IPsec}
+		a.Leaving, b.Leaving = leaving[r.IntN(3)], leaving[r.IntN(3)]
 		var rules []string
 		for _, i := range r.Perm(len(selectors))[:r.IntN(4)] {
 			rules = append(rules, selectors[i]+"="+[]string{"wireguard", "ipsec"}[r.IntN(2)])

@@ -39,8 +39,15 @@ type Kernel struct {
 	opening  func()
 	// ipsec is true if the host has IPsec, bare if it lacks WireGuard.
 	ipsec, bare bool
-	// devices are the drivers' that were opened last, by technology.
+	// modules is true if it can do in the kernel what it does in userspace, proves if
+	// datapaths answer by its tunnels.
+	modules, proves bool
+	// devices are the drivers' that were opened last, by technology, and made the
+	// names of those that made them.
 	devices map[tunnel.Technology]*tunneltest.Memory
+	made    map[tunnel.Technology]string
+	// routes are those to single nodes.
+	routes  map[netip.Prefix]string
 	downs   int
 	removed bool
 	during  func(isolation.State)
@@ -58,16 +65,17 @@ type Kernel struct {
 func (k *Kernel) Daemon() daemon.Kernel {
 	return daemon.Kernel{
 		Tunnels: func(cfg wireguard.Config) (tunnel.Driver, error) {
-			return driver{k.open(tunnel.WireGuard, cfg.Key.Public()), k}, nil
+			return k.open(tunnel.WireGuard, cfg.Key.Public(), k.driverOf(cfg.Kind)), nil
 		},
 		IPsec: func(cfg ipsec.Config) (tunnel.Driver, error) {
-			return named{k.open(tunnel.IPsec, cfg.Key.Public()), tunnel.IPsecUserspace}, nil
+			return k.open(tunnel.IPsec, cfg.Key.Public(), cfg.Kind.String()), nil
 		},
 		Probe:        k.probe,
 		Found:        k.found,
-		ListRoutes:   func(netip.Prefix) (map[netip.Prefix]string, error) { return nil, nil },
+		Via:          k.via,
+		ListRoutes:   k.listRoutes,
 		Hold:         func(hold.Config) (daemon.Hold, error) { return nil, tunnel.ErrUnsupported },
-		EnsureRoutes: func(netip.Prefix, map[netip.Prefix]string) ([]netip.Prefix, error) { return nil, nil },
+		EnsureRoutes: k.ensureRoutes,
 		Datapath: func(context.Context, isolation.Config) (daemon.Datapath, error) {
 			k.mu.Lock()
 			opening := k.opening
@@ -85,48 +93,6 @@ func (k *Kernel) Daemon() daemon.Kernel {
 			return 1500, k.mtu
 		},
 	}
-}
-
-func (k *Kernel) open(t tunnel.Technology, key tunnel.PublicKey) *tunneltest.Memory {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.devices == nil {
-		k.devices = map[tunnel.Technology]*tunneltest.Memory{}
-	}
-	k.devices[t] = k.Network.Driver(key)
-	return k.devices[t]
-}
-
-// probe is of a host that runs what it has in userspace.
-func (k *Kernel) probe(driver string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if driver == tunnel.WireGuardUserspace && !k.bare || driver == tunnel.IPsecUserspace && k.ipsec {
-		return nil
-	}
-	return tunnel.ErrUnsupported
-}
-
-func (k *Kernel) found(_ context.Context, t tunnel.Technology, _, _ string) (string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if d := k.devices[t]; d == nil || !d.IsUp() {
-		return "", nil
-	}
-	return tunnel.DriversOf(t)[1], nil
-}
-
-// Has tells whether the device of a technology is up.
-func (k *Kernel) Has(t tunnel.Technology) bool {
-	driver, _ := k.found(context.Background(), t, "", "")
-	return driver != ""
-}
-
-// LacksWireGuard takes WireGuard from the host.
-func (k *Kernel) LacksWireGuard() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.bare = true
 }
 
 // Endpoints are those that are in force, and not cut off.
@@ -238,14 +204,6 @@ func (k *Kernel) BreakDatapath(err error) {
 	k.datapath = err
 }
 
-// InstallIPsec gives the host IPsec, which nothing in memory proves: nodes are
-// never moved to it.
-func (k *Kernel) InstallIPsec() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.ipsec = true
-}
-
 // Reaches is the tunnel device by which a node is reached, or none.
 func (k *Kernel) Reaches(node netip.Prefix) string {
 	k.mu.Lock()
@@ -281,26 +239,6 @@ func (k *Kernel) Count(hits map[isolation.Rule]isolation.Hits, counters map[isol
 	defer k.mu.Unlock()
 	k.hits, k.counters = hits, counters
 }
-
-type driver struct {
-	*tunneltest.Memory
-	kernel *Kernel
-}
-
-func (d driver) Down(ctx context.Context) error {
-	d.kernel.mu.Lock()
-	d.kernel.downs++
-	d.kernel.mu.Unlock()
-	return d.Memory.Down(ctx)
-}
-
-// named is a tunnel in memory that calls itself something.
-type named struct {
-	*tunneltest.Memory
-	name string
-}
-
-func (n named) Name() string { return n.name }
 
 type datapath struct{ kernel *Kernel }
 

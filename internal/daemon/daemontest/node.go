@@ -100,6 +100,12 @@ func (n *Node) Stop() {
 // Await waits until done is true.
 func Await(t testing.TB, what string, done func() bool) {
 	t.Helper()
+	AwaitWithin(t, patience, what, done)
+}
+
+// AwaitWithin is Await for what takes its time.
+func AwaitWithin(t testing.TB, patience time.Duration, what string, done func() bool) {
+	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

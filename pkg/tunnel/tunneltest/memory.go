@@ -65,11 +65,12 @@ func (n *Network) Send(from tunnel.PublicKey, src, dst netip.Addr, size int) (tu
 		return to, fmt.Errorf("%w: sender is not a peer", ErrDropped)
 	}
 	there := sender.peers[to]
+	if !there.Live || !back.Live {
+		there.Live, there.LastHandshake = true, time.Now()
+		back.Live, back.LastHandshake = true, there.LastHandshake
+	}
 	there.TxBytes += uint64(size)
-	there.LastHandshake = time.Now()
-	sender.peers[to] = there
-	back.LastHandshake = there.LastHandshake
-	receiver.peers[from] = back
+	sender.peers[to], receiver.peers[from] = there, back
 	if owner, ok := receiver.owner(src); !ok || owner != from {
 		return to, fmt.Errorf("%w: source %s is not the sender's", ErrDropped, src)
 	}
@@ -122,6 +123,9 @@ func (m *Memory) Up(_ context.Context, want tunnel.Device) (tunnel.Device, error
 	}
 	return want, nil
 }
+
+// Key is what the device is known by.
+func (m *Memory) Key() tunnel.PublicKey { return m.key }
 
 // IsUp tells whether the device is there.
 func (m *Memory) IsUp() bool {
