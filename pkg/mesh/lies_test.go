@@ -46,7 +46,7 @@ func TestLiesOfAMemberAreRefused(t *testing.T) {
 	say("the word of nobody", newSilence(nobody, true1, time.Second, at(3), stranger), refusedUnknownAuthor)
 	say("a word about nobody", newSilence(liar.id, newBeat(nobody, at(1), stranger), time.Second, at(4), liar.key), refusedUnknownAuthor)
 	// What it may say is proved wrong by the next beat.
-	begin := liar.session.vigil.began
+	begin := victim.session.vigil.began
 	for i := range uint64(4) {
 		now := uint64(time.Since(begin).Milliseconds())
 		last := newBeat(victim.id, moment{victim.session.vigil.start, now}, victim.key)
