@@ -2,14 +2,15 @@ package mesh
 
 import "sync"
 
-// forgotten remembers the nodes whose tombstones were collected. It is as long
-// as the list of nodes that have left since the start.
+// forgotten remembers the nodes whose records were collected, of those that left
+// or of those that were dead for long. It is as long as the list of these since the
+// start.
 type forgotten struct {
 	mu   sync.Mutex
 	upTo map[NodeID]Version
 }
 
-// add remembers a node that left by a version of its record.
+// add remembers the version of a node's record that was forgotten.
 func (f *forgotten) add(id NodeID, v Version) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -24,6 +25,14 @@ func (f *forgotten) has(id NodeID, v Version) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return v <= f.upTo[id]
+}
+
+// knows tells whether a version of a node's record was forgotten.
+func (f *forgotten) knows(id NodeID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.upTo[id]
+	return ok
 }
 
 // remove is for a node that is there again.

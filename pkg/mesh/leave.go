@@ -117,6 +117,7 @@ func (r *replica) drop() {
 	r.setTrust(nil)
 	r.table.reset()
 	r.forgotten.reset()
+	r.lapsed.reset()
 	r.dirtyMu.Lock()
 	defer r.dirtyMu.Unlock()
 	clear(r.dirty)

@@ -20,6 +20,8 @@ type members struct {
 	known   func(NodeID) bool
 	changed func()
 	tally   *tally
+	// joined is called with the nodes that become members.
+	joined func(NodeID)
 	// heard is called with the nodes whose answers to memberlist's probes come.
 	heard func(NodeID)
 }
@@ -33,6 +35,7 @@ const maxUnknownMembers = 1024
 func newMembers(m *Mesh, changed func()) *members {
 	return &members{
 		alive: make(map[NodeID]struct{}), changed: changed, tally: newTally(), heard: func(NodeID) {},
+		joined: m.replica.lapsed.remove,
 		known: func(id NodeID) bool {
 			e := m.replica.table.get(ref{KindNode, string(id)})
 			return e != nil && !e.Deleted
@@ -76,6 +79,7 @@ func (ms *members) NotifyJoin(n *memberlist.Node) {
 	ms.alive[NodeID(n.Name)] = struct{}{}
 	ms.mu.Unlock()
 	ms.tally.acquit(NodeID(n.Name))
+	ms.joined(NodeID(n.Name))
 	ms.changed()
 }
 

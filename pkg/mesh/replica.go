@@ -31,6 +31,8 @@ type replica struct {
 
 	// forgotten are the node tombstones that were collected here.
 	forgotten forgotten
+	// lapsed are the nodes that were forgotten because they were dead for long.
+	lapsed forgotten
 
 	// commit orders what is written to disk with what is in memory: a local
 	// write holds it from its version to the table, a batch of remote ones
@@ -227,6 +229,7 @@ func (r *replica) accept(anchor *trustAnchor, e *entry) bool {
 	}
 	if e.Kind == KindNode {
 		r.forgotten.remove(e.Node)
+		r.lapsed.remove(e.Node)
 	}
 	return true
 }
@@ -241,7 +244,7 @@ func (r *replica) admit(anchor *trustAnchor, env *wire.Envelope) (*entry, error)
 		return nil, err
 	}
 	// Before the costly part: most of what gossip brings is known already.
-	if !e.newer(r.table.get(e.ref())) || r.outlived(e) || r.done(e) {
+	if !e.newer(r.table.get(e.ref())) || r.outlived(e) || r.done(e) || r.isLapsed(e) {
 		return nil, nil // No news is no error.
 	}
 	if r.clock.tooFarAhead(e.Version) {

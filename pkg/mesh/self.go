@@ -25,7 +25,8 @@ func (m *Mesh) SetAnnouncement(announcement []byte) error {
 	return nil
 }
 
-// ensureSelf signs this node's record anew if it does not say what is true.
+// ensureSelf signs this node's record anew if it does not say what is true, or is
+// old.
 func (m *Mesh) ensureSelf() error {
 	// What was read first must not be written last.
 	m.signing.Lock()
@@ -50,7 +51,7 @@ func (m *Mesh) ensureSelf() error {
 		return err
 	}
 	if old != nil && !old.Deleted && bytes.Equal(old.Payload, payload) &&
-		bytes.Equal(old.credential.der, in.self.der) {
+		bytes.Equal(old.credential.der, in.self.der) && m.replica.fresh(old) {
 		return nil
 	}
 	e, err := m.replica.put(Record{Kind: KindNode, Key: string(m.id), Payload: payload}, in, m.key)

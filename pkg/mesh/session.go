@@ -29,7 +29,7 @@ const (
 	gossipInterval = 100 * time.Millisecond
 	gossipNodes    = 4
 	streamTimeout  = 5 * time.Second
-	// collectInterval is how often old tombstones are looked for.
+	// collectInterval is how often what is old is looked for.
 	collectInterval = time.Minute
 	// antiEntropyInterval is the mean time between comparisons with a peer.
 	antiEntropyInterval = 10 * time.Second
@@ -211,9 +211,14 @@ func (s *session) peers(want State) []Node {
 	return out
 }
 
-// runCollect forgets old tombstones.
+// runCollect forgets old tombstones and nodes that have been dead for long, and
+// shows others that this one is not.
 func (s *session) runCollect(ctx context.Context) {
 	for pause(ctx, jitter(collectInterval)) {
+		if err := s.m.ensureSelf(); err != nil {
+			s.log.Warn("renew own node record", "err", err)
+		}
+		s.lapse()
 		n, err := s.m.replica.collect()
 		if err != nil {
 			s.log.Warn("collect tombstones", "err", err)

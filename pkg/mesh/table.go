@@ -154,6 +154,13 @@ func (t *table) authoredBy(id NodeID) int {
 	return t.authored[id]
 }
 
+// ownedBy returns how many endpoint records a node has.
+func (t *table) ownedBy(id NodeID) int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.owned[id].records
+}
+
 // list returns the live records of a kind, by key. It is the same slice for as
 // long as they are the same, and is never changed.
 func (t *table) list(kind Kind) []Record {
