@@ -26,7 +26,10 @@ func (h *Hold) Mend() error {
 	_, err := h.right.Make(h.cfg.Logger, tunnel.Device{Name: h.cfg.Device}, func(mended *device.Mended) (tunnel.Device, error) {
 		return tunnel.Device{Name: h.cfg.Device}, h.mend(mended)
 	})
-	return err
+	if err != nil {
+		return fmt.Errorf("mend device %s: %w", h.cfg.Device, err)
+	}
+	return nil
 }
 
 func (h *Hold) mend(mended *device.Mended) error {

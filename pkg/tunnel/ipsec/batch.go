@@ -59,6 +59,9 @@ func (d *driver) putAll(ctx context.Context, want []tunnel.Peer) error {
 	if len(fresh) == 0 { // then charon says nothing
 		return nil
 	}
+	if d.mute {
+		return errMute
+	}
 	asked := d.now()
 	err = d.tell(ctx, fresh)
 	d.hear(asked, err)

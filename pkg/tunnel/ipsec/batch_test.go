@@ -3,6 +3,7 @@ package ipsec
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -103,5 +104,17 @@ func TestWhatIsNotAskedIsNotAnswered(t *testing.T) {
 	}
 	if !d.silence.Hangs(now.Add(proc.HangTime)) {
 		t.Error("it is taken to have answered")
+	}
+}
+
+// What follows a request without an answer is not asked of charon, though the driver
+// has seen lately what it has.
+func TestManyPeersDoNotWaitForAMuteCharon(t *testing.T) {
+	now := time.Unix(1000, 0)
+	d := newDriver(Config{Kind: KindUserspace, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, RunDir: t.TempDir(), Device: "device", Key: newKey(t)}.withDefaults())
+	d.device, d.mute = tunnel.Device{Name: "device", Mesh: mesh, Address: mesh.Addr().Next(), ListenPort: listenPort}, true
+	d.seen = &snapshot{at: now, conns: map[tunnel.PublicKey]conn{}}
+	if err := d.PutAll(t.Context(), strangers(t, 1)); !errors.Is(err, errMute) {
+		t.Errorf("got %v, want %v", err, errMute)
 	}
 }

@@ -125,7 +125,11 @@ func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 	if d.device != want {
 		d.device, d.seen = want, nil
 	}
-	return d.right.Make(d.log, want, func(mended *device.Mended) (tunnel.Device, error) { return d.up(ctx, want, mended) })
+	got, err := d.right.Make(d.log, want, func(mended *device.Mended) (tunnel.Device, error) { return d.up(ctx, want, mended) })
+	if err != nil {
+		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
+	}
+	return got, nil
 }
 
 func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mended) (tunnel.Device, error) {

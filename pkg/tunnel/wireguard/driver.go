@@ -89,7 +89,11 @@ func (d *driver) Up(ctx context.Context, want tunnel.Device) (tunnel.Device, err
 	}
 	d.name, d.mesh = want.Name, want.Mesh
 	want.Index = 0
-	return d.right.Make(d.log, want, func(mended *device.Mended) (tunnel.Device, error) { return d.up(ctx, want, mended) })
+	got, err := d.right.Make(d.log, want, func(mended *device.Mended) (tunnel.Device, error) { return d.up(ctx, want, mended) })
+	if err != nil {
+		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
+	}
+	return got, nil
 }
 
 func (d *driver) up(ctx context.Context, want tunnel.Device, mended *device.Mended) (tunnel.Device, error) {

@@ -131,11 +131,11 @@ func (d *driver) endBy(ctx context.Context, p *proc.Process, signals ...unix.Sig
 
 // start runs the process and waits until its UAPI socket answers.
 func (d *driver) start(ctx context.Context, want tunnel.Device) error {
-	ready, err := d.spawn(ctx, want)
+	ready, process, err := d.spawn(ctx, want)
 	if err != nil {
 		return fmt.Errorf("start userspace wireguard: %w", err)
 	}
-	defer func() { _ = ready.Close() }()
+	defer func() { _, _ = ready.Close(), process.Release() }()
 
 	answer, err := awaitAnswer(ctx, ready)
 	if err == nil && answer == userspace.Ready {
@@ -145,26 +145,27 @@ func (d *driver) start(ctx context.Context, want tunnel.Device) error {
 	if err == nil {
 		err = errors.New(strings.TrimSpace(answer))
 	}
-	d.abandon()
+	d.abandon(process)
 	if _, statErr := os.Stat(device.TUN); statErr != nil {
 		return fmt.Errorf("start userspace wireguard: %w: %w", tunnel.ErrUnsupported, statErr)
 	}
 	return fmt.Errorf("start userspace wireguard (see %s): %w", d.logPath(want.Name), err)
 }
 
-// spawn starts the process and returns the pipe that it answers on.
-func (d *driver) spawn(ctx context.Context, want tunnel.Device) (*os.File, error) {
+// spawn starts the process and returns the pipe that it answers on. Who is let go of
+// then is reaped by its pid, since it may be another driver that sees it end.
+func (d *driver) spawn(ctx context.Context, want tunnel.Device) (*os.File, *os.Process, error) {
 	if err := os.MkdirAll(d.cfg.RunDir, 0o755); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, err := os.OpenFile(d.logPath(want.Name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+		return nil, nil, fmt.Errorf("open log: %w", err)
 	}
 	defer func() { _ = out.Close() }()
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = w.Close() }()
 
@@ -180,17 +181,18 @@ func (d *driver) spawn(ctx context.Context, want tunnel.Device) (*os.File, error
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(err, r.Close())
+		return nil, nil, errors.Join(err, r.Close())
 	}
 	d.pid = cmd.Process.Pid
-	// Reaped by pid, since it may be another driver that sees it end.
-	return r, cmd.Process.Release()
+	return r, cmd.Process, nil
 }
 
-// abandon ends a process that did not become ready.
-func (d *driver) abandon() {
-	_ = unix.Kill(d.pid, unix.SIGKILL) // a child not yet reaped: the pid is its
-	_, _ = unix.Wait4(d.pid, nil, 0, nil)
+// abandon ends a process that did not become ready. It is held by a pidfd: another
+// that has its pid by now, since somebody has reaped it, is left alone.
+func (d *driver) abandon(process *os.Process) {
+	if err := process.Kill(); err == nil {
+		_, _ = process.Wait()
+	}
 	d.pid = 0
 }
 

@@ -18,7 +18,7 @@ func (r *Right) Make(log *slog.Logger, want tunnel.Device, do func(mended *Mende
 	got, err := do(mended)
 	mended.Log()
 	if err != nil {
-		return tunnel.Device{}, fmt.Errorf("bring up tunnel %s: %w", want.Name, err)
+		return tunnel.Device{}, err
 	}
 	r.last = want
 	return got, nil
