@@ -80,6 +80,7 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		PeerPort:    d.cfg.PeerPort,
 		Logger:      d.log.With("part", "mesh"),
 		Validate:    records.Validate,
+		Restamp:     records.Restamp,
 		PeerHandler: handler,
 	})
 	if err != nil {

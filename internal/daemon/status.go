@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -39,6 +40,7 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 	for _, r := range self.Roles {
 		out.Roles = append(out.Roles, string(r))
 	}
+	note(d.clockProblem())
 	d.countNodes(out)
 	note(d.network.problem())
 	d.noteEndpoints(out)
@@ -76,4 +78,15 @@ func (d *Daemon) noteEndpoints(out *api.GetStatusResponse) {
 			out.Problems = append(out.Problems, fmt.Sprintf("endpoint %s of vpc %s is %s: %s", e.name, a.GetVpc(), a.GetState(), a.GetMessage()))
 		}
 	}
+}
+
+// clockProblem says that this node's clock is wrong.
+func (d *Daemon) clockProblem() error {
+	switch skew := d.mesh.ClockSkew().Round(time.Second); {
+	case skew > 0:
+		return fmt.Errorf("this node's clock is %s ahead of its peers': set it; their time is used meanwhile", skew)
+	case skew < 0:
+		return fmt.Errorf("this node's clock is %s behind its peers': set it; their time is used meanwhile", -skew)
+	}
+	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/policy"
 )
@@ -45,6 +47,27 @@ func validateEndpoint(r mesh.Record) error {
 		}
 	}
 	return nil
+}
+
+// Restamp returns the payload of a record that gets an earlier version than it had:
+// what it says of versions is no later.
+func Restamp(r mesh.Record) ([]byte, error) {
+	if r.Kind != mesh.KindEndpoint {
+		return r.Payload, nil
+	}
+	e, err := DecodeEndpoint(r)
+	if err != nil {
+		return nil, err
+	}
+	e.Claim = min(e.GetClaim(), uint64(r.Version))
+	for _, a := range e.GetAnnounced() {
+		a.Version = min(a.GetVersion(), uint64(r.Version))
+	}
+	payload, err := proto.MarshalOptions{Deterministic: true}.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode endpoint %s: %w", r.Key, err)
+	}
+	return payload, nil
 }
 
 // Check says what is wrong with an endpoint, whatever its VPC.

@@ -240,3 +240,30 @@ func checkValid(t *testing.T, r mesh.Record) {
 	case mesh.KindNode:
 	}
 }
+
+// A record that gets an earlier version says of no later one.
+func TestRestampedClaimsAreNoLaterThanTheirRecord(t *testing.T) {
+	e := &Endpoint{
+		Ip: "10.0.0.5", Kind: KindTap, Device: "tap0", Claim: 900, Prefixes: []string{"10.0.1.0/24"},
+		Announced: []*Announced{{Address: "10.0.1.1", Version: 950}, {Address: "10.0.1.2", Version: 7}},
+	}
+	r := mesh.Record{Kind: mesh.KindEndpoint, Key: "1111111111111111111111111111111111111111/7/e", Version: 100, Payload: marshal(t, e)}
+	if err := Validate(r); err == nil {
+		t.Fatal("a claim from the future is valid")
+	}
+	payload, err := Restamp(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Payload = payload
+	if err := Validate(r); err != nil {
+		t.Error(err)
+	}
+	if e, err := DecodeEndpoint(r); err != nil || e.GetClaim() != 100 || e.GetAnnounced()[1].GetVersion() != 7 {
+		t.Errorf("it is %v, %v", e, err)
+	}
+	group := mesh.Record{Kind: mesh.KindGroup, Payload: []byte("as it is")}
+	if payload, err := Restamp(group); err != nil || string(payload) != "as it is" {
+		t.Errorf("a group becomes %q, %v", payload, err)
+	}
+}

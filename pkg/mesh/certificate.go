@@ -17,7 +17,7 @@ const certificateLifetime = 365 * 24 * time.Hour
 
 // clockTolerance is how far a node's clock may be behind the authority's when
 // it gets its certificate.
-const clockTolerance = time.Hour
+const clockTolerance = 48 * time.Hour
 
 // errCertificate says that a certificate is not one of a node of this mesh.
 var errCertificate = errors.New("not the certificate of a node of this mesh")

@@ -7,7 +7,7 @@ import (
 
 // Limits of the clock.
 const (
-	// maxClockAhead is how far a record may be ahead of this node's clock.
+	// maxClockAhead is how far a record may be ahead of the time.
 	maxClockAhead = 10 * time.Minute
 	// clockReserve is how far ahead the clock is written down, so that not
 	// every reading has to be.
@@ -49,9 +49,4 @@ func (c *hlc) observe(v Version) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = max(c.last, v)
-}
-
-// tooFarAhead tells whether v is not to be believed yet.
-func (c *hlc) tooFarAhead(v Version) bool {
-	return v > versionAt(c.wall().Add(maxClockAhead))
 }

@@ -39,6 +39,10 @@ type Config struct {
 	// or passed on. It is called for all live records but nodes, by several
 	// goroutines, and must be fast. It may be nil.
 	Validate func(Record) error
+	// Restamp returns the payload for a record of this node that gets an earlier
+	// version, since its clock was wrong: for those that have versions in their
+	// payloads. It may be nil.
+	Restamp func(Record) ([]byte, error)
 	// PeerHandler serves what other nodes ask besides the mesh's own paths.
 	// PeerFromContext tells it who asks. It may be nil.
 	PeerHandler http.Handler

@@ -17,7 +17,7 @@ func newReplica(tb testing.TB) (*replica, *authority) {
 		tb.Fatal(err)
 	}
 	r := &replica{
-		log: slog.New(slog.DiscardHandler), table: newTable(), clock: &hlc{wall: time.Now}, now: time.Now,
+		log: slog.New(slog.DiscardHandler), table: newTable(), clock: &hlc{wall: time.Now}, now: time.Now, times: newPeerTime(time.Now),
 		dirty: make(map[ref]struct{}), flush: make(chan struct{}, 1),
 	}
 	r.setTrust(ca.trustAnchor)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
@@ -56,6 +57,8 @@ type Mesh struct {
 	// closing ends Run.
 	closing   chan struct{}
 	closeOnce sync.Once
+	// clockWrong is true while the time is not this node's own.
+	clockWrong atomic.Bool
 	// peers is how other nodes are called.
 	peers *http.Transport
 }
@@ -88,9 +91,10 @@ func Open(cfg Config) (*Mesh, error) {
 		cfg: cfg, log: cfg.Logger,
 		joined: make(chan struct{}, 1), ready: make(chan struct{}), closing: make(chan struct{}),
 	}
+	times := newPeerTime(cfg.now)
 	m.replica = &replica{
-		log: cfg.Logger, db: db, table: newTable(), clock: &hlc{wall: cfg.now}, now: cfg.now,
-		validate: cfg.Validate, dirty: make(map[ref]struct{}), flush: make(chan struct{}, 1),
+		log: cfg.Logger, db: db, table: newTable(), clock: &hlc{wall: times.now}, now: times.now, times: times,
+		validate: cfg.Validate, restamp: cfg.Restamp, dirty: make(map[ref]struct{}), flush: make(chan struct{}, 1),
 	}
 	m.peers = m.newPeerTransport()
 	if err := m.restore(); err != nil {

@@ -154,7 +154,7 @@ func readRefusal(resp *http.Response) error {
 // exchange does one round of synchronization.
 func (m *Mesh) exchange(ctx context.Context, base string, req *wire.SyncRequest) (*wire.SyncResponse, error) {
 	var answer wire.SyncResponse
-	client := &http.Client{Transport: m.peers, CheckRedirect: stay}
+	client := &http.Client{Transport: stamped{m: m, next: m.peers}, CheckRedirect: stay}
 	if err := call(ctx, client, base+pathSync, req, maxSyncBody, &answer); err != nil {
 		return nil, fmt.Errorf("synchronize with %s: %w", base, err)
 	}

@@ -166,6 +166,7 @@ func (m *Mesh) ownerHandler() http.Handler {
 // looks at every call: trust may end while a connection lives on.
 func (m *Mesh) mutual(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.stamp(w)
 		c, err := m.caller(r.TLS)
 		if err != nil {
 			writeRefusal(w, http.StatusForbidden, "not_trusted", err)

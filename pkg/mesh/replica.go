@@ -19,12 +19,15 @@ const tombstoneLife = 24 * time.Hour
 // replica is this node's copy of the records: verified, in memory and on disk.
 // It knows nothing of the network.
 type replica struct {
-	log      *slog.Logger
-	db       *database
-	table    *table
-	clock    *hlc
+	log   *slog.Logger
+	db    *database
+	table *table
+	clock *hlc
+	// now is the time as times has it.
 	now      func() time.Time
+	times    *peerTime
 	validate func(Record) error
+	restamp  func(Record) ([]byte, error)
 	refusals refusals
 	// strangers are the authors that were unknown when they were needed.
 	strangers strangers
@@ -247,8 +250,8 @@ func (r *replica) admit(anchor *trustAnchor, env *wire.Envelope) (*entry, error)
 	if !e.newer(r.table.get(e.ref())) || r.outlived(e) || r.done(e) || r.isLapsed(e) {
 		return nil, nil // No news is no error.
 	}
-	if r.clock.tooFarAhead(e.Version) {
-		return nil, refuse(refusedFuture, "%s is ahead of this node's clock", e.Version.Time().UTC())
+	if e.Version > versionAt(r.times.admits().Add(maxClockAhead)) {
+		return nil, refuse(refusedFuture, "%s is ahead of the time", e.Version.Time().UTC())
 	}
 	author, err := r.author(anchor, e)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // memoryReplica is a replica of a test's mesh that has no disk.
 func memoryReplica(a *trustAnchor) *replica {
 	r := &replica{
-		log: slog.New(slog.DiscardHandler), table: newTable(), clock: &hlc{wall: time.Now}, now: time.Now,
+		log: slog.New(slog.DiscardHandler), table: newTable(), clock: &hlc{wall: time.Now}, now: time.Now, times: newPeerTime(time.Now),
 		dirty: make(map[ref]struct{}), flush: make(chan struct{}, 1),
 	}
 	r.setTrust(a)

@@ -80,6 +80,12 @@ func (t *table) put(e *entry) bool {
 	if !e.newer(old) {
 		return false
 	}
+	t.set(old, e)
+	return true
+}
+
+// set puts e in the place of old, which may be nil. The lock is held.
+func (t *table) set(old, e *entry) {
 	if old != nil {
 		t.digests[e.bucket] ^= old.hash
 		t.unauthor(old.Node)
@@ -90,7 +96,6 @@ func (t *table) put(e *entry) bool {
 	t.own(e, 1)
 	t.kinds[e.Kind][e.Key] = e
 	t.changed[e.Kind][e.Key] = struct{}{}
-	return true
 }
 
 // remove drops exactly this entry.
