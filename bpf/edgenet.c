@@ -72,7 +72,7 @@ static __always_inline int route(struct __sk_buff *skb, struct packet *pkt,
 		pkt->place = word_of(&to);
 	}
 	if (pkt->hop_limit == 1)
-		return refuse(skb, pkt, ep, REASON_TTL_EXPIRED, 0);
+		return refuse(skb, pkt, ep, REASON_TTL_EXPIRED, EXPIRED);
 	pkt->destination_identity = to.identity;
 	reason = track(skb, pkt, ep, EGRESS, flow);
 	if (reason)

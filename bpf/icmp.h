@@ -6,6 +6,9 @@
 #include "read.h"
 
 #define ICMP_FRAGMENTATION_NEEDED 4 /* code of ICMP_UNREACHABLE */
+#define ICMP_HOST_UNREACHABLE	  1 /* code of ICMP_UNREACHABLE */
+#define ICMPV6_UNREACHABLE	  1
+#define ICMPV6_NO_ADDRESS	  3 /* code of ICMPV6_UNREACHABLE */
 #define ICMPV6_PACKET_TOO_BIG	  2
 #define ICMPV6_TIME_EXCEEDED	  3
 
@@ -132,7 +135,15 @@ static __always_inline int replace_packet(struct __sk_buff *skb, const struct pa
 	return bpf_skb_store_bytes(skb, 0, (void *)r + start, total, 0);
 }
 
-/* Drops a packet for a reason, and tells its sender by an ICMP error. */
+/* What refuse() says where a packet is not too big for a path. */
+#define EXPIRED	    0
+#define UNREACHABLE 0xffffffff
+
+/*
+ * Drops a packet for a reason, and tells its sender by an ICMP error: that the path takes mtu bytes, or
+ * what stands for no MTU. A sender gets at most one for each packet of its own: it can make another
+ * endpoint get none.
+ */
 static __noinline int refuse(struct __sk_buff *skb, const struct packet *pkt,
 			     const struct endpoint *ep, __u32 reason, __u32 mtu)
 {
@@ -147,13 +158,17 @@ static __noinline int refuse(struct __sk_buff *skb, const struct packet *pkt,
 	verdict = settle(skb, drop(ep->slot, reason), EGRESS);
 	if (!r || !speaks || !may_answer(pkt))
 		return verdict;
-	r->rest = bpf_htonl(mtu);
+	r->rest = 0;
 	r->code = 0;
-	if (pkt->family == 4) {
-		r->type = mtu ? ICMP_UNREACHABLE : ICMP_TIME_EXCEEDED;
-		r->code = mtu ? ICMP_FRAGMENTATION_NEEDED : 0;
+	if (mtu == EXPIRED) {
+		r->type = pkt->family == 4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEEDED;
+	} else if (mtu == UNREACHABLE) {
+		r->type = pkt->family == 4 ? ICMP_UNREACHABLE : ICMPV6_UNREACHABLE;
+		r->code = pkt->family == 4 ? ICMP_HOST_UNREACHABLE : ICMPV6_NO_ADDRESS;
 	} else {
-		r->type = mtu ? ICMPV6_PACKET_TOO_BIG : ICMPV6_TIME_EXCEEDED;
+		r->rest = bpf_htonl(mtu);
+		r->type = pkt->family == 4 ? ICMP_UNREACHABLE : ICMPV6_PACKET_TOO_BIG;
+		r->code = pkt->family == 4 ? ICMP_FRAGMENTATION_NEEDED : 0;
 	}
 	quoted = write_error(skb, pkt, ep, r);
 	if (!quoted)

@@ -117,6 +117,8 @@ static __noinline int forward(struct __sk_buff *skb, const struct packet *pkt,
 	node = bpf_map_lookup_elem(&nodes, &way.node);
 	if (!node)
 		return drop(from->slot, REASON_NO_TUNNEL);
+	if (!node->mtu)
+		return refuse(skb, pkt, from, REASON_NODE_DEAD, UNREACHABLE);
 	ifindex = node->ifindex;
 	way.half = node->half;
 	mtu = node->mtu - growth(&way);

@@ -65,6 +65,7 @@ enum reason {
 	REASON_NEIGHBOR_DISCOVERY, /* of a router, or from another link */
 	REASON_GATEWAY, /* to the gateway, which answers a ping and nothing else */
 	REASON_TTL_EXPIRED,
+	REASON_NODE_DEAD, /* the node that has the address does not answer any more */
 	REASON_MAX,
 };
 
@@ -217,7 +218,7 @@ struct token_key {
 /* A remote node, by its /64 as it stands in a packet. */
 struct node {
 	__u32 ifindex; /* of the tunnel */
-	__u32 mtu; /* of the tunnel, bytes */
+	__u32 mtu; /* of the tunnel, bytes; 0 if the node is dead */
 	__u32 reqid; /* of the SAs that its packets come out of, or 0: it has none */
 	__be32 half; /* of its /64, what packets to it have: 0 or UPPER */
 };

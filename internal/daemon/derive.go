@@ -26,6 +26,8 @@ type reach struct {
 	reqID uint32
 	// upper is the half of its /64 that packets to it have.
 	upper bool
+	// dead says that the node does not answer.
+	dead bool
 }
 
 // assemble makes the whole of its parts. A VPC that cannot be compiled is
@@ -40,7 +42,7 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 	}
 	for id, r := range reaches {
 		if n, ok := s.nodes[id]; ok && !n.Local {
-			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu, Assumed: r.assumed, RequestID: r.reqID, Upper: r.upper}
+			state.Nodes[n.Prefix] = isolation.Node{Prefix: n.Prefix, Device: r.device, MTU: r.mtu, Assumed: r.assumed, RequestID: r.reqID, Upper: r.upper, Dead: r.dead}
 		}
 	}
 	problems := map[uint32]error{}

@@ -277,6 +277,7 @@ func (t *tunnels) isUsed() bool {
 // is not yet known how to reach: packets to them wait.
 func (n *network) waiting(s *snapshot, t tunnelState) map[mesh.NodeID]reach {
 	out := t.reaches()
+	bury(s, out, n.tunnels.probes.stats)
 	if t.hold == "" {
 		return out
 	}

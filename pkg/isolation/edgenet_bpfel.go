@@ -352,7 +352,8 @@ const (
 	edgenetReasonREASON_NEIGHBOR_DISCOVERY   edgenetReason = 29
 	edgenetReasonREASON_GATEWAY              edgenetReason = 30
 	edgenetReasonREASON_TTL_EXPIRED          edgenetReason = 31
-	edgenetReasonREASON_MAX                  edgenetReason = 32
+	edgenetReasonREASON_NODE_DEAD            edgenetReason = 32
+	edgenetReasonREASON_MAX                  edgenetReason = 33
 )
 
 type edgenetRegion struct {

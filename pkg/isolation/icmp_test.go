@@ -36,12 +36,14 @@ func error4(packet []byte, kind, code byte, mtu uint16) []byte {
 	return etherFrame(webMAC, gatewayMAC, 0x0800, p)
 }
 
-func error6(packet []byte, kind byte, mtu uint32) []byte {
+func error6(packet []byte, kind byte, mtu uint32) []byte { return errorOf6(packet, kind, 0, mtu) }
+
+func errorOf6(packet []byte, kind, code byte, mtu uint32) []byte {
 	quoted := bytes.Clone(packet[:min(len(packet), 512)])
 	for len(quoted)%4 != 0 {
 		quoted = append(quoted, 0)
 	}
-	m := append(binary.BigEndian.AppendUint32([]byte{kind, 0, 0, 0}, mtu), quoted...)
+	m := append(binary.BigEndian.AppendUint32([]byte{kind, code, 0, 0}, mtu), quoted...)
 	to := netip.AddrFrom16([16]byte(packet[8:24]))
 	p := ipv6Packet(gateway6, to, 58, seal6(gateway6, to, 58, m))
 	copy(p, []byte{0x60, 0, 0, 0})
@@ -78,6 +80,40 @@ func TestTooBigPacketsAreAnswered(t *testing.T) {
 	b.redirect(t, b.dp.fromEndpoint, frame6(big6(webAddr6, farAddr6, 1420)))
 	b.redirect(t, b.dp.fromEndpoint, frame6(big6(webAddr6, farNested6, 1380)))
 	b.redirect(t, b.dp.fromEndpoint, udpOf(1440, dbAddr))
+}
+
+// Who sends to a node that is dead is told at once, and no more when it is back.
+func TestWhatIsForADeadNodeIsAnswered(t *testing.T) {
+	b := newDualBench(t)
+	alive := b.state.Nodes[nodeB]
+	over6 := func(dst netip.Addr) []byte {
+		return ipv6Packet(webAddr6, dst, 6, seal6(webAddr6, dst, 6, tcpSegment(1, 80, flagSYN, "")))
+	}
+	dead := alive
+	dead.Dead = true
+	for _, state := range []Node{dead, {Prefix: nodeB, Device: "lo", MTU: 1280, Assumed: true, Dead: true}} {
+		b.state.Nodes[nodeB] = state
+		b.refill()
+		for name, c := range map[string]struct{ frame, want []byte }{
+			"UDP":                      {udpOf(8, farAddr), error4(udpOf(8, farAddr)[14:], 3, 1, 0)},
+			"TCP":                      {tcpOf(0, farAddr), error4(tcpOf(0, farAddr)[14:], 3, 1, 0)},
+			"a ping":                   {echo4(farAddr, 8, 1), error4(echo4(farAddr, 8, 1)[14:], 3, 1, 0)},
+			"IPv6":                     {frame6(over6(farAddr6)), errorOf6(over6(farAddr6), 1, 3, 0)},
+			"IPv6 to a nested network": {frame6(over6(farNested6)), errorOf6(over6(farNested6), 1, 3, 0)},
+		} {
+			t.Run(name, func(t *testing.T) {
+				if got := b.refused(t, c.frame, 0, "node-dead"); !bytes.Equal(got, c.want) {
+					t.Fatalf("error\n%x, want\n%x", got, c.want)
+				}
+			})
+		}
+		b.redirect(t, b.dp.fromEndpoint, udpOf(8, dbAddr))
+	}
+	// It may come back before anybody knows what the path takes.
+	b.state.Nodes[nodeB] = Node{Prefix: nodeB, Device: "lo", MTU: alive.MTU, Assumed: true}
+	b.refill()
+	b.redirect(t, b.dp.fromEndpoint, udpOf(8, farAddr))
+	b.redirect(t, b.dp.fromEndpoint, frame6(over6(farAddr6)))
 }
 
 func TestTheLastHopIsTheGateway(t *testing.T) {

@@ -91,6 +91,8 @@ type Node struct {
 	RequestID uint32
 	// Upper says in which half of its /64 packets to it are.
 	Upper bool
+	// Dead says that nothing sent there arrives: senders are told so at once.
+	Dead bool
 }
 
 // State is all that the datapath of this host shall be.

@@ -135,8 +135,11 @@ func (d *Datapath) planNodes(want *State, links linkTable, failed *ApplyError) m
 			continue
 		}
 		next := edgenetNode{Ifindex: uint32(link.Attrs().Index), Mtu: uint32(n.MTU), Reqid: n.RequestID, Half: halfWord(n.Upper)}
-		if before, ok := d.tables.nodes.have[prefixWord(prefix)]; ok && n.Assumed && before.Ifindex == next.Ifindex {
+		if before, ok := d.tables.nodes.have[prefixWord(prefix)]; ok && n.Assumed && before.Ifindex == next.Ifindex && before.Mtu != 0 {
 			next.Mtu = min(before.Mtu, uint32(link.Attrs().MTU))
+		}
+		if n.Dead {
+			next.Mtu = 0
 		}
 		planned[prefixWord(prefix)] = next
 	}

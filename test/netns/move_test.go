@@ -63,6 +63,19 @@ func TestAnEndpointMoves(t *testing.T) {
 	if status := hosts[0].MustCtl("status"); !strings.Contains(status, "endpoint app of vpc blue is superseded") {
 		t.Errorf("edge-1 says no word of it:\n%s", status)
 	}
+
+	// A host dies. Who sends to its endpoints is told so, until it is back.
+	older.Attach("blue", "10.0.0.9", "all")
+	client.Reaches(older, "icmp", "http/80")
+	hosts[0].CutOff()
+	l.Await("a connection to a dead host's endpoint fails at once", func() error {
+		if got := client.Try(older.IP, "http/80"); !strings.Contains(got.Reason, "no route to host") {
+			return fmt.Errorf("%s: %s", got.Outcome, got.Reason)
+		}
+		return nil
+	})
+	hosts[0].PlugIn()
+	client.Reaches(older, "icmp", "http/80")
 }
 
 // endpointIs returns an error unless blue's endpoint of that name has that state
