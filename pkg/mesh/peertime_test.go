@@ -49,7 +49,7 @@ func TestAClockThatIsSetChangesNoTime(t *testing.T) {
 		p.hear("liar", time.Now().Add(-1000*time.Hour), 0, 0)
 		time.Sleep(time.Hour)
 		for _, set = range []time.Duration{24 * time.Hour, -24 * time.Hour, 0} {
-			if off := p.now().Sub(time.Now()); off.Abs() > clockSlack {
+			if off := time.Until(p.now()); off.Abs() > clockSlack {
 				t.Errorf("set by %s the time is %s off", set, off)
 			}
 			if skew := p.skew(); (skew - set).Abs() > clockSlack {
@@ -88,7 +88,7 @@ func (h *host) asks(others ...*host) {
 func (h *host) near(key string) {
 	h.t.Helper()
 	r, _ := h.Get(KindEndpoint, key)
-	if off := r.Version.Time().Sub(time.Now()); off.Abs() > time.Minute {
+	if off := time.Until(r.Version.Time()); off.Abs() > time.Minute {
 		h.t.Errorf("%s is %s off", key, off)
 	}
 }
@@ -151,7 +151,7 @@ func TestAClockThatWasWrongFromTheStartIsFound(t *testing.T) {
 		last := c.Now()
 		c.stop()
 		c.start()
-		if v := c.Now(); v <= last || v.Time().Sub(time.Now()).Abs() > 25*time.Hour {
+		if v := c.Now(); v <= last || time.Until(v.Time()).Abs() > 25*time.Hour {
 			t.Errorf("after a restart the clock says %s", v.Time())
 		}
 		c.asks(a, b)
