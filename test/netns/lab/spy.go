@@ -47,7 +47,7 @@ func describeFrames(raw [][]byte) string {
 	text := ""
 	for _, bytes := range raw {
 		f, err := frame.Parse(bytes)
-		text += fmt.Sprintf("\n%s %v %.64x", f, err, f.Payload)
+		text += fmt.Sprintf("\n%s %v %x", f, err, bytes)
 	}
 	return text
 }

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/mdlayher/packet"
-
 	"edgenet.dev/edgenet/test/netns/lab/frame"
 )
 
@@ -39,31 +37,20 @@ type SpyReport struct {
 // expects.
 type spy struct {
 	args   SpyArgs
-	conn   *packet.Conn
+	ring   *ring
 	reader sync.WaitGroup
 
 	report SpyReport // the reader's until it has ended
 }
 
 func startSpy(args SpyArgs) (*spy, error) {
-	conn, err := listenRaw(args.Interface)
+	ring, err := openRing(args.Interface)
 	if err != nil {
 		return nil, err
 	}
-	s := &spy{args: args, conn: conn}
-	s.reader.Go(s.run)
+	s := &spy{args: args, ring: ring}
+	s.reader.Go(func() { ring.each(s.look) })
 	return s, nil
-}
-
-func (s *spy) run() {
-	buffer := make([]byte, 65535)
-	for {
-		n, _, err := s.conn.ReadFrom(buffer)
-		if err != nil {
-			return
-		}
-		s.look(buffer[:n])
-	}
 }
 
 func (s *spy) look(raw []byte) {
@@ -126,7 +113,7 @@ func speaks(segment []byte, ports []uint16) bool {
 }
 
 func (s *spy) stop() (SpyReport, error) {
-	err := s.conn.Close()
+	s.ring.closed.Store(true)
 	s.reader.Wait()
-	return s.report, err
+	return s.report, s.ring.free()
 }
