@@ -97,5 +97,5 @@ func (s endpointService) GetEndpoint(ctx context.Context, req *api.GetEndpointRe
 type watchService struct{ daemon *daemon.Daemon }
 
 func (s watchService) Watch(ctx context.Context, req *api.WatchRequest, stream *connect.ServerStream[api.WatchResponse]) error {
-	return s.daemon.Watch(ctx, req.GetKinds(), stream.Send)
+	return s.daemon.Watch(ctx, req, stream.Send)
 }

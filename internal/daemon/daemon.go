@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,10 +15,15 @@ import (
 
 	"edgenet.dev/edgenet/internal/audit"
 	"edgenet.dev/edgenet/internal/config"
+	"edgenet.dev/edgenet/internal/eventlog"
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/internal/version"
 	"edgenet.dev/edgenet/pkg/mesh"
 )
+
+// eventsFile is the log of events in the state directory, and in the run directory while
+// it cannot be there.
+const eventsFile = "events.db"
 
 // Daemon is edgenetd without its sockets: what the control API calls.
 type Daemon struct {
@@ -32,6 +38,9 @@ type Daemon struct {
 	started  time.Time
 	lock     *os.File
 	audit    *audit.Log
+	// events is what happened, and recorder what enters it there.
+	events   *eventlog.Log
+	recorder *recorder
 
 	// membership serializes init, join and leave: each is several steps.
 	membership sync.Mutex
@@ -87,6 +96,9 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		return err
 	}
 	d.reader.mesh = d.mesh
+	if err := d.openEvents(); err != nil {
+		return err
+	}
 	opened := make(chan struct{})
 	if err := d.openTunnels(kernel, opened); err != nil {
 		return err
@@ -108,6 +120,22 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		reader:       reader{mesh: d.mesh, batches: newBatches()},
 	}
 	d.network.half.use(d.rotation.device.Upper())
+	return nil
+}
+
+func (d *Daemon) openEvents() error {
+	log := d.log.With("part", "events")
+	var err error
+	d.events, err = eventlog.Open(eventlog.Config{
+		Path: filepath.Join(d.cfg.StateDir, eventsFile), Fallback: filepath.Join(d.cfg.RunDir, eventsFile), Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	d.recorder = newRecorder(d.events, func() recorded {
+		id, _ := d.mesh.MeshID()
+		return recorded{mesh: string(id), nodes: d.ListNodes(), snapshot: d.snapshot()}
+	}, &complaint{log: log, of: "event log"})
 	return nil
 }
 
@@ -161,12 +189,15 @@ func (d *Daemon) Ready() <-chan struct{} { return d.mesh.Ready() }
 func (d *Daemon) Run(ctx context.Context) error {
 	changed, cancel := d.mesh.Subscribe()
 	defer cancel()
+	happened, unsubscribe := d.changes.subscribe()
+	defer unsubscribe()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.mesh.Run(ctx) })
 	group.Go(func() error { return d.tunnels.run(ctx) })
 	group.Go(func() error { return d.rotation.run(ctx) })
 	group.Go(func() error { return d.network.run(ctx) })
 	group.Go(func() error { return d.network.listen(ctx) })
+	group.Go(func() error { return d.recorder.run(ctx, happened) })
 	group.Go(func() error {
 		for {
 			select {
@@ -193,6 +224,9 @@ func (d *Daemon) Close() error {
 		d.tunnels.round.Lock()
 		d.tunnels.closeHold()
 		d.tunnels.round.Unlock()
+	}
+	if d.events != nil {
+		errs = append(errs, d.events.Close())
 	}
 	if d.mesh != nil {
 		errs = append(errs, d.mesh.Close())

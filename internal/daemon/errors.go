@@ -41,3 +41,7 @@ func unavailable(format string, args ...any) error {
 func denied(format string, args ...any) error {
 	return &Error{Code: connect.CodePermissionDenied, err: fmt.Errorf(format, args...)}
 }
+
+func outOfRange(format string, args ...any) error {
+	return &Error{Code: connect.CodeOutOfRange, err: fmt.Errorf(format, args...)}
+}

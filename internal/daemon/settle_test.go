@@ -166,29 +166,6 @@ func TestRecordsAreDecodedOnce(t *testing.T) {
 	}
 }
 
-func TestChangesAreToldOnceAndInOrder(t *testing.T) {
-	vpc := func(name string, vni uint32) *api.WatchResponse {
-		return &api.WatchResponse{Object: &api.WatchResponse_Vpc{Vpc: &api.VPC{Name: name, Vni: vni}}}
-	}
-	before := map[string]*api.WatchResponse{"a": vpc("a", 1), "b": vpc("b", 2), "c": vpc("c", 3)}
-	now := map[string]*api.WatchResponse{"a": vpc("a", 1), "b": vpc("b", 7), "d": vpc("d", 4)}
-	var got []string
-	send := func(e *api.WatchResponse) error {
-		got = append(got, e.GetType()+" "+e.GetVpc().GetName())
-		return nil
-	}
-	if err := sendChanges(before, now, send); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"modified b", "added d", "deleted c"}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-	gone := errors.New("gone")
-	if err := sendChanges(nil, now, func(*api.WatchResponse) error { return gone }); !errors.Is(err, gone) {
-		t.Errorf("got %v, want that the reader is gone", err)
-	}
-}
-
 func TestAComplaintIsLoggedOnceUntilItChanges(t *testing.T) {
 	var log strings.Builder
 	c := complaint{of: "it", log: slog.New(slog.NewTextHandler(&log, nil))}

@@ -29,6 +29,7 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 		}
 	}
 	note(d.tunnels.current().problem)
+	note(d.events.Problem())
 	id, in := d.mesh.MeshID()
 	if !in {
 		return out

@@ -2,116 +2,95 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
-
-	"google.golang.org/protobuf/proto"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/eventlog"
+	"edgenet.dev/edgenet/internal/events"
 )
 
-// The kinds of objects that a watch can be for.
-var watchKinds = []string{"node", "vpc", "group", "endpoint"}
+// progressAfter is how many events in a row that were not asked for make it worth to
+// say where the caller may resume: the log forgets.
+const progressAfter = 500
 
-// The types of a watch's events.
-const (
-	eventAdded    = "added"
-	eventModified = "modified"
-	eventDeleted  = "deleted"
-	eventSynced   = "synced"
-)
-
-// Watch sends all there is, then every change, until ctx ends or send fails.
-// Figures that change all the time (bytes, RTT, ages, counters) are not sent as
-// changes.
-func (d *Daemon) Watch(ctx context.Context, kinds []string, send func(*api.WatchResponse) error) error {
-	for _, k := range kinds {
-		if !slices.Contains(watchKinds, k) {
-			return invalid("watch: kind %q: want node, vpc, group or endpoint", k)
-		}
+// Watch sends all there is, or what has happened since a revision or a time, and then
+// every change, until ctx ends or send fails.
+func (d *Daemon) Watch(ctx context.Context, req *api.WatchRequest, send func(*api.WatchResponse) error) error {
+	filter, unknown := events.NewFilter(req.GetKinds())
+	if unknown != "" {
+		return invalid("watch: kind %q: want node, vpc, group, endpoint, tunnel or the name of an event", unknown)
 	}
-	if len(kinds) == 0 {
-		kinds = watchKinds
+	if !d.recorder.upToDate(ctx) {
+		return nil
 	}
-	changed, cancel := d.changes.subscribe()
-	defer cancel()
-	var seen map[string]*api.WatchResponse
-	for {
-		now := d.watched(kinds)
-		if err := sendChanges(seen, now, send); err != nil {
-			return err
+	at, err := d.watchFrom(req, filter, send)
+	if err != nil {
+		return watchError(err)
+	}
+	passed := 0
+	err = d.events.Follow(ctx, at, func(at events.Revision) error {
+		return send(&api.WatchResponse{Type: events.Synced, Revision: at.String()})
+	}, func(at events.Revision, e *api.WatchResponse) error {
+		if filter.Takes(events.ObjectOf(e), e.GetEvent()) {
+			passed = 0
+			return send(e)
 		}
-		if seen == nil {
-			if err := send(&api.WatchResponse{Type: eventSynced}); err != nil {
-				return err
-			}
-		}
-		seen = now
-		select {
-		case <-changed:
-			if !pause(ctx, gather) {
-				return nil
-			}
-		case <-ctx.Done():
+		if passed++; passed < progressAfter {
 			return nil
 		}
-	}
+		passed = 0
+		return send(&api.WatchResponse{Type: events.Progress, Revision: at.String()})
+	})
+	return watchError(err)
 }
 
-// watched has every object of the kinds under a key that stays the same while
-// the object is the same. In the order of the keys each object comes after what
-// it refers to.
-func (d *Daemon) watched(kinds []string) map[string]*api.WatchResponse {
-	out := map[string]*api.WatchResponse{}
-	s := d.snapshot()
-	if slices.Contains(kinds, "node") {
-		for _, n := range d.ListNodes() {
-			if t := n.GetTunnel(); t != nil {
-				forgetFigures(t)
-			}
-			out["1/"+n.GetId()] = &api.WatchResponse{Object: &api.WatchResponse_Node{Node: n}}
+// watchFrom is where a watch begins. If it is not to be resumed, what there is by then
+// is sent.
+func (d *Daemon) watchFrom(req *api.WatchRequest, filter events.Filter, send func(*api.WatchResponse) error) (events.Revision, error) {
+	switch {
+	case req.GetResumeFrom() != "" && req.GetSince() != nil:
+		return events.Revision{}, invalid("resume_from and since: only one of them can be")
+	case req.GetResumeFrom() != "":
+		at, err := events.ParseRevision(req.GetResumeFrom())
+		if err != nil {
+			return events.Revision{}, invalid("%w", err)
 		}
+		return at, nil
+	case req.GetSince() != nil:
+		if err := req.GetSince().CheckValid(); err != nil {
+			return events.Revision{}, invalid("since: %w", err)
+		}
+		return d.events.Since(req.GetSince().AsTime())
 	}
-	for name, v := range s.vpcs {
-		if slices.Contains(kinds, "vpc") {
-			out["2/"+name] = &api.WatchResponse{Object: &api.WatchResponse_Vpc{Vpc: v.api()}}
-		}
-		for g := range v.groups {
-			if slices.Contains(kinds, "group") {
-				out[fmt.Sprintf("3/%d/%s", v.vni(), g)] = &api.WatchResponse{Object: &api.WatchResponse_Group{Group: v.groups[g].api(v)}}
-			}
-		}
+	at, objects, err := d.events.Objects()
+	if err != nil {
+		return events.Revision{}, err
 	}
-	if slices.Contains(kinds, "endpoint") {
-		for e := range s.endpoints() {
-			out["4/"+e.key()] = &api.WatchResponse{Object: &api.WatchResponse_Endpoint{Endpoint: s.apiEndpoint(e)}}
+	for _, o := range objects {
+		m, err := o.Decode()
+		if err != nil {
+			return events.Revision{}, err
 		}
-	}
-	return out
-}
-
-func sendChanges(before, now map[string]*api.WatchResponse, send func(*api.WatchResponse) error) error {
-	for _, key := range slices.Sorted(maps.Keys(now)) {
-		old, there := before[key]
-		event := &api.WatchResponse{Type: eventAdded, Object: now[key].GetObject()}
-		if there {
-			if proto.Equal(old, now[key]) {
-				continue
-			}
-			event.Type = eventModified
-		}
-		if err := send(event); err != nil {
-			return err
-		}
-	}
-	for _, key := range slices.Backward(slices.Sorted(maps.Keys(before))) {
-		if _, still := now[key]; still {
+		if m.Type = events.Added; !filter.Takes(events.ObjectOf(m), "") {
 			continue
 		}
-		if err := send(&api.WatchResponse{Type: eventDeleted, Object: before[key].GetObject()}); err != nil {
-			return err
+		if err := send(m); err != nil {
+			return events.Revision{}, err
 		}
 	}
-	return nil
+	return at, nil
+}
+
+// watchError gives an error of a watch its code.
+func watchError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, eventlog.ErrForgotten):
+		return outOfRange("watch: %w", err)
+	case errors.Is(err, eventlog.ErrClosed):
+		return unavailable("watch: %w", err)
+	}
+	return fmt.Errorf("watch: %w", err)
 }

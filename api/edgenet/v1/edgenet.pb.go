@@ -3970,8 +3970,15 @@ func (x *GetEndpointResponse) GetEndpoint() *Endpoint {
 
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// node, vpc, group, endpoint; none means all.
-	Kinds         []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// What is sent: node (with what happens to tunnels, which are in it), vpc, group
+	// or endpoint; tunnel for what happens to tunnels alone; or names of single
+	// events, as node-dead. None means all.
+	Kinds []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// The last revision that the caller got.
+	ResumeFrom string `protobuf:"bytes,2,opt,name=resume_from,json=resumeFrom,proto3" json:"resume_from,omitempty"`
+	// Sends what the log has since then, as far as it reaches back, as if resumed.
+	// Not with resume_from.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4013,11 +4020,29 @@ func (x *WatchRequest) GetKinds() []string {
 	return nil
 }
 
+func (x *WatchRequest) GetResumeFrom() string {
+	if x != nil {
+		return x.ResumeFrom
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// added, modified, deleted, or synced (all there was has been sent).
+	// added, modified, deleted, synced (all there was has been sent) or progress
+	// (much has happened that was not asked for: only the revision is of interest).
+	// There may be others in the future.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	// For "synced" none is set.
+	// As it is after the event, or was before it was deleted. Figures that change
+	// all the time (bytes, round-trip times, counters, how many endpoints a VPC has)
+	// are left out. None is set for "synced" and "progress".
 	//
 	// Types that are valid to be assigned to Object:
 	//
@@ -4025,7 +4050,20 @@ type WatchResponse struct {
 	//	*WatchResponse_Vpc
 	//	*WatchResponse_Group
 	//	*WatchResponse_Endpoint
-	Object        isWatchResponse_Object `protobuf_oneof:"object"`
+	Object isWatchResponse_Object `protobuf_oneof:"object"`
+	// Where to resume to get all that follows; empty before "synced" if not resumed.
+	Revision string `protobuf:"bytes,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// When this node found it.
+	Time *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	// What happened; empty for what there is. node-joined, -suspect, -dead, -back
+	// (alive after suspect or dead), -left, -evicted, -changed or -forgotten;
+	// tunnel-up, -down or -changed, of the tunnel from this node; vpc- or
+	// group-created, -changed or -deleted; endpoint-attached, -failed, -superseded,
+	// -ready (after one of these), -changed or -detached. There may be others in the
+	// future.
+	Event string `protobuf:"bytes,8,opt,name=event,proto3" json:"event,omitempty"`
+	// What exactly, in words.
+	Message       string `protobuf:"bytes,9,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4108,6 +4146,34 @@ func (x *WatchResponse) GetEndpoint() *Endpoint {
 		}
 	}
 	return nil
+}
+
+func (x *WatchResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *WatchResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *WatchResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 type isWatchResponse_Object interface {
@@ -4427,15 +4493,22 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03vpc\x18\x02 \x01(\tR\x03vpc\"G\n" +
 	"\x13GetEndpointResponse\x120\n" +
-	"\bendpoint\x18\x01 \x01(\v2\x14.edgenet.v1.EndpointR\bendpoint\"$\n" +
+	"\bendpoint\x18\x01 \x01(\v2\x14.edgenet.v1.EndpointR\bendpoint\"w\n" +
 	"\fWatchRequest\x12\x14\n" +
-	"\x05kinds\x18\x01 \x03(\tR\x05kinds\"\xd9\x01\n" +
+	"\x05kinds\x18\x01 \x03(\tR\x05kinds\x12\x1f\n" +
+	"\vresume_from\x18\x02 \x01(\tR\n" +
+	"resumeFrom\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xd5\x02\n" +
 	"\rWatchResponse\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12&\n" +
 	"\x04node\x18\x02 \x01(\v2\x10.edgenet.v1.NodeH\x00R\x04node\x12#\n" +
 	"\x03vpc\x18\x03 \x01(\v2\x0f.edgenet.v1.VPCH\x00R\x03vpc\x12)\n" +
 	"\x05group\x18\x04 \x01(\v2\x11.edgenet.v1.GroupH\x00R\x05group\x122\n" +
-	"\bendpoint\x18\x05 \x01(\v2\x14.edgenet.v1.EndpointH\x00R\bendpointB\b\n" +
+	"\bendpoint\x18\x05 \x01(\v2\x14.edgenet.v1.EndpointH\x00R\bendpoint\x12\x1a\n" +
+	"\brevision\x18\x06 \x01(\tR\brevision\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05event\x18\b \x01(\tR\x05event\x12\x18\n" +
+	"\amessage\x18\t \x01(\tR\amessageB\b\n" +
 	"\x06object2\xdb\x02\n" +
 	"\vMeshService\x129\n" +
 	"\x04Init\x12\x17.edgenet.v1.InitRequest\x1a\x18.edgenet.v1.InitResponse\x12N\n" +
@@ -4605,63 +4678,65 @@ var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	9,  // 46: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
 	9,  // 47: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
 	9,  // 48: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	0,  // 49: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	6,  // 50: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	7,  // 51: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	9,  // 52: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	11, // 53: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	13, // 54: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	15, // 55: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	17, // 56: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	19, // 57: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	22, // 58: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	24, // 59: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	26, // 60: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	28, // 61: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	30, // 62: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	32, // 63: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	34, // 64: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	36, // 65: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	38, // 66: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	40, // 67: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	42, // 68: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	44, // 69: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	46, // 70: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
-	49, // 71: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
-	51, // 72: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	56, // 73: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	58, // 74: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	60, // 75: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	62, // 76: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	12, // 77: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	14, // 78: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	16, // 79: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	18, // 80: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	20, // 81: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	23, // 82: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	25, // 83: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	27, // 84: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	29, // 85: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	31, // 86: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	33, // 87: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	35, // 88: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	37, // 89: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	39, // 90: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	41, // 91: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	43, // 92: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	45, // 93: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	47, // 94: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
-	50, // 95: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
-	55, // 96: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	57, // 97: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	59, // 98: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	61, // 99: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	63, // 100: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	77, // [77:101] is the sub-list for method output_type
-	53, // [53:77] is the sub-list for method input_type
-	53, // [53:53] is the sub-list for extension type_name
-	53, // [53:53] is the sub-list for extension extendee
-	0,  // [0:53] is the sub-list for field type_name
+	67, // 49: edgenet.v1.WatchRequest.since:type_name -> google.protobuf.Timestamp
+	0,  // 50: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	6,  // 51: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	7,  // 52: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	9,  // 53: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	67, // 54: edgenet.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	11, // 55: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	13, // 56: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	15, // 57: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	17, // 58: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	19, // 59: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	22, // 60: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	24, // 61: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	26, // 62: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	28, // 63: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	30, // 64: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	32, // 65: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	34, // 66: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	36, // 67: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	38, // 68: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	40, // 69: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	42, // 70: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	44, // 71: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	46, // 72: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
+	49, // 73: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
+	51, // 74: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	56, // 75: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	58, // 76: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	60, // 77: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	62, // 78: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	12, // 79: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	14, // 80: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	16, // 81: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	18, // 82: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	20, // 83: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	23, // 84: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	25, // 85: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	27, // 86: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	29, // 87: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	31, // 88: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	33, // 89: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	35, // 90: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	37, // 91: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	39, // 92: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	41, // 93: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	43, // 94: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	45, // 95: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	47, // 96: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
+	50, // 97: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
+	55, // 98: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	57, // 99: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	59, // 100: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	61, // 101: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	63, // 102: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	79, // [79:103] is the sub-list for method output_type
+	55, // [55:79] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }

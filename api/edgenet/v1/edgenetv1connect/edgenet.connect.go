@@ -1100,7 +1100,14 @@ func (UnimplementedEndpointServiceHandler) GetEndpoint(context.Context, *v1.GetE
 // WatchServiceClient is a client for the edgenet.v1.WatchService service.
 type WatchServiceClient interface {
 	// Watch sends one "added" event for each thing there is, then "synced",
-	// then every change as it happens, until the caller ends it.
+	// then every change as it happens, until the caller ends it. Asked to resume,
+	// it sends what has happened since instead, then "synced", and goes on. Changes
+	// are kept in a log of this node's, in the order in which it found them, and
+	// sent once they are there: whoever resumes from the last revision that he got
+	// misses nothing and gets nothing twice, also after a restart of edgenetd.
+	// out_of_range: the log does not reach back to that revision, or was begun
+	// anew; watch without it, and take what is "added" for all there is. The same
+	// becomes of a watch whose caller reads more slowly than the log forgets.
 	Watch(context.Context, *v1.WatchRequest) (*connect.ServerStreamForClient[v1.WatchResponse], error)
 }
 
@@ -1137,7 +1144,14 @@ func (c *watchServiceClient) Watch(ctx context.Context, req *v1.WatchRequest) (*
 // WatchServiceHandler is an implementation of the edgenet.v1.WatchService service.
 type WatchServiceHandler interface {
 	// Watch sends one "added" event for each thing there is, then "synced",
-	// then every change as it happens, until the caller ends it.
+	// then every change as it happens, until the caller ends it. Asked to resume,
+	// it sends what has happened since instead, then "synced", and goes on. Changes
+	// are kept in a log of this node's, in the order in which it found them, and
+	// sent once they are there: whoever resumes from the last revision that he got
+	// misses nothing and gets nothing twice, also after a restart of edgenetd.
+	// out_of_range: the log does not reach back to that revision, or was begun
+	// anew; watch without it, and take what is "added" for all there is. The same
+	// becomes of a watch whose caller reads more slowly than the log forgets.
 	Watch(context.Context, *v1.WatchRequest, *connect.ServerStream[v1.WatchResponse]) error
 }
 
