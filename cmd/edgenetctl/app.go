@@ -38,6 +38,7 @@ func newApp(e *env) *cli.App {
 			e.dropsCommand(),
 			e.auditCommand(),
 			e.watchCommand(),
+			e.eventsCommand(),
 			e.doctorCommand(),
 			e.versionCommand(),
 			e.completionCommand(),

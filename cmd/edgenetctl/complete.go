@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/events"
 )
 
 const (
@@ -132,7 +133,7 @@ func (c *completer) values(ctx context.Context, flag, current string) []string {
 	case "role":
 		return prefixed(done, []string{"authority", "cloud", "edge", "gateway", "relay"})
 	case "kind":
-		return prefixed(done, watchKinds)
+		return prefixed(done, events.Kinds())
 	case "output", "o":
 		return []string{string(formatTable), string(formatJSON), string(formatYAML)}
 	default:

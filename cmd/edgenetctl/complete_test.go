@@ -27,6 +27,7 @@ func TestComplete(t *testing.T) {
 		{"a peer", "group rule add web --vpc blue --from g", "group:db group:web"},
 		{"an endpoint", "endpoint detach ", "web-1 web-2"},
 		{"a direction", "group rule add web --direction i", "ingress"},
+		{"a kind of event in a list", "events --kind node-dead,tunnel-u", "node-dead,tunnel-up"},
 		{"a format", "-o j", "json"},
 		{"the word behind a complete flag", "-o json vp", "vpc"},
 		{"a shell", "completion ", "bash fish zsh"},

@@ -133,6 +133,9 @@ func TestJSONIsTheAPIs(t *testing.T) {
 		messages = append(messages, m)
 	}
 	messages = append(messages, f.status, &edgenetv1.WatchResponse{Type: "added", Object: &edgenetv1.WatchResponse_Vpc{Vpc: f.vpcs[0]}})
+	for _, m := range happened(f) {
+		messages = append(messages, m)
+	}
 	for _, message := range messages {
 		text, err := json.Marshal(fromMessage(message.ProtoReflect()))
 		if err != nil {

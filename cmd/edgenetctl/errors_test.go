@@ -56,14 +56,17 @@ func TestWrongUsage(t *testing.T) {
 		{attach + "--tap a --mac 1:2", `edgenetctl endpoint attach: --mac "1:2" is no Ethernet address: write one as 02:00:00:00:00:01`},
 		{attach + "--tap a --group web,,db", "edgenetctl endpoint attach: --group: name is empty: write 1 to 63 lower-case letters, digits or '-'"},
 		{"endpoint attach web-1 --vpc blue --ip ten --tap a", `edgenetctl endpoint attach: --ip "ten" is no address: write one as 10.0.0.7`},
-		{"watch --kind nodes", `edgenetctl watch: unknown kind "nodes": write node, vpc, group, endpoint`},
+		{"watch --kind nodes", `edgenetctl watch: unknown kind "nodes": write node, vpc, group, endpoint, tunnel, or an event as node-dead`},
+		{"events --kind node,moon", `edgenetctl events: unknown kind "moon": write node, vpc, group, endpoint, tunnel, or an event as node-dead`},
+		{"events --since yesterday", `edgenetctl events: --since "yesterday": write a duration, as 90s or 2h, or a revision that -o json has shown`},
+		{"events --since -1h", `edgenetctl events: --since -1h: a time in the future`},
 		{"completion ksh", `edgenetctl completion: unknown shell "ksh": write bash, fish, zsh`},
 		{"tunnel policy set cloud-edge", "edgenetctl tunnel policy set: wireguard or ipsec is missing"},
 		{"tunnel policy set cloud ipsec", `edgenetctl tunnel policy set: parse nodes "cloud": write any, two roles as cloud-edge, or node:NAME,node:NAME`},
 		{"tunnel policy set node:a,b ipsec", `edgenetctl tunnel policy set: parse nodes "node:a,b": write node:NAME,node:NAME`},
 		{"tunnel policy set any none", `edgenetctl tunnel policy set: parse technology "none": write wireguard or ipsec`},
 		{"tunnel policy remove", "edgenetctl tunnel policy remove: which nodes is missing"},
-		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, doctor, version, completion`},
+		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, events, doctor, version, completion`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {

@@ -53,8 +53,10 @@ type fake struct {
 	events    []*edgenetv1.WatchResponse
 	tests     []*edgenetv1.PolicyTest
 	diff      *edgenetv1.DiffGroupsResponse
-	// hold keeps a watch open after its events.
+	// hold keeps a watch open after its events. cut, once, ends one after the event of
+	// this revision.
 	hold bool
+	cut  string
 }
 
 // ask notes a request as "Method {json}".
@@ -202,9 +204,19 @@ func (f *fake) Watch(ctx context.Context, r *edgenetv1.WatchRequest, stream *con
 		return err
 	}
 	for _, event := range f.events {
+		if r.GetResumeFrom() != "" && event.GetRevision() != "" && event.GetRevision() <= r.GetResumeFrom() {
+			continue
+		}
 		if err := stream.Send(event); err != nil {
 			return err
 		}
+		if f.cut == event.GetRevision() && f.cut != "" {
+			f.cut = ""
+			return nil
+		}
+	}
+	if r.GetResumeFrom() != "" && !f.hold {
+		return connect.NewError(connect.CodeOutOfRange, errors.New("it is forgotten"))
 	}
 	if f.hold {
 		<-ctx.Done()

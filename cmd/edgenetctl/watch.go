@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -13,19 +12,17 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	edgenetv1 "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/events"
 )
-
-// watchKinds are what can be watched.
-var watchKinds = []string{"node", "vpc", "group", "endpoint"}
 
 func (e *env) watchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "watch",
 		Usage:       "show what there is, then every change as it happens, until interrupted",
-		ArgsUsage:   "[--kind node|vpc|group|endpoint]...",
+		ArgsUsage:   "[--kind KIND]...",
 		Description: "edgenetctl watch --kind node --kind endpoint\nedgenetctl watch -o json | jq -r .type",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "kind", Usage: "only this `KIND`: node, vpc, group or endpoint; repeatable"},
+			&cli.StringSliceFlag{Name: "kind", Usage: "only this `KIND`: node, vpc, group, endpoint, tunnel, or an event as node-dead; repeatable"},
 		},
 		Action: e.action(watch),
 	}
@@ -35,11 +32,9 @@ func watch(ctx context.Context, s *session) error {
 	if _, err := s.arguments(); err != nil {
 		return err
 	}
-	kinds := s.flags.StringSlice("kind")
-	for _, kind := range kinds {
-		if !slices.Contains(watchKinds, kind) {
-			return usagef("unknown kind %q: write %s", kind, strings.Join(watchKinds, ", "))
-		}
+	kinds, err := s.eventKinds()
+	if err != nil {
+		return err
 	}
 	stream, err := s.watcher.Watch(ctx, &edgenetv1.WatchRequest{Kinds: kinds})
 	if err != nil {
@@ -47,6 +42,9 @@ func watch(ctx context.Context, s *session) error {
 	}
 	defer func() { _ = stream.Close() }() // there is nothing left to lose
 	for stream.Receive() {
+		if stream.Msg().GetType() == events.Progress && s.format == formatTable {
+			continue
+		}
 		if err := s.printEvent(stream.Msg()); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}

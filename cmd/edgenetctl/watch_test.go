@@ -37,11 +37,11 @@ func TestWatch(t *testing.T) {
 
 	got = tool(t.Context(), socket, "", "watch", "-o", "json")
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
-	if len(lines) != len(f.events) || lines[3] != `{"type":"synced"}` || !strings.HasPrefix(lines[1], `{"type":"added","vpc":{"name":"blue","vni":1,`) {
+	if len(lines) != len(f.events) || lines[3] != `{"type":"synced","revision":"","time":null,"event":"","message":""}` || !strings.HasPrefix(lines[1], `{"type":"added","vpc":{"name":"blue","vni":1,`) {
 		t.Errorf("stdout\n%s", got.stdout)
 	}
 	got = tool(t.Context(), socket, "", "watch", "-o", "yaml")
-	if strings.Count(got.stdout, "---\n") != len(f.events) || !strings.Contains(got.stdout, "---\ntype: synced\n---\n") {
+	if strings.Count(got.stdout, "---\n") != len(f.events) || !strings.Contains(got.stdout, "---\ntype: synced\nrevision: \"\"\ntime: null\nevent: \"\"\nmessage: \"\"\n---\n") {
 		t.Errorf("stdout\n%s", got.stdout)
 	}
 }
