@@ -172,21 +172,29 @@ func knowsBlue(host, at *lab.Host) error {
 }
 
 // A node that is killed for good is noticed by all others, and one that leaves
-// is gone from their lists at once.
+// is gone from their lists at once. Who follows the events of a node is told, also when
+// its daemon is killed meanwhile.
 func TestDeadAndLeftNodesAreTold(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
 	hosts := l.Mesh("cloud-1", "edge-1", "edge-2")
 	cloud, edge1, edge2 := hosts[0], hosts[1], hosts[2]
 
+	told := cloud.FollowsEvents()
 	edge2.Kill()
 	for _, host := range []*lab.Host{cloud, edge1} {
 		l.Await(host.Name+" sees edge-2 dead", func() error { return sees(host, edge2.Name, "dead") })
 	}
+	told.Tells("node-dead", edge2)
+	cloud.Kill()
 	edge2.Start()
+	cloud.Start()
 	l.AwaitMesh(hosts...)
+	told.Tells("node-back", edge2)
 
 	edge1.MustCtl("leave")
+	told.Tells("node-left", edge1)
+	told.MissesNothing()
 	for _, host := range []*lab.Host{cloud, edge2} {
 		l.Await(host.Name+" sees that edge-1 left", func() error {
 			nodes, err := host.Nodes()
