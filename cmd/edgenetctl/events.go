@@ -48,9 +48,10 @@ func showEvents(ctx context.Context, s *session) error {
 	f := &follower{session: s, request: request, follows: s.flags.Bool("follow")}
 	for {
 		err := f.show(ctx)
+		if f.done {
+			return nil
+		}
 		switch {
-		case ctx.Err() != nil || f.done:
-			return nil // the person has seen enough, or there is no more
 		case err == nil:
 			err = errors.New("edgenetd ended the stream")
 		case f.failed || answered(err):
@@ -109,7 +110,8 @@ func (s *session) since(request *edgenetv1.WatchRequest) error {
 type follower struct {
 	*session
 	request *edgenetv1.WatchRequest
-	// follows is true if it goes on after what there was, done that it need not.
+	// follows is true if it goes on after what there was, done that it need not: the
+	// person has seen enough, or there is no more.
 	follows, done bool
 	// received is true once there is something to go on from, failed that nothing can be
 	// shown any more.
@@ -122,6 +124,7 @@ type follower struct {
 func (f *follower) show(ctx context.Context) error {
 	stream, err := f.watcher.Watch(ctx, f.request)
 	if err != nil {
+		f.done = ctx.Err() != nil
 		return err
 	}
 	defer func() { _ = stream.Close() }() // there is nothing left to lose
@@ -142,6 +145,7 @@ func (f *follower) show(ctx context.Context) error {
 			f.request, f.received = &edgenetv1.WatchRequest{Kinds: f.request.GetKinds(), ResumeFrom: at}, true
 		}
 	}
+	f.done = ctx.Err() != nil
 	return stream.Err()
 }
 

@@ -94,20 +94,27 @@ func TestFollowersSeeTheLog(t *testing.T) {
 			}
 			for i, f := range followers {
 				settleFollower(t, l, f)
-				var want []uint64
-				for n := first + 1; n <= head(t, l).Number; n++ {
-					want = append(want, n)
-				}
-				if !slices.Equal(f.seen, want) {
-					t.Errorf("follower %d saw %d events, not %d: %v", i, len(f.seen), len(want), f.seen)
-				}
-				there := &follower{}
-				there.list(t, l)
-				if fmt.Sprint(there.objects) != fmt.Sprint(f.objects) || there.at != f.at {
-					t.Errorf("follower %d has at %s %v, there is at %s %v", i, f.at, f.objects, there.at, there.objects)
-				}
+				f.sawAll(t, l, i, first)
 			}
 		})
+	}
+}
+
+// sawAll compares what a follower saw since a revision, and what it believes there is,
+// with the log.
+func (f *follower) sawAll(t *testing.T, l *Log, i int, first uint64) {
+	t.Helper()
+	var want []uint64
+	for n := first + 1; n <= head(t, l).Number; n++ {
+		want = append(want, n)
+	}
+	if !slices.Equal(f.seen, want) {
+		t.Errorf("follower %d saw %d events, not %d: %v", i, len(f.seen), len(want), f.seen)
+	}
+	there := &follower{}
+	there.list(t, l)
+	if fmt.Sprint(there.objects) != fmt.Sprint(f.objects) || there.at != f.at {
+		t.Errorf("follower %d has at %s %v, there is at %s %v", i, f.at, f.objects, there.at, there.objects)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -67,11 +68,13 @@ func Open(cfg Config) (*Log, error) {
 			db, err = openDatabase(cfg.Path)
 		}
 	}
-	if err == nil {
-		l.db = db
-		return l, nil
+	if err != nil {
+		return l, l.fallBack(err)
 	}
-	return l, l.fallBack(err)
+	if l.db = db; cfg.Fallback != "" {
+		_ = os.Remove(cfg.Fallback) // that of an earlier start, if there is one
+	}
+	return l, nil
 }
 
 // fallBack begins a log at the fallback, since err keeps it from being where it

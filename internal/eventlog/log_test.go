@@ -236,6 +236,9 @@ func TestALogThatCannotBeWrittenGoesOnElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = open(t, cfg)
+	if _, err := os.Stat(cfg.Fallback); err == nil {
+		t.Error("what was elsewhere is still there")
+	}
 	if _, err := l.After(elsewhere); !errors.Is(err, ErrForgotten) || l.Problem() != nil {
 		t.Errorf("where it belongs, the other's revision gives %v; %v", err, l.Problem())
 	}
