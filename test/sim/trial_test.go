@@ -13,7 +13,7 @@ import (
 
 // The flags of TestRandomFaultsLoseNothing, behind -args, besides -seed.
 var (
-	seeds  = flag.Int("seeds", 2, "how many seeds of random faults, from -seed on")
+	seeds  = flag.Int("seeds", usualSeeds, "how many seeds of random faults, from -seed on")
 	lasts  = flag.Duration("faults", 45*time.Second, "how long there are random faults, in the mesh's time")
 	only   = flag.String("steps", "", "the steps of a schedule of faults to do, by number and with commas between; empty is all")
 	shrunk = flag.Int("shrink", 12, "how many runs a schedule that fails is shrunk by")
