@@ -57,11 +57,12 @@ vet: ## go vet
 	go vet ./...
 
 # Without the race detector: pkg/policy, which has no goroutine and no clock, only long
-# comparisons with random input; and what is left out in isolation where it slows it.
+# comparisons with random input; test/sim, whole meshes in virtual time, whose parts
+# have it in pkg/mesh; and what is left out in isolation where it slows it.
 .PHONY: test-unit
 test-unit: ## the tests of each package
-	EDGENET_E2E=$(E2E) go test -race -timeout 15m $$(go list ./... | grep -v -e '/test/netns$$' -e '/pkg/policy$$')
-	go test ./pkg/policy
+	EDGENET_E2E=$(E2E) go test -race -timeout 15m $$(go list ./... | grep -v -e '/test/netns$$' -e '/pkg/policy$$' -e '/test/sim$$')
+	go test ./pkg/policy ./test/sim
 	EDGENET_E2E=$(E2E) go test -run '^TestSimulatorRulesAndProgramAgree$$' ./pkg/isolation
 
 # By themselves, after the others: they count what is left in the kernel. By threes, as
