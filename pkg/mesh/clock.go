@@ -43,6 +43,14 @@ func (c *hlc) now() Version {
 	return c.last
 }
 
+// before returns a version that is so long ago.
+func (c *hlc) before(d time.Duration) Version {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, ago := max(c.last, versionAt(c.wall())), Version(d.Milliseconds())<<16
+	return now - min(now, ago)
+}
+
 // observe makes every later version higher than v. Callers have checked that v
 // is not too far ahead.
 func (c *hlc) observe(v Version) {

@@ -118,16 +118,38 @@ func FuzzGossip(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	for _, m := range []*wire.Gossip{
+		{Message: &wire.Gossip_Digest{Digest: &wire.Digest{
+			Sender: id.bytes(), Cut: 1 << 40, Settled: 7, Recent: []uint64{1, 2}, Members: 3, Answer: true,
+		}}},
+		{Message: &wire.Gossip_Digest{Digest: &wire.Digest{Sender: id.bytes(), Recent: make([]uint64, maxListed+1)}}},
+		{Message: &wire.Gossip_Want{Want: &wire.Want{Sender: id.bytes(), Hashes: []uint64{1, 2}}}},
+		{Message: &wire.Gossip_Want{Want: &wire.Want{Sender: id.bytes()}}},
+	} {
+		b, err := wire.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		env, h, err := decodeGossip(b)
-		if err == nil && (env == nil) == (h == nil) {
-			t.Error("neither an envelope nor a hint, or both")
+		m, err := decodeGossip(b)
+		if err != nil {
+			return
 		}
-		if h != nil && !h.sender.Valid() {
-			t.Errorf("a hint by %q", h.sender)
+		set := 0
+		for _, is := range []bool{m.envelope != nil, m.hint != nil, m.digest != nil, m.want != nil} {
+			if is {
+				set++
+			}
 		}
-		if sender, digests, err := decodePushPull(b); err == nil && (!sender.Valid() || len(digests) != buckets) {
-			t.Errorf("digests by %q", sender)
+		switch {
+		case set != 1:
+			t.Errorf("%d messages in one", set)
+		case m.hint != nil && !m.hint.sender.Valid(),
+			m.digest != nil && (!m.digest.sender.Valid() || len(m.digest.recent) > maxListed),
+			m.want != nil && (!m.want.sender.Valid() || len(m.want.hashes) == 0 || len(m.want.hashes) > maxListed):
+			t.Errorf("accepted %+v", m)
 		}
 	})
 }

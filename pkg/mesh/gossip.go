@@ -129,32 +129,14 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	return append(out, d.s.queue.GetBroadcasts(overhead, limit)...)
 }
 
-// LocalState is what goes with memberlist's push/pull: the digests.
+// LocalState is what goes with memberlist's push/pull: a digest.
 func (d delegate) LocalState(bool) []byte {
-	b, err := wire.Marshal(&wire.PushPull{Sender: d.s.m.id.bytes(), Digests: d.s.m.replica.table.digest()})
+	b, err := d.s.encodeDigest(d.s.m.replica.latest(), initial)
 	if err != nil {
 		return nil
 	}
 	return b
 }
 
-// MergeRemoteState takes the other side's digests.
-func (d delegate) MergeRemoteState(b []byte, _ bool) {
-	sender, digests, err := decodePushPull(b)
-	if err == nil && !slices.Equal(digests, d.s.m.replica.table.digest()) {
-		d.s.syncer.request(sender, nil)
-	}
-}
-
-// decodePushPull takes the state of a push/pull apart.
-func decodePushPull(b []byte) (NodeID, []uint64, error) {
-	var m wire.PushPull
-	if err := wire.Unmarshal(b, &m); err != nil {
-		return "", nil, err
-	}
-	id := nodeIDFrom(m.GetSender())
-	if !id.Valid() || len(m.GetDigests()) != buckets {
-		return "", nil, errBadMessage
-	}
-	return id, m.GetDigests(), nil
-}
+// MergeRemoteState takes the other side's digest.
+func (d delegate) MergeRemoteState(b []byte, _ bool) { d.NotifyMsg(b) }

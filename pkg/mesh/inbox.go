@@ -21,30 +21,48 @@ type hint struct {
 	sender  NodeID
 }
 
-// decodeGossip takes a gossip message apart: either an envelope or a hint.
-func decodeGossip(b []byte) (*wire.Envelope, *hint, error) {
-	var m wire.Gossip
-	if err := wire.Unmarshal(b, &m); err != nil {
-		return nil, nil, err
-	}
-	if env := m.GetEnvelope(); env != nil {
-		return env, nil, nil
-	}
-	h := m.GetHint()
-	if h == nil {
-		return nil, nil, errBadMessage
-	}
+// decodeHint takes a hint apart.
+func decodeHint(h *wire.Hint) (*hint, error) {
 	out := &hint{
 		ref: ref{Kind(h.GetKind()), h.GetKey()}, version: Version(h.GetVersion()),
 		sender: nodeIDFrom(h.GetSender()),
 	}
 	if !out.sender.Valid() {
-		return nil, nil, errBadMessage
+		return nil, errBadMessage
 	}
 	if out.ref != (ref{}) && (!out.kind.known() || checkKey(out.kind, out.key) != nil) {
-		return nil, nil, errBadMessage
+		return nil, errBadMessage
 	}
-	return nil, out, nil
+	return out, nil
+}
+
+// told is a gossip message, taken apart: one of its fields is set.
+type told struct {
+	envelope *wire.Envelope
+	hint     *hint
+	digest   *digest
+	want     *want
+}
+
+// decodeGossip takes a gossip message apart.
+func decodeGossip(b []byte) (t told, err error) {
+	var m wire.Gossip
+	if err := wire.Unmarshal(b, &m); err != nil {
+		return told{}, err
+	}
+	switch x := m.GetMessage().(type) {
+	case *wire.Gossip_Envelope:
+		t.envelope = x.Envelope
+	case *wire.Gossip_Hint:
+		t.hint, err = decodeHint(x.Hint)
+	case *wire.Gossip_Digest:
+		t.digest, err = decodeDigest(x.Digest)
+	case *wire.Gossip_Want:
+		t.want, err = decodeWant(x.Want)
+	default:
+		err = errBadMessage
+	}
+	return t, err
 }
 
 // runInbox verifies and relays what gossip brings, until ctx ends.
@@ -73,18 +91,20 @@ func (s *session) gather(b []byte) [][]byte {
 	return batch
 }
 
-// receive takes gossip messages.
+// receive takes gossip messages. Records come first: what they bring is not
+// asked for again.
 func (s *session) receive(batch [][]byte) {
 	var envelopes []*wire.Envelope
+	var rest []told
 	for _, b := range batch {
-		env, h, err := decodeGossip(b)
+		t, err := decodeGossip(b)
 		switch {
 		case err != nil:
 			s.m.replica.refusals.count(refuse(refusedMalformed, "%w", err))
-		case env != nil:
-			envelopes = append(envelopes, env)
+		case t.envelope != nil:
+			envelopes = append(envelopes, t.envelope)
 		default:
-			s.follow(h)
+			rest = append(rest, t)
 		}
 	}
 	news, strangers := s.m.replica.apply(envelopes)
@@ -92,6 +112,16 @@ func (s *session) receive(batch [][]byte) {
 		s.requestAnySync() // Someone has the authors' records.
 	}
 	s.m.learned(news)
+	for _, t := range rest {
+		switch {
+		case t.hint != nil:
+			s.follow(t.hint)
+		case t.digest != nil:
+			s.compareDigest(t.digest)
+		case t.want != nil:
+			s.answerWant(t.want)
+		}
+	}
 }
 
 // follow asks for what a hint offers, if it is news.

@@ -16,6 +16,8 @@ import (
 type members struct {
 	mu    sync.Mutex
 	alive map[NodeID]struct{}
+	// roster has the same members.
+	roster roster
 	// known tells whether there is a node of that id.
 	known   func(NodeID) bool
 	changed func()
@@ -77,6 +79,7 @@ func (ms *members) there(self NodeID) []NodeID {
 func (ms *members) NotifyJoin(n *memberlist.Node) {
 	ms.mu.Lock()
 	ms.alive[NodeID(n.Name)] = struct{}{}
+	ms.roster.add(NodeID(n.Name))
 	ms.mu.Unlock()
 	ms.tally.acquit(NodeID(n.Name))
 	ms.joined(NodeID(n.Name))
@@ -91,6 +94,7 @@ func (ms *members) NotifyUpdate(*memberlist.Node) {}
 func (ms *members) NotifyLeave(n *memberlist.Node) {
 	ms.mu.Lock()
 	delete(ms.alive, NodeID(n.Name))
+	ms.roster.remove(NodeID(n.Name))
 	ms.mu.Unlock()
 	ms.changed()
 }

@@ -162,5 +162,6 @@ func (m *Mesh) tlsCertificate(in *member) tls.Certificate {
 func (m *Mesh) syncAddr(ctx context.Context, addr netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	return m.syncAll(ctx, "https://"+addr.String())
+	_, err := m.syncAll(ctx, "https://"+addr.String())
+	return err
 }

@@ -21,6 +21,8 @@ const (
 	refusedQuota         = "too-much"
 	// refusedRefuted counts words of witnesses that proved wrong.
 	refusedRefuted = "refuted"
+	// refusedFlood is for digests, not for records.
+	refusedFlood = "too-often"
 )
 
 // refusal is why a record was not believed.

@@ -83,6 +83,7 @@ func (r *replica) begin(a *trustAnchor) {
 // restore takes what was on disk. It was verified before it was written, so
 // only what is needed of it later is looked at again.
 func (r *replica) restore(records []*entry) error {
+	var last Version
 	for _, e := range records {
 		if e.Kind == KindNode {
 			// An expired certificate still says whose signature is good.
@@ -96,7 +97,9 @@ func (r *replica) restore(records []*entry) error {
 		}
 		r.clock.observe(e.Version)
 		r.table.put(e)
+		last = max(last, e.Version)
 	}
+	r.table.settle(last) // What it replaced is not known any more.
 	return nil
 }
 

@@ -31,23 +31,39 @@ const (
 	streamTimeout  = 5 * time.Second
 	// collectInterval is how often what is old is looked for.
 	collectInterval = time.Minute
-	// antiEntropyInterval is the mean time between comparisons with a peer.
-	antiEntropyInterval = 10 * time.Second
+	// antiEntropyInterval is the mean time between comparisons with a peer that
+	// no digest has asked for.
+	antiEntropyInterval = 2 * time.Minute
+	// membersInterval is that between exchanges of all members that no digest
+	// has asked for, of 32 nodes; memberlist makes it longer for more.
+	membersInterval = 2 * time.Minute
+	// retransmitMult times the logarithm of the number of nodes is how often a
+	// node tells a change. Whom that leaves out finds it by a digest.
+	retransmitMult = 2
 	// leaveTimeout bounds how long a leaving node waits for others.
 	leaveTimeout = 3 * time.Second
 )
 
 // session is the time from a start, or a Join, to a stop, or a Leave.
 type session struct {
-	m       *Mesh
-	in      *member
-	log     *slog.Logger
-	list    *memberlist.Memberlist
+	m    *Mesh
+	in   *member
+	log  *slog.Logger
+	list *memberlist.Memberlist
+	// deliver sends a packet to one member.
+	deliver func(memberlist.Address, []byte) error
 	queue   *memberlist.TransmitLimitedQueue
 	members *members
 	vigil   *vigil
 	syncer  *syncer
 	inbox   chan []byte
+	limits  limits
+	// pace is that of comparisons that digests ask for, mergePace that of
+	// exchanges of members. merge has who to exchange these with.
+	pace, mergePace *pace
+	merge           chan NodeID
+	// agreed is when another node was last heard of that sees the same members.
+	agreed time.Time
 	// rejoin is poked when a member comes or goes. Its capacity is 1.
 	rejoin chan struct{}
 	stop   context.CancelFunc
@@ -64,13 +80,15 @@ func (m *Mesh) runSession(ctx context.Context, in *member) (err error) {
 	s := &session{
 		m: m, in: in, log: m.log, stop: cancel, ended: make(chan struct{}),
 		inbox: make(chan []byte, inboxSize), rejoin: make(chan struct{}, 1),
+		limits: newLimits(), pace: newPace(differFirst, differLast),
+		mergePace: newPace(mergePatience, mergeLast), merge: make(chan NodeID, 1), agreed: time.Now(),
 	}
 	defer close(s.ended)
 	s.members = newMembers(m, s.membersChanged)
 	s.vigil = newVigil(s, s.members.tally)
 	s.members.heard = s.vigil.answers
 	s.syncer = newSyncer(s)
-	s.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: s.size}
+	s.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: retransmitMult, NumNodes: s.size}
 	listeners, err := m.listen(ctx)
 	if err != nil {
 		return err
@@ -94,7 +112,7 @@ func (s *session) run(ctx context.Context, listeners []net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	s.m.serve(ctx, group, listeners)
 	for _, work := range []func(context.Context){
-		s.runInbox, s.syncer.run, s.runAntiEntropy, s.runRejoin, s.runCollect, s.vigil.run,
+		s.runInbox, s.syncer.run, s.runDigests, s.runMerge, s.runAntiEntropy, s.runRejoin, s.runCollect, s.vigil.run,
 	} {
 		group.Go(func() error {
 			work(ctx)
@@ -161,6 +179,7 @@ func (s *session) startGossip(ctx context.Context) error {
 	if s.list, err = memberlist.Create(cfg); err != nil {
 		return errors.Join(err, t.Shutdown())
 	}
+	s.deliver = s.list.SendToAddress
 	return nil
 }
 
@@ -176,7 +195,7 @@ func (s *session) gossipConfig() *memberlist.Config {
 	cfg.SuspicionMult, cfg.SuspicionMaxTimeoutMult = suspicionMult, suspicionMaxMult
 	cfg.AwarenessMaxMultiplier = 4
 	cfg.GossipInterval, cfg.GossipNodes = gossipInterval, gossipNodes
-	cfg.PushPullInterval = 30 * time.Second
+	cfg.PushPullInterval = membersInterval
 	// A node that comes back with another address must not wait for long.
 	cfg.DeadNodeReclaimTime = time.Second
 	cfg.EnableCompression = false // Keys and signatures do not compress.
@@ -193,10 +212,10 @@ func (s *session) runAntiEntropy(ctx context.Context) {
 	}
 }
 
-// requestAnySync asks for a comparison with a random peer that is alive.
+// requestAnySync asks for a comparison with a random member.
 func (s *session) requestAnySync() {
-	if alive := s.peers(StateAlive); len(alive) > 0 {
-		s.syncer.request(alive[rand.IntN(len(alive))].ID, nil)
+	if id := s.members.any(s.m.id); id != "" {
+		s.syncer.request(id, nil)
 	}
 }
 

@@ -3,6 +3,8 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,47 +120,60 @@ func (m *Mesh) syncPeer(ctx context.Context, task *syncTask) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	base := PeerURL(task.peer)
-	full := task.full
-	if !full {
-		refs := make([]ref, 0, len(task.want))
-		for r := range task.want {
-			refs = append(refs, r)
-		}
-		var err error
-		if full, err = m.fetch(ctx, base, refs); err != nil {
+	if !task.full {
+		got, err := m.fetch(ctx, base, slices.Collect(maps.Keys(task.want)))
+		if err != nil || !got.strangers {
 			return err
 		}
 	}
-	if !full {
-		return nil
-	}
-	return m.syncAll(ctx, base)
+	news, err := m.syncAll(ctx, base)
+	m.paced(news)
+	return err
 }
 
-// syncAll makes this node and another have the same records.
-func (m *Mesh) syncAll(ctx context.Context, base string) error {
+// paced notes how many news a comparison with a peer has brought.
+func (m *Mesh) paced(news int) {
+	m.mu.RLock()
+	s := m.session
+	m.mu.RUnlock()
+	if s != nil {
+		s.pace.brought(news > 0)
+	}
+}
+
+// syncAll makes this node and another have the same records, and returns how
+// many were news here.
+func (m *Mesh) syncAll(ctx context.Context, base string) (news int, err error) {
 	answer, err := m.exchange(ctx, base, &wire.SyncRequest{Digests: m.replica.table.digest()})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	push, want, err := m.replica.compare(answer.GetBuckets())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for len(push) > 0 {
 		n := fit(push)
 		if _, err := m.exchange(ctx, base, &wire.SyncRequest{Records: envelopesOf(push[:n])}); err != nil {
-			return err
+			return 0, err
 		}
 		push = push[n:]
 	}
-	_, err = m.fetch(ctx, base, want)
-	return err
+	got, err := m.fetch(ctx, base, want)
+	return got.news, err
 }
 
-// fetch gets records from another node. It tells whether some were refused for
-// want of their author's certificate.
-func (m *Mesh) fetch(ctx context.Context, base string, want []ref) (strangers bool, err error) {
+// fetched is what has come of asking for records.
+type fetched struct {
+	// news is how many were new here.
+	news int
+	// strangers tells whether some were refused for want of their author's
+	// certificate.
+	strangers bool
+}
+
+// fetch gets records from another node.
+func (m *Mesh) fetch(ctx context.Context, base string, want []ref) (all fetched, err error) {
 	for len(want) > 0 {
 		n := min(len(want), syncRefs)
 		part := want[:n]
@@ -169,17 +184,17 @@ func (m *Mesh) fetch(ctx context.Context, base string, want []ref) (strangers bo
 		}
 		answer, err := m.exchange(ctx, base, req)
 		if err != nil {
-			return strangers, err
+			return all, err
 		}
 		got := answer.GetRecords()
 		news, unknown := m.replica.apply(got)
-		strangers = strangers || unknown
+		all.strangers, all.news = all.strangers || unknown, all.news+len(news)
 		m.learned(news)
 		if len(got) > 0 && len(got) < len(part) {
 			want = append(m.replica.stillWanted(part, got), want...)
 		}
 	}
-	return strangers, nil
+	return all, nil
 }
 
 // stillWanted returns the wanted records that are not among those received.

@@ -19,6 +19,8 @@ type table struct {
 	mu      sync.RWMutex
 	kinds   map[Kind]map[string]*entry
 	digests [buckets]uint64
+	// recent has the last changes.
+	recent recent
 	// sorted caches the live records of a kind by key; changed has the keys of
 	// those that are not in it as they are.
 	sorted  map[Kind][]Record
@@ -49,7 +51,7 @@ func (t *table) reset() {
 	for _, k := range kinds {
 		t.kinds[k] = make(map[string]*entry)
 	}
-	t.digests = [buckets]uint64{}
+	t.digests, t.recent = [buckets]uint64{}, recent{}
 	t.sorted = make(map[Kind][]Record, len(kinds))
 	t.changed = make(map[Kind]map[string]struct{}, len(kinds))
 	for _, k := range kinds {
@@ -92,6 +94,7 @@ func (t *table) set(old, e *entry) {
 		t.own(old, -1)
 	}
 	t.digests[e.bucket] ^= e.hash
+	t.recent.put(e, old)
 	t.authored[e.Node]++
 	t.own(e, 1)
 	t.kinds[e.Kind][e.Key] = e
@@ -106,6 +109,7 @@ func (t *table) remove(e *entry) {
 		return
 	}
 	t.digests[e.bucket] ^= e.hash
+	t.recent.remove(e)
 	t.unauthor(e.Node)
 	t.own(e, -1)
 	delete(t.kinds[e.Kind], e.Key)

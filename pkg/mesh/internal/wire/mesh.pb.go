@@ -321,6 +321,8 @@ type Gossip struct {
 	//
 	//	*Gossip_Envelope
 	//	*Gossip_Hint
+	//	*Gossip_Digest
+	//	*Gossip_Want
 	//	*Gossip_Beat
 	//	*Gossip_Ask
 	//	*Gossip_Silence
@@ -385,6 +387,24 @@ func (x *Gossip) GetHint() *Hint {
 	return nil
 }
 
+func (x *Gossip) GetDigest() *Digest {
+	if x != nil {
+		if x, ok := x.Message.(*Gossip_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
+func (x *Gossip) GetWant() *Want {
+	if x != nil {
+		if x, ok := x.Message.(*Gossip_Want); ok {
+			return x.Want
+		}
+	}
+	return nil
+}
+
 func (x *Gossip) GetBeat() *Beat {
 	if x != nil {
 		if x, ok := x.Message.(*Gossip_Beat); ok {
@@ -433,6 +453,14 @@ type Gossip_Hint struct {
 	Hint *Hint `protobuf:"bytes,2,opt,name=hint,proto3,oneof"`
 }
 
+type Gossip_Digest struct {
+	Digest *Digest `protobuf:"bytes,3,opt,name=digest,proto3,oneof"`
+}
+
+type Gossip_Want struct {
+	Want *Want `protobuf:"bytes,4,opt,name=want,proto3,oneof"`
+}
+
 type Gossip_Beat struct {
 	// Straight from the node that it is of.
 	Beat *Beat `protobuf:"bytes,8,opt,name=beat,proto3,oneof"`
@@ -454,6 +482,10 @@ type Gossip_Heard struct {
 func (*Gossip_Envelope) isGossip_Message() {}
 
 func (*Gossip_Hint) isGossip_Message() {}
+
+func (*Gossip_Digest) isGossip_Message() {}
+
+func (*Gossip_Want) isGossip_Message() {}
 
 func (*Gossip_Beat) isGossip_Message() {}
 
@@ -743,30 +775,40 @@ func (x *Hint) GetSender() []byte {
 	return nil
 }
 
-// PushPull is exchanged over memberlist's streams.
-type PushPull struct {
+// Digest says in little what a node has. It goes to one other node in a packet,
+// and with memberlist's push/pull.
+type Digest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The node that speaks, 20 bytes.
-	Sender        []byte   `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
-	Digests       []uint64 `protobuf:"fixed64,2,rep,packed,name=digests,proto3" json:"digests,omitempty"`
+	Sender []byte `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	// The version at which what is settled ends and what is recent begins.
+	Cut uint64 `protobuf:"fixed64,2,opt,name=cut,proto3" json:"cut,omitempty"`
+	// The exclusive or of the hashes of the records' states up to the cut.
+	Settled uint64 `protobuf:"fixed64,3,opt,name=settled,proto3" json:"settled,omitempty"`
+	// The hashes of the states after the cut.
+	Recent []uint64 `protobuf:"fixed64,4,rep,packed,name=recent,proto3" json:"recent,omitempty"`
+	// The exclusive or of the hashes of those that the sender sees as members.
+	Members uint64 `protobuf:"fixed64,5,opt,name=members,proto3" json:"members,omitempty"`
+	// It answers another, and is not to be answered by one.
+	Answer        bool `protobuf:"varint,6,opt,name=answer,proto3" json:"answer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *PushPull) Reset() {
-	*x = PushPull{}
+func (x *Digest) Reset() {
+	*x = Digest{}
 	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *PushPull) String() string {
+func (x *Digest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*PushPull) ProtoMessage() {}
+func (*Digest) ProtoMessage() {}
 
-func (x *PushPull) ProtoReflect() protoreflect.Message {
+func (x *Digest) ProtoReflect() protoreflect.Message {
 	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -778,21 +820,103 @@ func (x *PushPull) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use PushPull.ProtoReflect.Descriptor instead.
-func (*PushPull) Descriptor() ([]byte, []int) {
+// Deprecated: Use Digest.ProtoReflect.Descriptor instead.
+func (*Digest) Descriptor() ([]byte, []int) {
 	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *PushPull) GetSender() []byte {
+func (x *Digest) GetSender() []byte {
 	if x != nil {
 		return x.Sender
 	}
 	return nil
 }
 
-func (x *PushPull) GetDigests() []uint64 {
+func (x *Digest) GetCut() uint64 {
 	if x != nil {
-		return x.Digests
+		return x.Cut
+	}
+	return 0
+}
+
+func (x *Digest) GetSettled() uint64 {
+	if x != nil {
+		return x.Settled
+	}
+	return 0
+}
+
+func (x *Digest) GetRecent() []uint64 {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+func (x *Digest) GetMembers() uint64 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Digest) GetAnswer() bool {
+	if x != nil {
+		return x.Answer
+	}
+	return false
+}
+
+// Want asks for states that a digest had.
+type Want struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node that asks, 20 bytes.
+	Sender        []byte   `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	Hashes        []uint64 `protobuf:"fixed64,2,rep,packed,name=hashes,proto3" json:"hashes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Want) Reset() {
+	*x = Want{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Want) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Want) ProtoMessage() {}
+
+func (x *Want) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Want.ProtoReflect.Descriptor instead.
+func (*Want) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Want) GetSender() []byte {
+	if x != nil {
+		return x.Sender
+	}
+	return nil
+}
+
+func (x *Want) GetHashes() []uint64 {
+	if x != nil {
+		return x.Hashes
 	}
 	return nil
 }
@@ -812,7 +936,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +948,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[10]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +961,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{10}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SyncRequest) GetDigests() []uint64 {
@@ -874,7 +998,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1010,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[11]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1023,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{11}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SyncResponse) GetBuckets() []*Bucket {
@@ -927,7 +1051,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1063,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[12]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1076,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{12}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Bucket) GetIndex() uint32 {
@@ -983,7 +1107,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1119,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[13]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1132,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{13}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Summary) GetKind() string {
@@ -1050,7 +1174,7 @@ type Ref struct {
 
 func (x *Ref) Reset() {
 	*x = Ref{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1186,7 @@ func (x *Ref) String() string {
 func (*Ref) ProtoMessage() {}
 
 func (x *Ref) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[14]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1199,7 @@ func (x *Ref) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ref.ProtoReflect.Descriptor instead.
 func (*Ref) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{14}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Ref) GetKind() string {
@@ -1106,7 +1230,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1242,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[15]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1255,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{15}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *JoinRequest) GetTokenId() []byte {
@@ -1169,7 +1293,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1305,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[16]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1318,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{16}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *JoinResponse) GetAuthority() []byte {
@@ -1236,7 +1360,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1372,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[17]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1385,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{17}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Refusal) GetCode() string {
@@ -1295,7 +1419,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1431,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[18]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1444,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{18}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Token) GetFingerprint() []byte {
@@ -1374,7 +1498,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1510,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1523,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{19}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Grant) GetKey() []byte {
@@ -1448,7 +1572,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1584,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1597,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{20}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Member) GetName() string {
@@ -1503,7 +1627,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1639,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1652,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{21}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Membership) GetAuthority() []byte {
@@ -1585,10 +1709,12 @@ const file_pkg_mesh_internal_wire_mesh_proto_rawDesc = "" +
 	"\fannouncement\x18\x06 \x01(\fR\fannouncement\"4\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04addr\x18\x01 \x01(\fR\x04addr\x12\x18\n" +
-	"\acarrier\x18\x02 \x01(\tR\acarrier\"\xc1\x02\n" +
+	"\acarrier\x18\x02 \x01(\tR\acarrier\"\xa5\x03\n" +
 	"\x06Gossip\x129\n" +
 	"\benvelope\x18\x01 \x01(\v2\x1b.edgenet.mesh.wire.EnvelopeH\x00R\benvelope\x12-\n" +
-	"\x04hint\x18\x02 \x01(\v2\x17.edgenet.mesh.wire.HintH\x00R\x04hint\x12-\n" +
+	"\x04hint\x18\x02 \x01(\v2\x17.edgenet.mesh.wire.HintH\x00R\x04hint\x123\n" +
+	"\x06digest\x18\x03 \x01(\v2\x19.edgenet.mesh.wire.DigestH\x00R\x06digest\x12-\n" +
+	"\x04want\x18\x04 \x01(\v2\x17.edgenet.mesh.wire.WantH\x00R\x04want\x12-\n" +
 	"\x04beat\x18\b \x01(\v2\x17.edgenet.mesh.wire.BeatH\x00R\x04beat\x12*\n" +
 	"\x03ask\x18\t \x01(\v2\x16.edgenet.mesh.wire.AskH\x00R\x03ask\x126\n" +
 	"\asilence\x18\n" +
@@ -1613,10 +1739,17 @@ const file_pkg_mesh_internal_wire_mesh_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x06R\aversion\x12\x16\n" +
-	"\x06sender\x18\x04 \x01(\fR\x06sender\"<\n" +
-	"\bPushPull\x12\x16\n" +
-	"\x06sender\x18\x01 \x01(\fR\x06sender\x12\x18\n" +
-	"\adigests\x18\x02 \x03(\x06R\adigests\"\x8a\x01\n" +
+	"\x06sender\x18\x04 \x01(\fR\x06sender\"\x96\x01\n" +
+	"\x06Digest\x12\x16\n" +
+	"\x06sender\x18\x01 \x01(\fR\x06sender\x12\x10\n" +
+	"\x03cut\x18\x02 \x01(\x06R\x03cut\x12\x18\n" +
+	"\asettled\x18\x03 \x01(\x06R\asettled\x12\x16\n" +
+	"\x06recent\x18\x04 \x03(\x06R\x06recent\x12\x18\n" +
+	"\amembers\x18\x05 \x01(\x06R\amembers\x12\x16\n" +
+	"\x06answer\x18\x06 \x01(\bR\x06answer\"6\n" +
+	"\x04Want\x12\x16\n" +
+	"\x06sender\x18\x01 \x01(\fR\x06sender\x12\x16\n" +
+	"\x06hashes\x18\x02 \x03(\x06R\x06hashes\"\x8a\x01\n" +
 	"\vSyncRequest\x12\x18\n" +
 	"\adigests\x18\x01 \x03(\x06R\adigests\x125\n" +
 	"\arecords\x18\x02 \x03(\v2\x1b.edgenet.mesh.wire.EnvelopeR\arecords\x12*\n" +
@@ -1683,7 +1816,7 @@ func file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP() []byte {
 	return file_pkg_mesh_internal_wire_mesh_proto_rawDescData
 }
 
-var file_pkg_mesh_internal_wire_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_pkg_mesh_internal_wire_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_pkg_mesh_internal_wire_mesh_proto_goTypes = []any{
 	(*Envelope)(nil),     // 0: edgenet.mesh.wire.Envelope
 	(*Body)(nil),         // 1: edgenet.mesh.wire.Body
@@ -1694,40 +1827,43 @@ var file_pkg_mesh_internal_wire_mesh_proto_goTypes = []any{
 	(*Ask)(nil),          // 6: edgenet.mesh.wire.Ask
 	(*Silence)(nil),      // 7: edgenet.mesh.wire.Silence
 	(*Hint)(nil),         // 8: edgenet.mesh.wire.Hint
-	(*PushPull)(nil),     // 9: edgenet.mesh.wire.PushPull
-	(*SyncRequest)(nil),  // 10: edgenet.mesh.wire.SyncRequest
-	(*SyncResponse)(nil), // 11: edgenet.mesh.wire.SyncResponse
-	(*Bucket)(nil),       // 12: edgenet.mesh.wire.Bucket
-	(*Summary)(nil),      // 13: edgenet.mesh.wire.Summary
-	(*Ref)(nil),          // 14: edgenet.mesh.wire.Ref
-	(*JoinRequest)(nil),  // 15: edgenet.mesh.wire.JoinRequest
-	(*JoinResponse)(nil), // 16: edgenet.mesh.wire.JoinResponse
-	(*Refusal)(nil),      // 17: edgenet.mesh.wire.Refusal
-	(*Token)(nil),        // 18: edgenet.mesh.wire.Token
-	(*Grant)(nil),        // 19: edgenet.mesh.wire.Grant
-	(*Member)(nil),       // 20: edgenet.mesh.wire.Member
-	(*Membership)(nil),   // 21: edgenet.mesh.wire.Membership
+	(*Digest)(nil),       // 9: edgenet.mesh.wire.Digest
+	(*Want)(nil),         // 10: edgenet.mesh.wire.Want
+	(*SyncRequest)(nil),  // 11: edgenet.mesh.wire.SyncRequest
+	(*SyncResponse)(nil), // 12: edgenet.mesh.wire.SyncResponse
+	(*Bucket)(nil),       // 13: edgenet.mesh.wire.Bucket
+	(*Summary)(nil),      // 14: edgenet.mesh.wire.Summary
+	(*Ref)(nil),          // 15: edgenet.mesh.wire.Ref
+	(*JoinRequest)(nil),  // 16: edgenet.mesh.wire.JoinRequest
+	(*JoinResponse)(nil), // 17: edgenet.mesh.wire.JoinResponse
+	(*Refusal)(nil),      // 18: edgenet.mesh.wire.Refusal
+	(*Token)(nil),        // 19: edgenet.mesh.wire.Token
+	(*Grant)(nil),        // 20: edgenet.mesh.wire.Grant
+	(*Member)(nil),       // 21: edgenet.mesh.wire.Member
+	(*Membership)(nil),   // 22: edgenet.mesh.wire.Membership
 }
 var file_pkg_mesh_internal_wire_mesh_proto_depIdxs = []int32{
 	3,  // 0: edgenet.mesh.wire.NodeInfo.links:type_name -> edgenet.mesh.wire.Link
 	0,  // 1: edgenet.mesh.wire.Gossip.envelope:type_name -> edgenet.mesh.wire.Envelope
 	8,  // 2: edgenet.mesh.wire.Gossip.hint:type_name -> edgenet.mesh.wire.Hint
-	5,  // 3: edgenet.mesh.wire.Gossip.beat:type_name -> edgenet.mesh.wire.Beat
-	6,  // 4: edgenet.mesh.wire.Gossip.ask:type_name -> edgenet.mesh.wire.Ask
-	7,  // 5: edgenet.mesh.wire.Gossip.silence:type_name -> edgenet.mesh.wire.Silence
-	5,  // 6: edgenet.mesh.wire.Gossip.heard:type_name -> edgenet.mesh.wire.Beat
-	5,  // 7: edgenet.mesh.wire.Silence.beat:type_name -> edgenet.mesh.wire.Beat
-	0,  // 8: edgenet.mesh.wire.SyncRequest.records:type_name -> edgenet.mesh.wire.Envelope
-	14, // 9: edgenet.mesh.wire.SyncRequest.want:type_name -> edgenet.mesh.wire.Ref
-	12, // 10: edgenet.mesh.wire.SyncResponse.buckets:type_name -> edgenet.mesh.wire.Bucket
-	0,  // 11: edgenet.mesh.wire.SyncResponse.records:type_name -> edgenet.mesh.wire.Envelope
-	13, // 12: edgenet.mesh.wire.Bucket.entries:type_name -> edgenet.mesh.wire.Summary
-	0,  // 13: edgenet.mesh.wire.JoinResponse.records:type_name -> edgenet.mesh.wire.Envelope
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 3: edgenet.mesh.wire.Gossip.digest:type_name -> edgenet.mesh.wire.Digest
+	10, // 4: edgenet.mesh.wire.Gossip.want:type_name -> edgenet.mesh.wire.Want
+	5,  // 5: edgenet.mesh.wire.Gossip.beat:type_name -> edgenet.mesh.wire.Beat
+	6,  // 6: edgenet.mesh.wire.Gossip.ask:type_name -> edgenet.mesh.wire.Ask
+	7,  // 7: edgenet.mesh.wire.Gossip.silence:type_name -> edgenet.mesh.wire.Silence
+	5,  // 8: edgenet.mesh.wire.Gossip.heard:type_name -> edgenet.mesh.wire.Beat
+	5,  // 9: edgenet.mesh.wire.Silence.beat:type_name -> edgenet.mesh.wire.Beat
+	0,  // 10: edgenet.mesh.wire.SyncRequest.records:type_name -> edgenet.mesh.wire.Envelope
+	15, // 11: edgenet.mesh.wire.SyncRequest.want:type_name -> edgenet.mesh.wire.Ref
+	13, // 12: edgenet.mesh.wire.SyncResponse.buckets:type_name -> edgenet.mesh.wire.Bucket
+	0,  // 13: edgenet.mesh.wire.SyncResponse.records:type_name -> edgenet.mesh.wire.Envelope
+	14, // 14: edgenet.mesh.wire.Bucket.entries:type_name -> edgenet.mesh.wire.Summary
+	0,  // 15: edgenet.mesh.wire.JoinResponse.records:type_name -> edgenet.mesh.wire.Envelope
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_pkg_mesh_internal_wire_mesh_proto_init() }
@@ -1738,6 +1874,8 @@ func file_pkg_mesh_internal_wire_mesh_proto_init() {
 	file_pkg_mesh_internal_wire_mesh_proto_msgTypes[4].OneofWrappers = []any{
 		(*Gossip_Envelope)(nil),
 		(*Gossip_Hint)(nil),
+		(*Gossip_Digest)(nil),
+		(*Gossip_Want)(nil),
 		(*Gossip_Beat)(nil),
 		(*Gossip_Ask)(nil),
 		(*Gossip_Silence)(nil),
@@ -1749,7 +1887,7 @@ func file_pkg_mesh_internal_wire_mesh_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_mesh_internal_wire_mesh_proto_rawDesc), len(file_pkg_mesh_internal_wire_mesh_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -25,7 +25,10 @@ func messages() []proto.Message {
 		&Gossip{Message: &Gossip_Silence{Silence: &Silence{
 			Witness: make([]byte, 20), Beat: beat, Silent: 5, Start: 6, At: 7, Signature: bytes.Repeat([]byte{8}, 64),
 		}}},
-		&PushPull{Sender: make([]byte, 20), Digests: []uint64{1, 2}},
+		&Gossip{Message: &Gossip_Digest{Digest: &Digest{
+			Sender: make([]byte, 20), Cut: 1, Settled: 2, Recent: []uint64{3, 4}, Members: 5, Answer: true,
+		}}},
+		&Gossip{Message: &Gossip_Want{Want: &Want{Sender: make([]byte, 20), Hashes: []uint64{1, 2}}}},
 		&SyncRequest{Digests: []uint64{1, 2}, Records: []*Envelope{env}, Want: []*Ref{{Kind: "vpc", Key: "v"}}},
 		&SyncResponse{Buckets: []*Bucket{{Index: 3, Entries: []*Summary{{Kind: "vpc", Key: "v", Version: 1, Signature: 2}}}}, Records: []*Envelope{env}},
 		&JoinRequest{TokenId: make([]byte, 8), Proof: make([]byte, 32), Request: []byte("r")},
@@ -126,8 +129,8 @@ func TestOtherFormsOfNumbersAreRefused(t *testing.T) {
 		"a port beyond 32 bits":     {&NodeInfo{}, []byte{3 << 3, 0x81, 0x80, 0x80, 0x80, 0x80, 1}},
 		"a version as a varint":     {&Body{}, []byte{3 << 3, 5}},
 		"zero as a version":         {&Body{}, append([]byte{3<<3 | 1}, make([]byte, 8)...)},
-		"digests that do not pack":  {&PushPull{}, append([]byte{2<<3 | 1}, []byte{1, 0, 0, 0, 0, 0, 0, 0}...)},
-		"digests that pack nothing": {&PushPull{}, []byte{2<<3 | 2, 0}},
+		"digests that do not pack":  {&Want{}, append([]byte{2<<3 | 1}, []byte{1, 0, 0, 0, 0, 0, 0, 0}...)},
+		"digests that pack nothing": {&Want{}, []byte{2<<3 | 2, 0}},
 		"text that is not UTF-8":    {&Refusal{}, []byte{1<<3 | 2, 1, 0xff}},
 		"two of one choice":         {&Gossip{}, slices.Concat([]byte{2<<3 | 2, 3, 1<<3 | 2, 1, 'k'}, []byte{1<<3 | 2, 3, 1<<3 | 2, 1, 'b'})},
 		"an empty message in parts": {&Gossip{}, []byte{1<<3 | 2, 0, 1<<3 | 2, 0}},
