@@ -30,10 +30,9 @@ func TestASmallMeshConverges(t *testing.T) {
 		if r.Start.Whole > 60 {
 			t.Errorf("the mesh was whole after %.1f s", r.Start.Whole)
 		}
-		for _, kind := range Kinds {
-			if r.Rest.Sent[kind].Bytes <= 0 {
-				t.Errorf("no traffic of kind %s: %+v", kind, r.Rest.Sent)
-			}
+		// Connections are rare where nothing differs, and are made where it does.
+		if r.Rest.Sent[KindPackets].Bytes <= 0 || r.Start.Load.Sent[KindStreams].Bytes <= 0 || r.Partition.Load.Sent[KindPeers].Bytes <= 0 {
+			t.Errorf("no traffic of a kind: %+v, %+v, %+v", r.Rest.Sent, r.Start.Load.Sent, r.Partition.Load.Sent)
 		}
 		if r.Rest.Memory <= 0 || r.Rest.Processor <= 0 {
 			t.Errorf("at rest a node takes %.0f bytes and %f of a processor", r.Rest.Memory, r.Rest.Processor)
