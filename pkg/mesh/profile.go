@@ -27,8 +27,10 @@ type timing struct {
 	// ask is after what silence a node is asked for a beat, each tick, and knock
 	// after what silence its host is knocked at.
 	ask, knock time.Duration
-	// silent is after what silence a witness says so.
-	silent time.Duration
+	// silent is after what silence a witness says so, and starved of a node whose
+	// host still answers: it may lack processor time. memberlist gives it not much
+	// more.
+	silent, starved time.Duration
 }
 
 // The figures: a node whose last beat came just before it died is said to be
@@ -39,16 +41,14 @@ var timings = map[Profile]timing{
 	ProfileWAN: {
 		beat: time.Second, tick: 250 * time.Millisecond,
 		ask: 1500 * time.Millisecond, knock: 2 * time.Second, silent: 3250 * time.Millisecond,
+		starved: 6500 * time.Millisecond,
 	},
 	ProfileLAN: {
 		beat: 500 * time.Millisecond, tick: 125 * time.Millisecond,
 		ask: 750 * time.Millisecond, knock: 750 * time.Millisecond, silent: 1250 * time.Millisecond,
+		starved: 3500 * time.Millisecond,
 	},
 }
-
-// patience is how many times silent a node may be silent whose host still
-// answers: it may lack processor time. memberlist gives it not much more.
-const patience = 2
 
 // ParseProfile returns the profile of a name; of none it is ProfileWAN.
 func ParseProfile(name string) (Profile, error) {

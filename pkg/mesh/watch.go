@@ -122,7 +122,7 @@ func (w *watches) due(id NodeID, alone, accused bool) (d duty) {
 	if d.ask = w.awake-x.asked >= every; d.ask {
 		x.asked = w.awake
 	}
-	starved := x.answered && quiet < patience*w.silent
+	starved := x.answered && quiet < w.starved
 	if quiet >= w.knock && !x.knocking && !x.stated && !x.refuted &&
 		(x.knocked <= x.direct || starved && w.awake-x.knocked >= w.silent/2) {
 		d.knock, x.knocking, x.knocked = true, true, w.awake
