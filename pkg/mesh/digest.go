@@ -135,8 +135,11 @@ func (s *session) sendDigest(to NodeID, v *view, isAnswer bool) {
 // send sends a gossip message to one node. It may get lost.
 func (s *session) send(to NodeID, b []byte) {
 	addr, ok := s.m.gossipAddr(to)
+	if !ok { // Its record is what has to be asked for.
+		addr, ok = s.members.addr(to)
+	}
 	if !ok {
-		return // A member whose record has not come yet, or no member.
+		return
 	}
 	if err := s.deliver(memberlist.Address{Addr: addr, Name: string(to)}, b); err != nil {
 		s.log.Debug("send gossip", "peer", to, "err", err)

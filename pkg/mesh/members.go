@@ -14,8 +14,9 @@ import (
 // who is silent. The former proves nothing: a node exists by its verified record
 // only, and this gives that its state.
 type members struct {
-	mu    sync.Mutex
-	alive map[NodeID]struct{}
+	mu sync.Mutex
+	// alive has the members with where they gossip, by memberlist's word.
+	alive map[NodeID]string
 	// roster has the same members.
 	roster roster
 	// known tells whether there is a node of that id.
@@ -36,7 +37,7 @@ const maxUnknownMembers = 1024
 // newMembers returns the members of a mesh, none yet.
 func newMembers(m *Mesh, changed func()) *members {
 	return &members{
-		alive: make(map[NodeID]struct{}), changed: changed, tally: newTally(), heard: func(NodeID) {},
+		alive: make(map[NodeID]string), changed: changed, tally: newTally(), heard: func(NodeID) {},
 		joined: m.replica.lapsed.remove,
 		known: func(id NodeID) bool {
 			e := m.replica.table.get(ref{KindNode, string(id)})
@@ -63,6 +64,15 @@ func (ms *members) state(id NodeID) State {
 	return ms.tally.verdict(id, time.Now())
 }
 
+// addr returns where a member gossips, by memberlist's word: that of anybody with
+// the gossip key.
+func (ms *members) addr(id NodeID) (string, bool) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	addr, ok := ms.alive[id]
+	return addr, ok
+}
+
 // there returns the nodes that can be witnesses, with this one.
 func (ms *members) there(self NodeID) []NodeID {
 	ms.mu.Lock()
@@ -78,7 +88,7 @@ func (ms *members) there(self NodeID) []NodeID {
 // NotifyJoin is memberlist's word that a member is there.
 func (ms *members) NotifyJoin(n *memberlist.Node) {
 	ms.mu.Lock()
-	ms.alive[NodeID(n.Name)] = struct{}{}
+	ms.alive[NodeID(n.Name)] = n.Address()
 	ms.roster.add(NodeID(n.Name))
 	ms.mu.Unlock()
 	ms.tally.acquit(NodeID(n.Name))

@@ -120,3 +120,18 @@ func TestSyncRefusesNonsense(t *testing.T) {
 		t.Errorf("no owner: %d, %v", status, err)
 	}
 }
+
+// A member whose own record was lost on its way is asked for it, at the address
+// that gossip has: there is no other.
+func TestAMemberWithoutARecordIsAskedForIt(t *testing.T) {
+	hosts := newMesh(t, "centre", "edge-1")
+	here, member := hosts[0], hosts[1]
+	table := here.replica.table
+	table.remove(table.get(ref{KindNode, string(member.id)}))
+	eventuallyPolled(t, func() error {
+		if table.get(ref{KindNode, string(member.id)}) == nil {
+			return errors.New("its record has not come again")
+		}
+		return nil
+	})
+}
