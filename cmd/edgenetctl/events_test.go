@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -92,15 +91,7 @@ func TestAnInterruptedFollowEndsWell(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	e := &env{
-		stdout: stdout, stderr: stdout,
-		getenv: func(string) string { return "" },
-		dial: func(ctx context.Context, socket string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-		now: now.Local,
-	}
-	if code := run(ctx, e, []string{"events", "--follow", "--socket", f.serve(t)}); code != exitOK {
+	if code := run(ctx, writingTo(stdout), []string{"events", "--follow", "--socket", f.serve(t)}); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 }

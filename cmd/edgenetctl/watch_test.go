@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -46,6 +47,18 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// writingTo is an environment whose output goes to w.
+func writingTo(w io.Writer) *env {
+	return &env{
+		stdout: w, stderr: w,
+		getenv: func(string) string { return "" },
+		dial: func(ctx context.Context, socket string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+		now: now.Local,
+	}
+}
+
 func TestAnInterruptedWatchEndsWell(t *testing.T) {
 	f := mesh()
 	f.hold = true
@@ -56,15 +69,7 @@ func TestAnInterruptedWatchEndsWell(t *testing.T) {
 		cancel()
 		return len(p), nil
 	})
-	e := &env{
-		stdout: stdout, stderr: stdout,
-		getenv: func(string) string { return "" },
-		dial: func(ctx context.Context, socket string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-		now: now.Local,
-	}
-	if code := run(ctx, e, []string{"watch", "--socket", f.serve(t)}); code != exitOK {
+	if code := run(ctx, writingTo(stdout), []string{"watch", "--socket", f.serve(t)}); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -138,9 +138,13 @@ func (s *session) send(to NodeID, b []byte) {
 	if !ok { // Its record is what has to be asked for.
 		addr, ok = s.members.addr(to)
 	}
-	if !ok {
-		return
+	if ok {
+		s.sendTo(addr, to, b)
 	}
+}
+
+// sendTo sends a gossip message to a node at an address, as UDP does.
+func (s *session) sendTo(addr string, to NodeID, b []byte) {
 	if err := s.deliver(memberlist.Address{Addr: addr, Name: string(to)}, b); err != nil {
 		s.log.Debug("send gossip", "peer", to, "err", err)
 	}

@@ -216,14 +216,10 @@ func (v *vigil) sign(now time.Time) *beat {
 	return v.own
 }
 
-// send sends a message to a node, as UDP does.
+// send sends a message to a node whose record is there.
 func (v *vigil) send(id NodeID, b []byte) {
-	addr, ok := v.s.m.gossipAddr(id)
-	if !ok {
-		return
-	}
-	if err := v.s.list.SendToAddress(memberlist.Address{Addr: addr, Name: string(id)}, b); err != nil {
-		v.s.log.Debug("send sign of life", "node", id, "err", err)
+	if addr, ok := v.s.m.gossipAddr(id); ok {
+		v.s.sendTo(addr, id, b)
 	}
 }
 

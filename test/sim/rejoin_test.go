@@ -12,6 +12,21 @@ func (n *node) move(ctx context.Context, to int) error {
 	return n.start(ctx)
 }
 
+// moveFirst moves that many nodes one after the other, each while the others run.
+func (w *World) moveFirst(t *testing.T, count int) {
+	t.Helper()
+	for i, n := range w.nodes[:count] {
+		if err := n.halt(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := n.move(t.Context(), 100+i); err != nil {
+			t.Fatal(err)
+		}
+		w.whole(t)
+	}
+}
+
 // A node that was away finds the mesh again though the authority, which was its
 // token's seed, and all others but one are elsewhere by then, and it is too.
 //
@@ -23,16 +38,7 @@ func TestANodeComesBackWhenTheSeedsHaveMoved(t *testing.T) {
 		if err := away.halt(); err != nil {
 			t.Fatal(err)
 		}
-		for i, n := range w.nodes[:3] {
-			if err := n.halt(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Minute)
-			if err := n.move(t.Context(), 100+i); err != nil {
-				t.Fatal(err)
-			}
-			w.whole(t)
-		}
+		w.moveFirst(t, 3)
 		time.Sleep(10 * time.Minute)
 		if err := away.move(t.Context(), 104); err != nil {
 			t.Fatal(err)
@@ -49,16 +55,7 @@ func TestANodeIsFoundWhenAllOthersHaveMoved(t *testing.T) {
 		if err := away.halt(); err != nil {
 			t.Fatal(err)
 		}
-		for i, n := range w.nodes[:3] {
-			if err := n.halt(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Minute)
-			if err := n.move(t.Context(), 100+i); err != nil {
-				t.Fatal(err)
-			}
-			w.whole(t)
-		}
+		w.moveFirst(t, 3)
 		if err := away.start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
