@@ -192,6 +192,11 @@ func (e *bareEnd) keep(w *world) {
 	})
 }
 
+// both are the ends as what runs through the tunnel sees them.
+func (b *bareTunnel) both() [2]tunnelEnd {
+	return [2]tunnelEnd{{b.ends[0].host, b.ends[0].device}, {b.ends[1].host, b.ends[1].device}}
+}
+
 // way is from the first end's host itself to the second's.
 func (b *bareTunnel) way() way {
 	from, to := b.ends[0], b.ends[1]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"edgenet.dev/edgenet/pkg/tunnel"
 	"edgenet.dev/edgenet/test/netns/lab"
 )
 
@@ -22,11 +23,17 @@ var vxlanAddrs = [2]netip.Prefix{
 	netip.MustParsePrefix("10.1.0.2/24"),
 }
 
-// vxlan puts a container on either host of the bare tunnel, and bridges it into
-// a VXLAN between the tunnel's ends, as overlays of containers usually do it.
-func (b *bareTunnel) vxlan(w *world) (way, error) {
+// tunnelEnd is a host at one end of a tunnel.
+type tunnelEnd struct {
+	host   *lab.Host
+	device tunnel.Device
+}
+
+// vxlan puts a container on either host of a tunnel, and bridges it into a VXLAN
+// between the tunnel's ends, as overlays of containers usually do it.
+func vxlan(w *world, name string, ends [2]tunnelEnd) (way, error) {
 	var containers [2]*lab.Container
-	for i, end := range b.ends {
+	for i, end := range ends {
 		c := end.host.Container("vxlan")
 		containers[i] = c
 		mtu := end.device.MTU - vxlanOverhead
@@ -36,7 +43,7 @@ func (b *bareTunnel) vxlan(w *world) (way, error) {
 		// Devices are left at their defaults, but for what joins them.
 		err := ipCommands(w.ctx, end.host.Namespace(),
 			fmt.Sprintf("link add vxlan0 mtu %d type vxlan id %d local %s remote %s dev %s dstport %d",
-				mtu, vxlanVNI, end.device.Address, b.ends[1-i].device.Address, end.device.Name, vxlanPort),
+				mtu, vxlanVNI, end.device.Address, ends[1-i].device.Address, end.device.Name, vxlanPort),
 			"link add bridge0 type bridge",
 			"link set vxlan0 master bridge0",
 			"link set segment master bridge0",
@@ -51,7 +58,7 @@ func (b *bareTunnel) vxlan(w *world) (way, error) {
 			return way{}, err
 		}
 	}
-	return between("vxlan", containers[0], containers[1], vxlanAddrs[1].Addr()), nil
+	return between(name, containers[0], containers[1], vxlanAddrs[1].Addr()), nil
 }
 
 // removeLater removes a device before the lab is taken down, if it is there.

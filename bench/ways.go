@@ -18,8 +18,8 @@ type way struct {
 }
 
 // ways are those that are compared. The hosts of overlay have edgenet; those of
-// the others have not, and share a second pair of the same tunnel. All four are
-// on one underlay.
+// the others have not: they share a second pair of the same tunnel, but for vxlan.
+// All are on one underlay.
 type ways struct {
 	// overlay is from container to container by way of edgenet.
 	overlay way
@@ -29,9 +29,9 @@ type ways struct {
 	// endpoints is from the bare tunnel's own end to its other one, without
 	// containers.
 	endpoints way
-	// vxlan is from container to container, bridged into a VXLAN that runs
-	// through the bare tunnel.
-	vxlan way
+	// vxlan is from container to container, bridged into a VXLAN that runs through
+	// wireguard-go as it comes, and sameVXLAN into one through the bare tunnel.
+	vxlan, sameVXLAN way
 }
 
 // ways makes them all at the first call, and waits until each leads somewhere.
@@ -47,10 +47,17 @@ func (w *world) ways() (*ways, error) {
 	if all.tunnel, err = bare.plain(w); err != nil {
 		return nil, fmt.Errorf("route containers through bare tunnel: %w", err)
 	}
-	if all.vxlan, err = bare.vxlan(w); err != nil {
+	if all.sameVXLAN, err = vxlan(w, "vxlan-same", bare.both()); err != nil {
 		return nil, fmt.Errorf("make VXLAN through bare tunnel: %w", err)
 	}
-	for _, each := range []way{all.overlay, all.tunnel, all.endpoints, all.vxlan} {
+	stock, err := newStockTunnel(w)
+	if err != nil {
+		return nil, fmt.Errorf("make tunnel by wireguard-go: %w", err)
+	}
+	if all.vxlan, err = vxlan(w, "vxlan", stock); err != nil {
+		return nil, fmt.Errorf("make VXLAN through wireguard-go: %w", err)
+	}
+	for _, each := range []way{all.overlay, all.tunnel, all.endpoints, all.vxlan, all.sameVXLAN} {
 		if err := each.await(w.ctx); err != nil {
 			return nil, err
 		}

@@ -28,6 +28,8 @@ bench)
 	# docs/dependencies.md says why it is not the newest tag.
 	pinned github.com/slackhq/nebula/cmd/nebula v1.11.1
 	pinned github.com/slackhq/nebula/cmd/nebula-cert v1.11.1
+	# wireguard-go as it comes, of go.mod's version
+	pinned golang.zx2c4.com/wireguard "$(go list -m -f '{{.Version}}' golang.zx2c4.com/wireguard)"
 	;;
 generate)
 	# Their versions are go.mod's.

@@ -31,10 +31,10 @@ func TestArrange(t *testing.T) {
 		{"but may have one", "group rule add --disabled=false g", "group rule add --disabled=false -- g", true},
 		{"--version is a command", "--version -o json", "--output=json version --", true},
 
-		{"nothing", "", "which command? init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, events, doctor, version, completion", false},
+		{"nothing", "", "which command? init, token, join, leave, status, mesh, node, gossip-key, ca, tunnel, vpc, group, endpoint, grant, policy, trace, flow, drops, audit, watch, events, doctor, version, completion", false},
 		{"half a command", "group rule", "which command? add, remove, disable, enable, describe", false},
-		{"an unknown command", "vpcs", `unknown command "vpcs": there are init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, events, doctor, version, completion`, false},
-		{"an unknown subcommand", "node create", `unknown command "create": there are list, show`, false},
+		{"an unknown command", "vpcs", `unknown command "vpcs": there are init, token, join, leave, status, mesh, node, gossip-key, ca, tunnel, vpc, group, endpoint, grant, policy, trace, flow, drops, audit, watch, events, doctor, version, completion`, false},
+		{"an unknown subcommand", "node create", `unknown command "create": there are list, show, evict`, false},
 		{"an unknown flag", "vpc list --cidr a", "unknown flag --cidr", false},
 		{"an unknown short flag", "vpc list -x", "unknown flag -x", false},
 		{"a flag of a command before its name", "--cidr a vpc create b", "unknown flag --cidr", false},

@@ -12,11 +12,11 @@ import (
 func (e *env) auditCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "audit",
-		Usage:       "see what was forced, which policy tests were removed, and who changed the tunnel policy",
+		Usage:       "see who did what as an authority: tokens, nodes that joined, evictions, keys, backups, and what was forced",
 		Description: "edgenetctl audit list",
 		Subcommands: []*cli.Command{{
 			Name:        "list",
-			Usage:       "list what was forced or removed on this node, an authority, and its changes of the tunnel policy, the oldest first",
+			Usage:       "list what was done on this node as an authority, and by whom: tokens made, nodes admitted and evicted, keys replaced and backed up, changes of the tunnel policy and of grants, what was forced or removed; the oldest first",
 			Description: "edgenetctl audit list",
 			Action:      e.action(listAudit),
 		}},

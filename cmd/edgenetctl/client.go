@@ -44,6 +44,8 @@ func (s *session) connect(socket string) (disconnect func()) {
 	s.policies = edgenetv1connect.NewPolicyServiceClient(client, baseURL)
 	s.flows = edgenetv1connect.NewFlowServiceClient(client, baseURL)
 	s.tunnels = edgenetv1connect.NewTunnelServiceClient(client, baseURL)
+	s.health = edgenetv1connect.NewHealthServiceClient(client, baseURL)
+	s.grants = edgenetv1connect.NewGrantServiceClient(client, baseURL)
 	s.watcher = edgenetv1connect.NewWatchServiceClient(client, baseURL)
 	return transport.CloseIdleConnections
 }

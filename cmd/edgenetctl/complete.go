@@ -69,7 +69,7 @@ func (c *completer) candidates(ctx context.Context, current string) []string {
 		return names(next)
 	}
 	if len(c.line.args) > 0 {
-		return nil
+		return c.secondArgument()
 	}
 	return c.firstArgument(ctx)
 }
@@ -85,7 +85,7 @@ func (c *completer) flagNames() []string {
 // firstArgument are the names that a command can be about.
 func (c *completer) firstArgument(ctx context.Context) []string {
 	switch strings.Join(c.line.words()[1:], " ") {
-	case "node show", "tunnel show":
+	case "node show", "node evict", "tunnel show":
 		return c.nodeNames(ctx)
 	case "tunnel policy set":
 		return []string{"any", "cloud-edge", "edge-edge", "node:"}
@@ -98,11 +98,25 @@ func (c *completer) firstArgument(ctx context.Context) []string {
 		return c.groupNames(ctx)
 	case "endpoint show", "endpoint stats", "endpoint detach":
 		return c.endpointNames(ctx)
+	case "grant create":
+		return c.endpointNames(ctx)
+	case "grant delete":
+		return c.grantNames(ctx)
+	case "mesh set":
+		return []string{requireGrants}
 	case "completion":
 		return []string{"bash", "fish", "zsh"}
 	default:
 		return nil
 	}
+}
+
+// secondArgument are the values that a command can give to the first.
+func (c *completer) secondArgument() []string {
+	if strings.Join(c.line.words()[1:], " ") == "mesh set" && len(c.line.args) == 1 {
+		return []string{"off", "on"}
+	}
+	return nil
 }
 
 // values are what a flag can be given. In a list, the last item is completed.
@@ -200,6 +214,15 @@ func (c *completer) endpointNames(ctx context.Context) []string {
 		return nil
 	}
 	return namesOf(answer.GetEndpoints())
+}
+
+// grantNames are those of the VPC and the node typed already, or of all.
+func (c *completer) grantNames(ctx context.Context) []string {
+	answer, err := call(ctx, c.grants.ListGrants, &edgenetv1.ListGrantsRequest{Node: c.line.value("node"), Vpc: c.line.value("vpc")})
+	if err != nil {
+		return nil
+	}
+	return namesOf(answer.GetGrants())
 }
 
 // namesOf are the names of things, sorted, each once.

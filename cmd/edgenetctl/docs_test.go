@@ -36,6 +36,10 @@ func TestExamplesWork(t *testing.T) {
 	for _, block := range shellBlock.FindAllStringSubmatch(readManual(t), -1) {
 		examples += block[1]
 	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("passphrase", []byte("correct horse battery\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	app := newApp(&env{getenv: func(string) string { return "" }})
 	shown := map[string]bool{}
 	try := func(text string) {
@@ -44,6 +48,9 @@ func TestExamplesWork(t *testing.T) {
 			stdin := "edgenet1.Zm9v"
 			if line, _ := arrange(app, args); line.value("file") == "-" {
 				stdin = map[int]string{0: "[{name: web, rules: []}]", 1: "[]"}[len(line.args)]
+			}
+			if slices.Contains(args, "backup") { // Each example makes it anew, and the last is restored.
+				_ = os.Remove("mesh.backup")
 			}
 			got := tool(t.Context(), mesh().serve(t), stdin, args...)
 			// The fake ends every watch, which is an error.
@@ -83,7 +90,8 @@ func TestTheManualHasEveryFieldAndFlag(t *testing.T) {
 		&edgenetv1.GetShadowResponse{}, &edgenetv1.RuleCount{}, &edgenetv1.EndpointCount{}, &edgenetv1.ShadowSample{},
 		&edgenetv1.TraceResponse{}, &edgenetv1.TraceSide{}, &edgenetv1.Decision{}, &edgenetv1.Route{}, &edgenetv1.TracedPacket{},
 		&edgenetv1.PeerTunnel{}, &edgenetv1.TunnelProblem{}, &edgenetv1.TunnelEvent{}, &edgenetv1.WatchTunnelsResponse{}, &edgenetv1.TunnelRule{}, &edgenetv1.DoctorReport{}, &edgenetv1.DoctorCheck{},
-		&edgenetv1.Flow{}, &edgenetv1.FlushFlowsResponse{}, &edgenetv1.WatchDropsResponse{}, &edgenetv1.Drop{},
+		&edgenetv1.GetHealthResponse{}, &edgenetv1.Finding{}, &edgenetv1.Flow{}, &edgenetv1.FlushFlowsResponse{}, &edgenetv1.WatchDropsResponse{}, &edgenetv1.Drop{},
+		&edgenetv1.Grant{}, &edgenetv1.MeshSettings{}, &edgenetv1.SetMeshSettingsResponse{},
 	} {
 		fields := message.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {

@@ -50,7 +50,9 @@ type session struct {
 	policies  edgenetv1connect.PolicyServiceClient
 	flows     edgenetv1connect.FlowServiceClient
 	tunnels   edgenetv1connect.TunnelServiceClient
+	grants    edgenetv1connect.GrantServiceClient
 	watcher   edgenetv1connect.WatchServiceClient
+	health    edgenetv1connect.HealthServiceClient
 }
 
 // action makes what urfave/cli calls from what a command does.

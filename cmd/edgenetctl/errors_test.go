@@ -66,7 +66,15 @@ func TestWrongUsage(t *testing.T) {
 		{"tunnel policy set node:a,b ipsec", `edgenetctl tunnel policy set: parse nodes "node:a,b": write node:NAME,node:NAME`},
 		{"tunnel policy set any none", `edgenetctl tunnel policy set: parse technology "none": write wireguard or ipsec`},
 		{"tunnel policy remove", "edgenetctl tunnel policy remove: which nodes is missing"},
-		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, node, tunnel, vpc, group, endpoint, policy, trace, flow, drops, audit, watch, events, doctor, version, completion`},
+		{"grant create web-1 --vpc blue --ip 10.0.0.7", "edgenetctl grant create: --node is missing"},
+		{"grant create web-1 --vpc blue --node edge-1", "edgenetctl grant create: --ip is missing"},
+		{"grant create web-1 --vpc blue --node edge-1 --ip 10.0.0.7 --ttl 500ms", "edgenetctl grant create: --ttl 500ms is not possible: write whole seconds, one at least"},
+		{"grant create web-1 --vpc blue --node edge-1 --ip 10.0.0.7 --group Web", `edgenetctl grant create: --group: name "Web" has 'W' at position 1: only lower-case letters, digits and '-' are possible`},
+		{"grant delete web-1 --vpc blue", "edgenetctl grant delete: --node is missing"},
+		{"mesh set require-grants", "edgenetctl mesh set: on or off is missing"},
+		{"mesh set require-grants maybe", `edgenetctl mesh set: require-grants "maybe" is not possible: write on or off`},
+		{"mesh set colour on", `edgenetctl mesh set: no setting "colour": there is require-grants`},
+		{"nonsense", `edgenetctl: unknown command "nonsense": there are init, token, join, leave, status, mesh, node, gossip-key, ca, tunnel, vpc, group, endpoint, grant, policy, trace, flow, drops, audit, watch, events, doctor, version, completion`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {

@@ -53,6 +53,7 @@ type fake struct {
 	events    []*edgenetv1.WatchResponse
 	tests     []*edgenetv1.PolicyTest
 	diff      *edgenetv1.DiffGroupsResponse
+	health    *edgenetv1.GetHealthResponse
 	// hold keeps a watch open after its events. cut, once, ends one after the event of
 	// this revision.
 	hold bool
@@ -95,6 +96,22 @@ func (f *fake) Join(_ context.Context, r *edgenetv1.JoinRequest) (*edgenetv1.Joi
 
 func (f *fake) Leave(_ context.Context, r *edgenetv1.LeaveRequest) (*edgenetv1.LeaveResponse, error) {
 	return &edgenetv1.LeaveResponse{}, f.ask(r)
+}
+
+func (f *fake) EvictNode(_ context.Context, r *edgenetv1.EvictNodeRequest) (*edgenetv1.EvictNodeResponse, error) {
+	return &edgenetv1.EvictNodeResponse{Node: f.nodes[1], Already: r.GetName() == "gone"}, f.ask(r)
+}
+
+func (f *fake) RotateGossipKey(_ context.Context, r *edgenetv1.RotateGossipKeyRequest) (*edgenetv1.RotateGossipKeyResponse, error) {
+	return &edgenetv1.RotateGossipKeyResponse{Generation: 3}, f.ask(r)
+}
+
+func (f *fake) BackupAuthority(_ context.Context, r *edgenetv1.BackupAuthorityRequest) (*edgenetv1.BackupAuthorityResponse, error) {
+	return &edgenetv1.BackupAuthorityResponse{Backup: []byte("age-encryption.org/v1\nbackup")}, f.ask(r)
+}
+
+func (f *fake) RestoreAuthority(_ context.Context, r *edgenetv1.RestoreAuthorityRequest) (*edgenetv1.RestoreAuthorityResponse, error) {
+	return &edgenetv1.RestoreAuthorityResponse{MeshId: "beef", Node: f.nodes[0]}, f.ask(r)
 }
 
 func (f *fake) GetStatus(_ context.Context, r *edgenetv1.GetStatusRequest) (*edgenetv1.GetStatusResponse, error) {
@@ -236,7 +253,9 @@ func (f *fake) serve(t *testing.T) string {
 	mux.Handle(edgenetv1connect.NewPolicyServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewFlowServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewTunnelServiceHandler(f))
+	mux.Handle(edgenetv1connect.NewGrantServiceHandler(f))
 	mux.Handle(edgenetv1connect.NewWatchServiceHandler(f))
+	mux.Handle(edgenetv1connect.NewHealthServiceHandler(f))
 	return serve(t, mux)
 }
 
@@ -293,6 +312,7 @@ const edge1 = "bb000000020123456789abcdef0123456789abcd"
 // mesh is a fake with a bit of everything.
 func mesh() *fake {
 	return &fake{
+		health: &edgenetv1.GetHealthResponse{Healthy: true, Node: "cloud-1", NodesAlive: 3, NodesTotal: 3, Asked: 2, Answered: 2},
 		status: &edgenetv1.GetStatusResponse{
 			Name: "cloud-1", Id: "aa00000001", MeshId: "beef", Roles: []string{"authority", "cloud"}, Version: "v1",
 			Started: ago(3 * time.Hour), NodesAlive: 2, NodesTotal: 3, TunnelsUp: 1, EndpointsLocal: 4,

@@ -16,7 +16,7 @@ const shortIDLength = 10
 func (e *env) nodeCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "node",
-		Usage:       "read the nodes of the mesh",
+		Usage:       "read the nodes of the mesh, and take one out",
 		Description: "edgenetctl node list",
 		Subcommands: []*cli.Command{
 			{
@@ -30,6 +30,12 @@ func (e *env) nodeCommand() *cli.Command {
 				ArgsUsage:   "NAME|ID",
 				Description: "edgenetctl node show edge-1",
 				Action:      e.action(showNode),
+			}, {
+				Name:        "evict",
+				Usage:       "take a node out of the mesh for good, also one that is stolen or away; only an authority can",
+				ArgsUsage:   "NAME|ID",
+				Description: "edgenetctl node evict edge-1",
+				Action:      e.action(evictNode),
 			},
 		},
 	}
@@ -71,6 +77,51 @@ func showNode(ctx context.Context, s *session) error {
 		return failed("show node "+args[0], err)
 	}
 	return s.printAnswer(answer.GetNode(), s.nodeText(answer.GetNode()))
+}
+
+func evictNode(ctx context.Context, s *session) error {
+	args, err := s.arguments("NAME")
+	if err != nil {
+		return err
+	}
+	name, err := s.longID(ctx, args[0])
+	if err != nil {
+		return failed("evict node "+args[0], err)
+	}
+	answer, err := call(ctx, s.mesh.EvictNode, &edgenetv1.EvictNodeRequest{Name: name})
+	if err != nil {
+		return failed("evict node "+args[0], err)
+	}
+	text := fmt.Sprintf("node %s (%s) is evicted; the gossip key is replaced", answer.GetNode().GetName(), answer.GetNode().GetId())
+	if answer.GetAlready() {
+		text = fmt.Sprintf("node %s (%s) was evicted already", answer.GetNode().GetName(), answer.GetNode().GetId())
+	}
+	return s.printAnswer(answer, printable(text))
+}
+
+func (e *env) gossipKeyCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "gossip-key",
+		Usage:       "replace the key that all nodes encrypt gossip with",
+		Description: "edgenetctl gossip-key rotate",
+		Subcommands: []*cli.Command{{
+			Name:        "rotate",
+			Usage:       "replace it, without a loss; nodes that are away get it when they come back; only an authority can",
+			Description: "edgenetctl gossip-key rotate",
+			Action:      e.action(rotateGossipKey),
+		}},
+	}
+}
+
+func rotateGossipKey(ctx context.Context, s *session) error {
+	if _, err := s.arguments(); err != nil {
+		return err
+	}
+	answer, err := call(ctx, s.mesh.RotateGossipKey, &edgenetv1.RotateGossipKeyRequest{})
+	if err != nil {
+		return failed("rotate gossip key", err)
+	}
+	return s.printAnswer(answer, fmt.Sprintf("the gossip key is replaced; it is number %d after the first", answer.GetGeneration()))
 }
 
 func (s *session) nodeText(n *edgenetv1.Node) string {

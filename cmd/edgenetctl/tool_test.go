@@ -200,6 +200,9 @@ func TestVerbs(t *testing.T) {
 		args, request, want string
 	}{
 		{"init", `Init {}`, "mesh beef made; node cloud-1 (aa00000001) is its authority, address fdbe:efaa:0:1::1\n"},
+		{"node evict edge-1", `EvictNode {"name":"edge-1"}`, "node edge-1 (bb000000020123456789abcdef0123456789abcd) is evicted; the gossip key is replaced\n"},
+		{"node evict gone", `EvictNode {"name":"gone"}`, "node edge-1 (bb000000020123456789abcdef0123456789abcd) was evicted already\n"},
+		{"gossip-key rotate", `RotateGossipKey {}`, "the gossip key is replaced; it is number 3 after the first\n"},
 		{"token create", `CreateToken {"ttlSeconds":"3600","uses":1,"roles":["edge"]}`, "edgenet1.c2VjcmV0\n"},
 		{
 			"token create --ttl 15m --uses 20 --role edge --role relay,gateway",

@@ -36,6 +36,10 @@ const (
 	DefaultTunnelIdle = "5m"
 )
 
+// minCertificateLife is the shortest life of a node's certificate: nodes renew it when
+// a third is left, and have to reach an authority in that time.
+const minCertificateLife = time.Hour
+
 // minTunnelKeyLifetime is the shortest life of a tunnel key, but for none: a
 // rotation takes some seconds, and all peers have a part in it.
 const minTunnelKeyLifetime = 10 * time.Second
@@ -75,6 +79,9 @@ type Config struct {
 	// the order of tunnel.Drivers, of which those that the host can run are; empty
 	// is all.
 	TunnelDrivers []string
+	// CertificateLife is how long the certificates are valid that this node issues, as
+	// an authority.
+	CertificateLife time.Duration
 	// MeshProfile says how soon nodes that are gone are noticed.
 	MeshProfile mesh.Profile
 	// ForwardFrom are the roles whose nodes may ask this authority for changes
@@ -111,6 +118,7 @@ type settings struct {
 	PeerPort      int    `yaml:"peer-port"`
 	TunnelDrivers list   `yaml:"tunnel-drivers"`
 	MeshProfile   string `yaml:"mesh-profile"`
+	CertLife      string `yaml:"certificate-life"`
 	ForwardFrom   list   `yaml:"forward-from"`
 	FlowTimeouts  list   `yaml:"flow-timeouts"`
 	MaxFlows      int    `yaml:"max-flows"`
@@ -153,6 +161,7 @@ func defaults() settings {
 		GossipPort:    DefaultGossipPort,
 		PeerPort:      DefaultPeerPort,
 		MeshProfile:   string(mesh.ProfileWAN),
+		CertLife:      mesh.DefaultCertificateLife.String(),
 		MaxFlows:      DefaultMaxFlows,
 		TunnelKeyLife: DefaultTunnelKeyLifetime.String(),
 		TunnelIdle:    DefaultTunnelIdle,
@@ -210,6 +219,8 @@ func (s settings) config() (Config, error) {
 	if c.MeshProfile, err = mesh.ParseProfile(s.MeshProfile); err != nil {
 		note(fmt.Errorf("mesh-profile: %w", err))
 	}
+	c.CertificateLife, err = parseCertificateLife(s.CertLife)
+	note(err)
 	note(checkRoles(s.ForwardFrom))
 	c.FlowTimeouts, err = parseTimeouts(s.FlowTimeouts)
 	note(err)
@@ -221,6 +232,14 @@ func (s settings) config() (Config, error) {
 	c.TunnelIdle, err = parseIdle(s.TunnelIdle)
 	note(err)
 	return c, errors.Join(problems...)
+}
+
+func parseCertificateLife(text string) (time.Duration, error) {
+	life, err := time.ParseDuration(text)
+	if err != nil || life < minCertificateLife || life > mesh.MaxCertificateLife {
+		return 0, fmt.Errorf("certificate-life: %q: want a duration from %s to %s, such as 2160h", text, minCertificateLife, mesh.MaxCertificateLife)
+	}
+	return life, nil
 }
 
 func parseLifetime(text string) (time.Duration, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
 
+	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
 )
 
@@ -44,6 +45,7 @@ func Flags() []cli.Flag {
 		list("forward-from", "`ROLE` of nodes that may ask this authority for changes (default: every node)"),
 		list("flow-timeouts", "`STATE=DURATION`: how long a silent flow in this state is kept; may be repeated or separated by commas"),
 		number("max-flows", "`NUMBER` of flows that this host keeps at once; of a new datapath only", DefaultMaxFlows),
+		text("certificate-life", "`DURATION` for which the certificates are valid that this node issues as an authority; nodes renew them by themselves when a third is left (default: 8760h)"),
 		text("tunnel-key-lifetime", "`DURATION` after which the WireGuard key is replaced, 0 for never (default: 720h)"),
 	}
 }
@@ -73,7 +75,7 @@ func LoadDirs(ctx *cli.Context) (Config, error) {
 		Name: "cleanup", Underlay: []string{"127.0.0.1"},
 		StateDir: s.StateDir, RunDir: s.RunDir, LogLevel: s.LogLevel, LogFormat: s.LogFormat,
 		WireGuardPort: DefaultWireGuardPort, IPsecPort: DefaultIPsecPort, GossipPort: DefaultGossipPort, PeerPort: DefaultPeerPort, MaxFlows: DefaultMaxFlows,
-		TunnelKeyLife: DefaultTunnelKeyLifetime.String(), TunnelIdle: DefaultTunnelIdle,
+		CertLife: mesh.DefaultCertificateLife.String(), TunnelKeyLife: DefaultTunnelKeyLifetime.String(), TunnelIdle: DefaultTunnelIdle,
 	}.config()
 	if err != nil {
 		return Config{}, fmt.Errorf("check settings: %w", err)
@@ -88,6 +90,7 @@ func load(ctx *cli.Context) (settings, error) {
 	}
 	for key, to := range map[string]*string{
 		"name": &s.Name, "state-dir": &s.StateDir, "run-dir": &s.RunDir, "log-level": &s.LogLevel, "log-format": &s.LogFormat,
+		"certificate-life":    &s.CertLife,
 		"tunnel-key-lifetime": &s.TunnelKeyLife,
 		"tunnel-idle":         &s.TunnelIdle,
 		"mesh-profile":        &s.MeshProfile,

@@ -150,15 +150,17 @@ func (l *localChanges) ReplaceGroups(ctx context.Context, req *api.ReplaceGroups
 // knows, and changes, if it is an authority and lets the caller.
 func PeerHandler(d *daemon.Daemon, handler http.Handler, log *slog.Logger) http.Handler {
 	serve := http.NewServeMux()
-	admit := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := d.AdmitCaller(r.Context()); err != nil {
-			if connect.NewErrorWriter().Write(w, r, withCode(err)) != nil {
-				return // the caller has gone away
+	admitted := func(admit func(context.Context) error) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := admit(r.Context()); err != nil {
+				if connect.NewErrorWriter().Write(w, r, withCode(err)) != nil {
+					return // the caller has gone away
+				}
+				return
 			}
-			return
-		}
-		handler.ServeHTTP(w, r)
-	})
+			handler.ServeHTTP(w, r)
+		})
+	}
 	for _, procedure := range []string{
 		edgenetv1connect.VPCServiceCreateVPCProcedure, edgenetv1connect.VPCServiceDeleteVPCProcedure,
 		edgenetv1connect.GroupServiceCreateGroupProcedure, edgenetv1connect.GroupServiceDeleteGroupProcedure,
@@ -169,7 +171,13 @@ func PeerHandler(d *daemon.Daemon, handler http.Handler, log *slog.Logger) http.
 		edgenetv1connect.PolicyServiceDropShadowProcedure,
 		edgenetv1connect.TunnelServiceSetTunnelRuleProcedure, edgenetv1connect.TunnelServiceRemoveTunnelRuleProcedure,
 	} {
-		serve.Handle(procedure, admit)
+		serve.Handle(procedure, admitted(d.AdmitCaller))
+	}
+	for _, procedure := range []string{
+		edgenetv1connect.GrantServiceCreateGrantProcedure, edgenetv1connect.GrantServiceDeleteGrantProcedure,
+		edgenetv1connect.GrantServiceSetMeshSettingsProcedure,
+	} {
+		serve.Handle(procedure, admitted(d.AdmitTrusted))
 	}
 	serve.Handle(peerQuestions(d, log))
 	return serve

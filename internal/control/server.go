@@ -50,11 +50,15 @@ func Handler(d *daemon.Daemon, log *slog.Logger) http.Handler {
 	mux.Handle(edgenetv1connect.NewPolicyServiceHandler(policyService{d}, options...))
 	mux.Handle(edgenetv1connect.NewFlowServiceHandler(flowService{d}, options...))
 	mux.Handle(edgenetv1connect.NewTunnelServiceHandler(tunnelService{d}, options...))
+	mux.Handle(edgenetv1connect.NewGrantServiceHandler(grantService{d}, options...))
 	mux.Handle(edgenetv1connect.NewWatchServiceHandler(watchService{d}, options...))
+	mux.Handle(edgenetv1connect.NewHealthServiceHandler(healthService{d}, options...))
 	reflector := grpcreflect.NewStaticReflector(
 		edgenetv1connect.MeshServiceName, edgenetv1connect.NodeServiceName, edgenetv1connect.VPCServiceName,
 		edgenetv1connect.GroupServiceName, edgenetv1connect.EndpointServiceName, edgenetv1connect.PolicyServiceName,
 		edgenetv1connect.FlowServiceName, edgenetv1connect.TunnelServiceName, edgenetv1connect.WatchServiceName,
+		edgenetv1connect.HealthServiceName,
+		edgenetv1connect.GrantServiceName,
 	)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))

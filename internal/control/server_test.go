@@ -201,8 +201,8 @@ func TestAnyGRPCClientWorks(t *testing.T) {
 	stream := grpcreflect.NewClient(n.h2c, base).NewStream(t.Context())
 	defer func() { _, _ = stream.Close() }()
 	services, err := stream.ListServices()
-	if err != nil || len(services) != 9 {
-		t.Errorf("reflection lists %v, %v; want nine services", services, err)
+	if err != nil || len(services) != 11 {
+		t.Errorf("reflection lists %v, %v; want eleven services", services, err)
 	}
 }
 
@@ -428,8 +428,8 @@ func TestChangesAreCarriedToAnAuthority(t *testing.T) {
 	if connect.CodeOf(err) != connect.CodeFailedPrecondition || !strings.HasSuffix(err.Error(), "ask on cloud-1") {
 		t.Errorf("got %v", err)
 	}
-	if entries, err := cloud.policies().ListAudit(t.Context(), &api.ListAuditRequest{}); err != nil || len(entries.GetEntries()) > 0 {
-		t.Errorf("an authority that noted nothing says %v, %v", entries, err)
+	if entries, err := cloud.policies().ListAudit(t.Context(), &api.ListAuditRequest{}); err != nil || len(entries.GetEntries()) != 2 {
+		t.Errorf("an authority that made a token, and admitted a node, noted %v, %v", entries, err)
 	}
 	removed, err := edge.groups().RemoveRule(t.Context(), &api.RemoveRuleRequest{Group: "web", Vpc: "blue", Rule: rule})
 	if err != nil || len(removed.GetGroup().GetRules()) != 0 {
@@ -445,6 +445,66 @@ func TestChangesAreCarriedToAnAuthority(t *testing.T) {
 	_, err = edge.vpcs().CreateVPC(t.Context(), create)
 	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "authority cloud-1") {
 		t.Errorf("with the authority down: %v", err)
+	}
+}
+
+// meshThatForwardsFrom is a mesh of two nodes with the VPC blue, whose authority takes
+// changes from nodes of one role, or of all.
+func meshThatForwardsFrom(t *testing.T, role string, cloud, edge *node) {
+	t.Helper()
+	if role != "" {
+		cloud.Stop()
+		cloud.Config.ForwardFrom = []string{role}
+		cloud.Start()
+	}
+	if _, err := cloud.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	token, err := cloud.CreateToken(t.Context(), &api.CreateTokenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := edge.Join(t.Context(), token.GetToken()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cloud.CreateVPC(t.Context(), &api.CreateVPCRequest{Name: "blue", Cidrs: []string{"10.0.0.0/24"}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A node that was taken over must not grant itself anything: an authority takes that
+// from nodes only whose roles it was told.
+func TestGrantsAreTakenFromNobodyUnlessNamed(t *testing.T) {
+	for role, allowed := range map[string]bool{"": false, "cloud": false, "edge": true} {
+		t.Run("forward-from "+role, func(t *testing.T) {
+			cloud, edge := startNode(t, "cloud-1"), startNode(t, "edge-1")
+			meshThatForwardsFrom(t, role, cloud, edge)
+			on, grants := true, edgenetv1connect.NewGrantServiceClient(edge.http, base)
+			made, wrong := grants.CreateGrant(t.Context(), &api.CreateGrantRequest{Name: "web", Vpc: "blue", Node: "edge-1", Ips: []string{"10.0.0.5"}})
+			set, err := grants.SetMeshSettings(t.Context(), &api.SetMeshSettingsRequest{RequireGrants: &on})
+			if !allowed {
+				if connect.CodeOf(wrong) != connect.CodePermissionDenied || connect.CodeOf(err) != connect.CodePermissionDenied {
+					t.Errorf("got %v and %v", wrong, err)
+				}
+				if all, err := cloud.ListGrants(&api.ListGrantsRequest{}); err != nil || len(all) > 0 {
+					t.Errorf("there are grants: %v, %v", all, err)
+				}
+				return
+			}
+			if wrong != nil || err != nil || made.GetGrant().GetState() != "unused" || !set.GetSettings().GetRequireGrants() {
+				t.Fatalf("got %v, %v and %v, %v", made, wrong, set, err)
+			}
+			// What was carried out there is known here at once.
+			if all, err := grants.ListGrants(t.Context(), &api.ListGrantsRequest{Node: "edge-1"}); err != nil || len(all.GetGrants()) != 1 {
+				t.Errorf("here there are %v, %v", all, err)
+			}
+			if _, err := grants.DeleteGrant(t.Context(), &api.DeleteGrantRequest{Name: "web", Vpc: "blue", Node: "edge-1"}); err != nil {
+				t.Error(err)
+			}
+			if now, err := grants.GetMeshSettings(t.Context(), &api.GetMeshSettingsRequest{}); err != nil || !now.GetSettings().GetRequireGrants() || now.GetSettings().GetGrants() != 0 {
+				t.Errorf("the settings are %v, %v", now, err)
+			}
+		})
 	}
 }
 

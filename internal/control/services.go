@@ -15,8 +15,8 @@ func (s meshService) Init(ctx context.Context, _ *api.InitRequest) (*api.InitRes
 	return s.daemon.Init(ctx)
 }
 
-func (s meshService) CreateToken(_ context.Context, req *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
-	return s.daemon.CreateToken(req)
+func (s meshService) CreateToken(ctx context.Context, req *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
+	return s.daemon.CreateToken(ctx, req)
 }
 
 func (s meshService) Join(ctx context.Context, req *api.JoinRequest) (*api.JoinResponse, error) {
@@ -26,6 +26,22 @@ func (s meshService) Join(ctx context.Context, req *api.JoinRequest) (*api.JoinR
 func (s meshService) Leave(ctx context.Context, _ *api.LeaveRequest) (*api.LeaveResponse, error) {
 	// A caller that goes away must not stop a node halfway out.
 	return &api.LeaveResponse{}, s.daemon.Leave(context.WithoutCancel(ctx))
+}
+
+func (s meshService) EvictNode(ctx context.Context, req *api.EvictNodeRequest) (*api.EvictNodeResponse, error) {
+	return s.daemon.EvictNode(ctx, req.GetName())
+}
+
+func (s meshService) RotateGossipKey(ctx context.Context, _ *api.RotateGossipKeyRequest) (*api.RotateGossipKeyResponse, error) {
+	return s.daemon.RotateGossipKey(ctx)
+}
+
+func (s meshService) BackupAuthority(ctx context.Context, req *api.BackupAuthorityRequest) (*api.BackupAuthorityResponse, error) {
+	return s.daemon.BackupAuthority(ctx, req.GetPassphrase())
+}
+
+func (s meshService) RestoreAuthority(ctx context.Context, req *api.RestoreAuthorityRequest) (*api.RestoreAuthorityResponse, error) {
+	return s.daemon.RestoreAuthority(ctx, req.GetBackup(), req.GetPassphrase())
 }
 
 func (s meshService) GetStatus(context.Context, *api.GetStatusRequest) (*api.GetStatusResponse, error) {

@@ -52,7 +52,7 @@ func TestTheTunnelPolicyIsChangedFromAnyNode(t *testing.T) {
 		t.Errorf("remove: %v; the policy is %s", err, policy())
 	}
 	entries, err := edgenetv1connect.NewPolicyServiceClient(cloud.http, base).ListAudit(t.Context(), &api.ListAuditRequest{})
-	if err != nil || len(entries.GetEntries()) != 3 || !strings.HasPrefix(entries.GetEntries()[0].GetWho(), "node edge-1 (") {
+	if err != nil || len(entries.GetEntries()) != 5 || !strings.HasPrefix(entries.GetEntries()[2].GetWho(), "node edge-1 (") {
 		t.Errorf("noted is %v, %v", entries, err)
 	}
 	list, err := client.ListTunnels(t.Context(), &api.ListTunnelsRequest{})

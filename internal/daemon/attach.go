@@ -41,9 +41,13 @@ func (d *Daemon) AttachEndpoint(ctx context.Context, req *api.AttachEndpointRequ
 	if _, in := d.mesh.MeshID(); !in {
 		return nil, precondition("attach endpoint %s: this node is in no mesh; run init or join first", req.GetName())
 	}
+	if _, evicted := d.mesh.Evicted(); evicted {
+		return nil, precondition("attach endpoint %s: %w", req.GetName(), errEvicted)
+	}
 	if err := d.awaitGroups(ctx, req); err != nil {
 		return nil, err
 	}
+	d.awaitGrant(ctx, req, record)
 	d.tunnels.awaitReady(ctx)
 	return d.network.attach(ctx, req, record)
 }
@@ -163,6 +167,19 @@ func (d *Daemon) missing(req *api.AttachEndpointRequest) error {
 	return nil
 }
 
+// awaitGrant waits as long for the grant that the endpoint needs, if it needs one.
+func (d *Daemon) awaitGrant(ctx context.Context, req *api.AttachEndpointRequest, record *records.Endpoint) {
+	d.await(ctx, func() bool {
+		s := d.snapshot()
+		v, ok := s.vpcs[req.GetVpc()]
+		if !ok {
+			return true // attach says so
+		}
+		e := &endpoint{node: s.self.ID, vni: v.vni(), name: req.GetName()}
+		return e.use(record) != nil || v.grants.refuse(e) == nil
+	})
+}
+
 // await waits until the records are as asked, at most the time that a record
 // needs to arrive.
 func (d *Daemon) await(ctx context.Context, done func() bool) {
@@ -202,6 +219,9 @@ func (n *network) attach(ctx context.Context, req *api.AttachEndpointRequest, re
 	}
 	if err := v.misplaced(e); err != nil {
 		return nil, invalid("attach endpoint %s: %w", name, err)
+	}
+	if err := v.grants.refuse(e); err != nil {
+		return nil, precondition("attach endpoint %s: it %w: %s", name, err, s.askFor(e, v.name))
 	}
 	old := s.find(e)
 	unchanged, err := e.reconsider(old)

@@ -9,9 +9,10 @@ import (
 	"edgenet.dev/edgenet/pkg/policy"
 )
 
-// crowd is a mesh with as many endpoints on this node and in all, in VPCs of 500.
-func crowd(b *testing.B, local, all int) *world {
+// crowd is a mesh of 10,000 endpoints in VPCs of 500, with as many of them on this node.
+func crowd(b *testing.B, local int) *world {
 	b.Helper()
+	const all = 10_000
 	names := make([]string, (all+499)/500)
 	for i := range names {
 		names[i] = fmt.Sprintf("vpc-%d", i)
@@ -41,14 +42,14 @@ func crowd(b *testing.B, local, all int) *world {
 // What a round of attaches costs before the kernel is asked: 1,000 endpoints
 // here, 10,000 known.
 func BenchmarkSettle(b *testing.B) {
-	s := crowd(b, 1000, 10_000)
+	s := crowd(b, 1000)
 	for b.Loop() {
 		s.settle()
 	}
 }
 
 func BenchmarkDerive(b *testing.B) {
-	s := crowd(b, 1000, 10_000)
+	s := crowd(b, 1000)
 	s.settle()
 	reaches := map[mesh.NodeID]reach{there: {device: "tun", mtu: 1420}}
 	for name, fresh := range map[string]bool{"start": true, "attach": false} {

@@ -14,6 +14,10 @@ func bury(s *snapshot, reaches map[mesh.NodeID]reach, probed func() map[netip.Ad
 	var stats map[netip.Addr]probe.Stats
 	for id, r := range reaches {
 		node, known := s.nodes[id]
+		if known && node.State == mesh.StateExpired { // It has no tunnel that could be asked.
+			r.dead = true
+			reaches[id] = r
+		}
 		if !known || node.State != mesh.StateDead {
 			continue
 		}

@@ -24,6 +24,7 @@ func TestADeadNodeIsOneThatDoesNotAnswer(t *testing.T) {
 		{mesh.StateDead, silent, true},
 		{mesh.StateDead, heard, false},
 		{mesh.StateDead, nil, false},
+		{mesh.StateExpired, nil, true},
 		{mesh.StateSuspect, silent, false},
 		{mesh.StateAlive, silent, false},
 	} {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,11 +19,13 @@ import (
 type archive struct {
 	nodes []mesh.Node
 	lists map[mesh.Kind][]mesh.Record
+	at    time.Time
 }
 
 func (a *archive) Self() mesh.Node                   { return a.nodes[0] }
 func (a *archive) Nodes() []mesh.Node                { return slices.Clone(a.nodes) }
 func (a *archive) List(kind mesh.Kind) []mesh.Record { return a.lists[kind] }
+func (a *archive) Time() time.Time                   { return a.at }
 
 // put changes one record, as a mesh does: in a new list.
 func (a *archive) put(kind mesh.Kind, key string, version mesh.Version, m proto.Message) {
@@ -37,6 +40,16 @@ func (a *archive) put(kind mesh.Kind, key string, version mesh.Version, m proto.
 	}
 	list[at] = mesh.Record{Kind: kind, Key: key, Version: version, Payload: payload}
 	a.lists[kind] = list
+}
+
+// fill makes the records given all that there are.
+func (a *archive) fill(recs []mesh.Record) {
+	for _, rec := range recs {
+		a.lists[rec.Kind] = append(a.lists[rec.Kind], rec)
+	}
+	for _, list := range a.lists {
+		slices.SortFunc(list, func(a, b mesh.Record) int { return strings.Compare(a.Key, b.Key) })
+	}
 }
 
 // The bounds that are held in one VPC.

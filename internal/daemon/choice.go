@@ -56,6 +56,9 @@ func (t *tunnels) choose(nodes []mesh.Node) (map[mesh.NodeID]choice, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, evicted := t.mesh.Evicted(); evicted {
+		return map[mesh.NodeID]choice{}, nil // Nobody takes a tunnel with it, and it carries for nobody.
+	}
 	self, _, err := endOf(t.mesh.Self())
 	if err != nil {
 		return nil, fmt.Errorf("read own announcement: %w", err)
@@ -66,7 +69,7 @@ func (t *tunnels) choose(nodes []mesh.Node) (map[mesh.NodeID]choice, error) {
 func chooseAll(self tunnel.End, nodes []mesh.Node, policy tunnel.Policy) map[mesh.NodeID]choice {
 	out := make(map[mesh.NodeID]choice, len(nodes))
 	for _, n := range nodes {
-		if n.Local || n.State == mesh.StateLeft {
+		if n.Local || n.State.Gone() {
 			continue
 		}
 		var c choice

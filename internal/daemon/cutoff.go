@@ -75,7 +75,7 @@ func kindsOf(nodes []mesh.Node, policies ...tunnel.Policy) []*alike {
 	kinds := map[string]*alike{}
 	for _, n := range nodes {
 		e, _, err := endOf(n)
-		if n.State == mesh.StateLeft || err != nil {
+		if n.State.Gone() || err != nil {
 			continue
 		}
 		key := strings.Join(e.Roles, ",") + "/" + strings.Join(e.Drivers, ",")

@@ -51,6 +51,8 @@ type Daemon struct {
 	reading sync.Mutex
 	reader  reader
 	tested  tested
+	// reports is what others were told of how this node sees the mesh.
+	reports reports
 }
 
 // New opens the state directory and takes the run directory. peers makes what
@@ -80,17 +82,21 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		links = append(links, mesh.Link{Addr: l.Addr, Carrier: l.Carrier})
 	}
 	d.mesh, err = mesh.Open(mesh.Config{
-		StateDir:    d.cfg.StateDir,
-		Name:        d.cfg.Name,
-		Version:     version.Version,
-		Links:       links,
-		Profile:     d.cfg.MeshProfile,
+		StateDir: d.cfg.StateDir,
+		Name:     d.cfg.Name,
+		Version:  version.Version,
+		Links:    links,
+		Profile:  d.cfg.MeshProfile,
+
+		CertificateLife: d.cfg.CertificateLife,
+
 		GossipPort:  d.cfg.GossipPort,
 		PeerPort:    d.cfg.PeerPort,
 		Logger:      d.log.With("part", "mesh"),
 		Validate:    records.Validate,
 		Restamp:     records.Restamp,
 		PeerHandler: handler,
+		Admitted:    d.noteAdmission,
 	})
 	if err != nil {
 		return err
@@ -117,7 +123,11 @@ func (d *Daemon) open(kernel Kernel, handler http.Handler) error {
 		counting:     complaint{log: log, of: "what candidate rules count"},
 		dirty:        make(chan struct{}, 1),
 		heard:        newHeard(),
-		reader:       reader{mesh: d.mesh, batches: newBatches()},
+		passed: func() {
+			poke(d.tunnels.dirty)
+			d.changes.poke()
+		},
+		reader: reader{mesh: d.mesh, batches: newBatches(), doubted: new([]doubted)},
 	}
 	d.network.half.use(d.rotation.device.Upper())
 	return nil
@@ -198,6 +208,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	group.Go(func() error { return d.network.run(ctx) })
 	group.Go(func() error { return d.network.listen(ctx) })
 	group.Go(func() error { return d.recorder.run(ctx, happened) })
+	group.Go(func() error { return d.keepGrants(ctx) })
 	group.Go(func() error {
 		for {
 			select {

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 
 	"edgenet.dev/edgenet/pkg/mesh"
 )
@@ -61,6 +63,15 @@ func (d *decoded[T]) update(recs []mesh.Record, decode func(mesh.Record) (T, err
 	}
 	d.records, d.list = recs, next
 	return before, now
+}
+
+// find returns the value of a key that has one.
+func (d *decoded[T]) find(key string) (value T, found bool) {
+	at, found := slices.BinarySearchFunc(d.list, key, func(one decodedRecord[T], key string) int { return strings.Compare(one.key, key) })
+	if !found || d.list[at].err != nil {
+		return value, false
+	}
+	return d.list[at].value, true
 }
 
 // samePayload compares payloads. The mesh gives the same memory for as long as a

@@ -60,6 +60,11 @@ func (d derived) assemble(s *snapshot, tunnels []string, reaches map[mesh.NodeID
 // are changed.
 func deriveVPC(s *snapshot, from inputs, before *part) *part {
 	v, p := from.vpc, &part{from: from, compiler: new(policy.Compiler)}
+	if from.evicted {
+		p.err = errEvicted
+		p.made = &isolation.VPC{Endpoints: v.cutOff(from.mtu)}
+		return p
+	}
 	if before != nil {
 		p.compiler = before.compiler
 		if before.err != nil {

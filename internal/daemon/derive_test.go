@@ -77,7 +77,7 @@ func (w *world) group(name, ports, peer string) {
 
 func (w *world) settle() {
 	for vni, old := range w.byVNI {
-		v := &vpc{vpcRecord: old.vpcRecord, groups: maps.Clone(old.groups)}
+		v := &vpc{vpcRecord: old.vpcRecord, groups: maps.Clone(old.groups), grants: old.grants}
 		w.vpcs[v.name], w.byVNI[vni] = v, v
 		var members []endpoint
 		for _, e := range w.claims {
@@ -90,7 +90,7 @@ func (w *world) settle() {
 		v.settle(w.self.ID, members)
 		for _, e := range w.claims {
 			if i := slices.IndexFunc(v.all, e.same); i >= 0 {
-				e.lost, e.misplaced = v.all[i].lost, v.all[i].misplaced
+				e.lost, e.barred = v.all[i].lost, v.all[i].barred
 			}
 		}
 	}

@@ -16,8 +16,10 @@ type derived map[uint32]*part
 // inputs are all that a part follows from.
 type inputs struct {
 	self mesh.NodeID
-	mtu  int
-	vpc  *vpc
+	// evicted is true if this node was taken out of the mesh.
+	evicted bool
+	mtu     int
+	vpc     *vpc
 }
 
 // update derives what is not as it was; mtu is that of the tunnels.
@@ -27,7 +29,7 @@ func (d *derived) update(s *snapshot, mtu int) derived {
 		if len(v.local) == 0 {
 			continue
 		}
-		in := inputs{self: s.self.ID, mtu: mtu - tenantOverhead, vpc: v}
+		in := inputs{self: s.self.ID, evicted: s.isEvicted(), mtu: mtu - tenantOverhead, vpc: v}
 		if old := (*d)[vni]; old != nil && old.from.same(in) {
 			// What it was derived from is not kept longer than it must be.
 			old.from = in
@@ -44,7 +46,7 @@ func (d *derived) update(s *snapshot, mtu int) derived {
 // never changed, so that most that are the same are at the same place; a node's
 // prefix follows from its id.
 func (in inputs) same(other inputs) bool {
-	return in.self == other.self && in.mtu == other.mtu && (in.vpc == other.vpc ||
+	return in.self == other.self && in.evicted == other.evicted && in.mtu == other.mtu && (in.vpc == other.vpc ||
 		in.vpc.record == other.vpc.record && in.vpc.shadow == other.vpc.shadow &&
 			maps.Equal(in.vpc.groups, other.vpc.groups) && in.vpc.sameEndpoints(other.vpc))
 }

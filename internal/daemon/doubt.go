@@ -46,12 +46,13 @@ type sight struct {
 func (d *doubts) begin(at time.Time, nodes []*api.Node) {
 	for _, n := range nodes {
 		s := d.seen[n.GetId()]
-		if s == nil || n.GetState() == string(mesh.StateLeft) { // who comes back from there is a new one
+		gone := mesh.State(n.GetState()).Gone()
+		if s == nil || gone { // who comes back from there is a new one
 			s = &sight{first: at}
 			d.seen[n.GetId()] = s
 		}
 		s.round = at
-		s.alive = s.alive || n.GetState() != string(mesh.StateDead) && n.GetState() != string(mesh.StateLeft)
+		s.alive = s.alive || n.GetState() != string(mesh.StateDead) && !gone
 		if !n.GetLocal() && n.GetState() == string(mesh.StateAlive) && d.company.IsZero() {
 			d.company = at
 		}

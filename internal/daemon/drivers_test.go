@@ -48,7 +48,7 @@ func TestAHostThatCannotEncryptRefuses(t *testing.T) {
 // join makes a node a member.
 func join(t *testing.T, authority, n *daemontest.Node) {
 	t.Helper()
-	token, err := authority.CreateToken(&api.CreateTokenRequest{})
+	token, err := authority.CreateToken(t.Context(), &api.CreateTokenRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

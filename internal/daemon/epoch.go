@@ -60,10 +60,10 @@ func (e *endpoint) rivals(other *endpoint) bool {
 
 // owed tells whether an endpoint outranks one of another node that has not said yet
 // that it is superseded: if it just went, the other one would have the address
-// again, though it was taken from it.
+// again, though it was taken from it. One that can have nothing is owed nothing.
 func (h *holdings) owed(e *endpoint) bool {
 	return slices.ContainsFunc(h.all, func(other *endpoint) bool {
-		return other.node != e.node && !other.record.GetSuperseded() && e.rivals(other) && outrank(e, other) < 0
+		return other.node != e.node && other.barred == nil && !other.record.GetSuperseded() && e.rivals(other) && outrank(e, other) < 0
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -35,6 +36,7 @@ func (s *site) Self() mesh.Node {
 }
 func (s *site) Nodes() []mesh.Node                { return s.nodes }
 func (s *site) List(kind mesh.Kind) []mesh.Record { return s.lists[kind] }
+func (s *site) Time() time.Time                   { return time.UnixMilli(int64(s.clock)) }
 func instance(e *endpoint) string                 { return fmt.Sprint(e.key(), "@", e.record.GetClaim()) }
 
 func (s *site) now(step int) mesh.Version {

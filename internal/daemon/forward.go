@@ -80,6 +80,19 @@ func (d *Daemon) AdmitCaller(ctx context.Context) error {
 		caller.Name, strings.Join(roles, ","), strings.Join(d.cfg.ForwardFrom, ","))
 }
 
+// AdmitTrusted is AdmitCaller for what says which node may do what: a node that was
+// taken over must not say so of itself, so that only those are let who are named.
+func (d *Daemon) AdmitTrusted(ctx context.Context) error {
+	if err := d.AdmitCaller(ctx); err != nil {
+		return err
+	}
+	if len(d.cfg.ForwardFrom) == 0 {
+		return denied("grants, and whether they are required, are changed on an authority; "+
+			"to let nodes ask for them over the mesh, name their roles in forward-from of the authorities, as %s does not", d.mesh.Self().Name)
+	}
+	return nil
+}
+
 // AwaitVPC waits a bounded time until what an authority has done is known here
 // too, so that the caller's next request finds it.
 func (d *Daemon) AwaitVPC(ctx context.Context, name string) {

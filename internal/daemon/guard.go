@@ -106,7 +106,7 @@ func withRules(v policy.VPC, next map[string][]policy.Rule) policy.VPC {
 }
 
 // ListAudit returns what was forced on this node, which policy tests were
-// removed, and what it changed of the tunnel policy, the oldest first.
+// removed, and what it changed of the tunnel policy, of grants and of settings, the oldest first.
 func (d *Daemon) ListAudit() ([]*api.AuditEntry, error) {
 	entries, err := d.audit.List()
 	if err != nil {

@@ -12,12 +12,24 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	api "edgenet.dev/edgenet/api/edgenet/v1"
+	"edgenet.dev/edgenet/internal/audit"
 	"edgenet.dev/edgenet/pkg/mesh"
 )
 
 // settle bounds the wait for the tunnel device after init and join, so that an
 // attach right after them finds it.
 const settle = 10 * time.Second
+
+// noteAdmission keeps note of a node that came in by a token.
+func (d *Daemon) noteAdmission(n mesh.Node, from string) {
+	entry := audit.Entry{
+		Time: time.Now().UTC(), Who: fmt.Sprintf("node %s (%s) at %s, by a token", n.Name, n.ID, from),
+		What: fmt.Sprintf("join the mesh with the roles %v", n.Roles),
+	}
+	if err := d.audit.Append(entry); err != nil {
+		d.log.Warn("no note is kept of an admission", "node", n.Name, "err", err)
+	}
+}
 
 // Init makes a mesh whose authority is this node.
 func (d *Daemon) Init(ctx context.Context) (*api.InitResponse, error) {
@@ -56,6 +68,8 @@ func membershipError(err error) error {
 		return denied("%w", err)
 	case errors.Is(err, mesh.ErrNameTaken):
 		return exists("%w; give this one another --name", err)
+	case errors.Is(err, mesh.ErrEvicted):
+		return denied("%w; it comes in with another key: %s", err, freshState)
 	case errors.Is(err, mesh.ErrPrefixTaken):
 		return exists("%w", err)
 	case errors.Is(err, context.Canceled):
@@ -85,7 +99,7 @@ func (d *Daemon) settle(ctx context.Context) {
 }
 
 // CreateToken makes a join token.
-func (d *Daemon) CreateToken(req *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
+func (d *Daemon) CreateToken(ctx context.Context, req *api.CreateTokenRequest) (*api.CreateTokenResponse, error) {
 	if limit := uint64(mesh.MaxTokenTTL / time.Second); req.GetTtlSeconds() > limit {
 		return nil, invalid("create token: ttl of %d s: at most %d s", req.GetTtlSeconds(), limit)
 	}
@@ -114,10 +128,21 @@ func (d *Daemon) CreateToken(req *api.CreateTokenRequest) (*api.CreateTokenRespo
 	if len(want.Roles) == 0 {
 		want.Roles = []mesh.Role{mesh.RoleEdge}
 	}
-	// Its errors say what was tried.
-	token, expires, err := d.mesh.CreateToken(want)
-	if errors.Is(err, mesh.ErrNotAuthority) || errors.Is(err, mesh.ErrNotInMesh) {
-		return nil, precondition("%w", d.authorityHint(err))
+	if _, in := d.mesh.MeshID(); !in {
+		return nil, precondition("create token: %w", d.authorityHint(mesh.ErrNotInMesh))
+	}
+	if !d.IsAuthority() {
+		return nil, precondition("create token: %w", d.authorityHint(mesh.ErrNotAuthority))
+	}
+	var token string
+	var expires time.Time
+	words := fmt.Sprintf("create token for %d nodes with the roles %v, good for %s", want.Uses, want.Roles, want.TTL)
+	err := d.noted(ctx, change{words: words}, nil, func() (err error) {
+		token, expires, err = d.mesh.CreateToken(want) // Its errors say what was tried.
+		return err
+	})
+	if errors.Is(err, mesh.ErrNotMeshKey) {
+		return nil, unavailable("%w", err)
 	}
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func neededNodes(s *snapshot) map[mesh.NodeID]bool {
 	out := map[mesh.NodeID]bool{}
 	self := isCentral(s.self)
 	for id, other := range s.nodes {
-		if id != s.self.ID && other.State != mesh.StateLeft && (self || isCentral(other)) {
+		if id != s.self.ID && !other.State.Gone() && (self || isCentral(other)) {
 			out[id] = true
 		}
 	}

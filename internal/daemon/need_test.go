@@ -101,7 +101,7 @@ func TestWithholdLeavesReasons(t *testing.T) {
 
 // A VPC whose endpoints are as they were is not looked at again.
 func BenchmarkNeeds(b *testing.B) {
-	s := crowd(b, 1000, 10_000)
+	s := crowd(b, 1000)
 	for i := range 1000 {
 		id := mesh.NodeID(fmt.Sprintf("%040d", i))
 		s.nodes[id] = mesh.Node{ID: id}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -47,6 +48,10 @@ type network struct {
 	log     *slog.Logger
 	dirty   chan struct{}
 	heard   *heard
+	// passed is called when time alone has changed something for all.
+	passed func()
+	// missed is the last such moment that was over before it was waited for.
+	missed time.Time
 	// departures are the detaches that wait for mu.
 	departures departures
 	half       half
@@ -96,11 +101,14 @@ const (
 func (n *network) run(ctx context.Context) error {
 	ticker := time.NewTicker(resync)
 	defer ticker.Stop()
+	due := time.NewTimer(math.MaxInt64)
+	defer due.Stop()
 	next := everything
 	n.adopt(ctx)
 	for {
 		n.trouble.note(n.reconcile(ctx, next))
 		ended := time.Now()
+		due.Reset(n.nextMoment())
 		select {
 		case <-ctx.Done():
 			return n.close()
@@ -111,9 +119,33 @@ func (n *network) run(ctx context.Context) error {
 				return n.close()
 			}
 			next = news
+		case <-due.C:
+			n.passed()
+			next = news
 		case <-ticker.C:
 			next = everything
 		}
+	}
+}
+
+// nextMoment is how long nothing changes but by records. The time is looked at again
+// with each round, since it can be corrected.
+func (n *network) nextMoment() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.reader.last == nil || n.reader.last.until.IsZero() {
+		return math.MaxInt64
+	}
+	until := n.reader.last.until
+	left := until.Sub(n.mesh.Time())
+	switch {
+	case left > 0:
+		return left + time.Millisecond
+	case until.Equal(n.missed): // rounds cannot be made now
+		return resync
+	default:
+		n.missed = until
+		return 0
 	}
 }
 
@@ -156,6 +188,9 @@ func (n *network) reconcile(ctx context.Context, look scope) error {
 	}
 	err = errors.Join(err, n.report(ctx, s))
 	n.general = err
+	for _, node := range n.reader.unfounded(time.Now()) {
+		n.mesh.CountRefused(node, mesh.RefusedNoGrant)
+	}
 	return err
 }
 
@@ -270,7 +305,7 @@ func (n *network) lastUse(node netip.Prefix) time.Time {
 // superseded for good, or not working and why. s is nil if there was nothing to
 // make.
 func (n *network) report(ctx context.Context, s *snapshot) error {
-	if s == nil {
+	if s == nil || s.isEvicted() { // What an evicted node says nobody hears.
 		return nil
 	}
 	var problems []error
@@ -303,8 +338,8 @@ func (n *network) why(s *snapshot, e *endpoint) string {
 	switch err := n.problems[isolation.Key{VNI: e.vni, Name: e.name}]; {
 	case s.byVNI[e.vni] == nil:
 		return fmt.Sprintf("its VPC with VNI %d was deleted; detach it", e.vni)
-	case e.misplaced != nil:
-		return clip(e.misplaced.Error())
+	case e.barred != nil:
+		return clip(e.barred.Error())
 	case n.vpcProblems[e.vni] != nil:
 		return clip(n.vpcProblems[e.vni].Error())
 	case err != nil:

@@ -16,6 +16,7 @@ type source interface {
 	Self() mesh.Node
 	Nodes() []mesh.Node
 	List(kind mesh.Kind) []mesh.Record
+	Time() time.Time
 }
 
 // reader takes snapshots of a mesh. It decodes a record once, and settles a VPC
@@ -26,6 +27,10 @@ type reader struct {
 	groups    decoded[*group]
 	endpoints decoded[*endpoint]
 	shadows   decoded[*shadow]
+	granted   granted
+	// doubted are claims of other nodes without the grant that they need, if somebody
+	// asks for them.
+	doubted *[]doubted
 	// batches, if there are such, keep groups that were changed together
 	// together.
 	batches *batches
@@ -55,14 +60,18 @@ func (r *reader) complete(s *snapshot) {
 	vpcsBefore, vpcsNow := r.vpcs.update(r.mesh.List(mesh.KindVPC), decodeVPC)
 	groups, endpoints := r.readGroups(), r.readEndpoints()
 	shadowsBefore, shadowsNow := r.shadows.update(r.mesh.List(mesh.KindShadow), decodeShadow)
+	holders, everywhere := r.granted.update(r.mesh)
+	s.until = r.granted.until
 	// Whose node is not known does not count.
-	everywhere := !maps.EqualFunc(before.nodes, s.nodes, func(a, b mesh.Node) bool { return a.ID == b.ID })
-	if len(vpcsBefore)+len(vpcsNow)+len(groups)+len(endpoints)+len(shadowsBefore)+len(shadowsNow) == 0 && !everywhere {
+	everywhere = everywhere || !maps.EqualFunc(before.nodes, s.nodes, func(a, b mesh.Node) bool { return a.ID == b.ID })
+	if len(vpcsBefore)+len(vpcsNow)+len(groups)+len(endpoints)+len(shadowsBefore)+len(shadowsNow)+len(holders) == 0 && !everywhere {
 		s.vpcs, s.byVNI, s.strays, s.homeless = before.vpcs, before.byVNI, before.strays, before.homeless
 		return
 	}
 	s.placeVPCs(&r.vpcs)
+	claimed := endpoints.born()
 	for vni, v := range s.byVNI {
+		v.grants = r.granted.of(vni)
 		if old := before.byVNI[vni]; old != nil && old.vpcRecord == v.vpcRecord {
 			v.groups, v.holdings = old.groups, old.holdings
 		}
@@ -73,6 +82,8 @@ func (r *reader) complete(s *snapshot) {
 		if v.holdings == nil || everywhere {
 			v.holdings = nil
 			endpoints[vni] = turnover{}
+		} else if len(holders[vni]) > 0 {
+			endpoints[vni] = v.regrant(endpoints[vni], holders[vni])
 		}
 	}
 	s.placeGroups(&r.groups, r.batches, groups)
@@ -83,6 +94,7 @@ func (r *reader) complete(s *snapshot) {
 	if len(anew)+len(vpcsBefore)+len(vpcsNow) > 0 {
 		s.placeEndpoints(&r.endpoints, anew)
 	}
+	r.doubt(s, claimed)
 }
 
 func decodeVPC(rec mesh.Record) (*vpcRecord, error) {
@@ -181,8 +193,8 @@ func (s *snapshot) placeShadows(from *decoded[*shadow]) {
 }
 
 // readEndpoints returns what has changed about the endpoints, by VPC.
-func (r *reader) readEndpoints() map[uint32]turnover {
-	changed := map[uint32]turnover{}
+func (r *reader) readEndpoints() turnovers {
+	changed := turnovers{}
 	before, now := r.endpoints.update(r.mesh.List(mesh.KindEndpoint), decodeEndpoint)
 	for _, e := range before {
 		t := changed[e.vni]
@@ -199,7 +211,7 @@ func (r *reader) readEndpoints() map[uint32]turnover {
 
 // settleChanged settles the VPCs of which little has changed, and returns the
 // others.
-func (s *snapshot) settleChanged(before *snapshot, changed map[uint32]turnover) vnis {
+func (s *snapshot) settleChanged(before *snapshot, changed turnovers) vnis {
 	anew := vnis{}
 	for vni, t := range changed {
 		t.born = slices.DeleteFunc(t.born, func(e *endpoint) bool {

@@ -13,6 +13,18 @@ import (
 // of before and those of now.
 type turnover struct{ gone, born []*endpoint }
 
+// turnovers are those of several VPCs, by VNI.
+type turnovers map[uint32]turnover
+
+// born are the endpoints of all that are new, or not as they were.
+func (all turnovers) born() []*endpoint {
+	var out []*endpoint
+	for _, t := range all {
+		out = append(out, t.born...)
+	}
+	return out
+}
+
 // maxTurnover is how many changes are worked out one by one.
 const maxTurnover = 64
 
@@ -81,7 +93,7 @@ func (v *vpc) join(h *holdings, self mesh.NodeID, e *endpoint) bool {
 		at, _ := place(h.local, e)
 		h.local = slices.Insert(h.local, at, e)
 	}
-	e.misplaced, e.lost = v.misplaced(e), e.record.GetSuperseded()
+	e.barred, e.lost = v.bars(e), e.record.GetSuperseded()
 	return !e.holds() || h.take(e)
 }
 

@@ -17,7 +17,7 @@ func said(s *snapshot) []string {
 	var out []string
 	for vni, v := range s.byVNI {
 		for i, e := range v.all {
-			out = append(out, fmt.Sprint(vni, " ", i, " ", e.key(), e.record, e.lost, e.misplaced, slices.Contains(v.local, e), v.names[e.name] == e))
+			out = append(out, fmt.Sprint(vni, " ", i, " ", e.key(), e.record, e.lost, e.barred, slices.Contains(v.local, e), v.names[e.name] == e))
 		}
 		for addr, e := range v.hosts {
 			out = append(out, fmt.Sprint(vni, " has ", addr, e.key(), e.record))
@@ -65,6 +65,8 @@ type turmoil struct {
 	// absent is a node that is not known now.
 	absent  mesh.Node
 	version mesh.Version
+	// grants says that there are some, and that time passes.
+	grants bool
 }
 
 func newTurmoil() *turmoil {
@@ -94,6 +96,10 @@ func (w *turmoil) change() {
 		node = w.nodes[1-number%2]
 	}
 	key := records.EndpointKey(node.ID, vni, name)
+	if w.grants && w.random.IntN(2) == 0 {
+		w.changeGrant(key)
+		return
+	}
 	switch which := w.random.IntN(40); {
 	case which == 0:
 		w.vpc(vni)
@@ -114,7 +120,17 @@ func (w *turmoil) change() {
 // Whatever changes, snapshots and parts that follow from the ones before say what
 // those do that are made anew.
 func TestSnapshotsOfManyChangesEqualFreshOnes(t *testing.T) {
-	w := newTurmoil()
+	for name, grants := range map[string]bool{"without grants": false, "with grants": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newTurmoil()
+			w.grants = grants
+			snapshotsEqualFreshOnes(t, w)
+		})
+	}
+}
+
+func snapshotsEqualFreshOnes(t *testing.T, w *turmoil) {
+	t.Helper()
 	r, parts := &reader{mesh: w.archive, batches: newBatches()}, derived{}
 	before, kept := r.read(), 0
 	for step := range 3000 {

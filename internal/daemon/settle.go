@@ -45,6 +45,7 @@ func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 	}
 	for i := range members {
 		e := &members[i]
+		e.barred, e.lost = v.bars(e), e.record.GetSuperseded()
 		if e.record.GetReleased() {
 			v.released, v.contested = append(v.released, e), true
 			continue
@@ -53,7 +54,6 @@ func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 		if e.node == self {
 			v.local = append(v.local, e)
 		}
-		e.misplaced, e.lost = v.misplaced(e), e.record.GetSuperseded()
 		if e.holds() && !v.take(e) {
 			v.contested = true
 		}
@@ -63,6 +63,15 @@ func (v *vpc) settle(self mesh.NodeID, members []endpoint) {
 		v.contest()
 	}
 	v.share()
+}
+
+// bars says why an endpoint is in force nowhere, whatever others claim; nil if it can
+// be.
+func (v *vpc) bars(e *endpoint) error {
+	if err := v.misplaced(e); err != nil {
+		return err
+	}
+	return v.grants.refuse(e)
 }
 
 // misplaced says why an endpoint cannot be as it is in the VPC.
@@ -82,8 +91,7 @@ func (v *vpcRecord) misplaced(e *endpoint) error {
 
 // contest gives names and addresses anew to those that may hold them.
 func (v *vpc) contest() {
-	rivals := slices.DeleteFunc(slices.Clone(v.all), func(e *endpoint) bool { return !e.holds() })
-	rivals = append(rivals, v.released...)
+	rivals := slices.DeleteFunc(slices.Concat(v.all, v.released), func(e *endpoint) bool { return !e.holds() })
 	slices.SortFunc(rivals, outrank)
 	clear(v.hosts)
 	clear(v.names)
@@ -91,7 +99,7 @@ func (v *vpc) contest() {
 		e.lost = !v.take(e)
 	}
 	for _, e := range v.released {
-		if !e.lost {
+		if e.holds() {
 			v.yield(e)
 		}
 	}
@@ -191,7 +199,7 @@ func (s *snapshot) with(e *endpoint) (*snapshot, *endpoint) {
 	if !ok {
 		return s, e
 	}
-	v := &vpc{vpcRecord: old.vpcRecord, groups: old.groups, shadow: old.shadow}
+	v := &vpc{vpcRecord: old.vpcRecord, groups: old.groups, shadow: old.shadow, grants: old.grants}
 	if !v.resettle(old.holdings, s.self.ID, turnover{gone: []*endpoint{e}, born: []*endpoint{e}}) {
 		v.settle(s.self.ID, old.membersWith(e))
 	}

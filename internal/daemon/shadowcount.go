@@ -146,7 +146,7 @@ func (d *Daemon) countOn(ctx context.Context, s *snapshot, id mesh.NodeID, vpcNa
 	if id == s.self.ID {
 		return d.CountShadow(ctx, vpcName)
 	}
-	if n := s.nodes[id]; n.State == mesh.StateDead || n.State == mesh.StateLeft {
+	if n := s.nodes[id]; n.State == mesh.StateDead || n.State.Gone() {
 		return nil, fmt.Errorf("it is %s", n.State)
 	}
 	return askPeer(ctx, d, id, &api.CountShadowRequest{Vpc: vpcName},

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"edgenet.dev/edgenet/internal/records"
 	"edgenet.dev/edgenet/pkg/mesh"
@@ -23,6 +24,9 @@ type snapshot struct {
 	strays []*endpoint
 	// homeless are those of them that were detached, and only outrank others.
 	homeless []*endpoint
+	// until is when something of it is otherwise though no record changes; zero is
+	// never.
+	until time.Time
 }
 
 type vpc struct {
@@ -30,6 +34,8 @@ type vpc struct {
 	groups map[string]*group
 	// shadow is the candidate; nil if there is none.
 	shadow *shadow
+	// grants are those without which nobody claims anything; nil if none are needed.
+	grants *vpcGrants
 	*holdings
 }
 
@@ -66,9 +72,10 @@ type endpoint struct {
 	announced []announcement
 	// lost is true if a later claim took an address or the name.
 	lost bool
-	// misplaced says why an address cannot be one of the VPC's, if so: only a
-	// node that is not as it should be claims such a one.
-	misplaced error
+	// barred says why it is in force nowhere, whatever others claim, if so: an
+	// address cannot be one of the VPC's, which only a node claims that is not as it
+	// should be, or its node has no grant for it.
+	barred error
 }
 
 func (e *endpoint) key() string { return records.EndpointKey(e.node, e.vni, e.name) }
@@ -85,7 +92,7 @@ type announcement struct {
 }
 
 // holds is true for an endpoint that has its name and its addresses.
-func (e *endpoint) holds() bool { return !e.lost && e.misplaced == nil }
+func (e *endpoint) holds() bool { return !e.lost && e.barred == nil }
 
 // groups are those that the endpoint carries.
 func (e *endpoint) groups() []string {

@@ -43,8 +43,11 @@ func (d *Daemon) Status() *api.GetStatusResponse {
 	}
 	note(d.clockProblem())
 	d.countNodes(out)
+	d.noteEviction(out)
+	note(d.certificateProblem())
 	note(d.network.problem())
 	d.noteEndpoints(out)
+	out.Problems = append(out.Problems, d.snapshot().ungrantedInWords()...)
 	d.noteTests(out)
 	var err error
 	out.Drops, err = d.network.drops()
@@ -79,6 +82,22 @@ func (d *Daemon) noteEndpoints(out *api.GetStatusResponse) {
 			out.Problems = append(out.Problems, fmt.Sprintf("endpoint %s of vpc %s is %s: %s", e.name, a.GetVpc(), a.GetState(), a.GetMessage()))
 		}
 	}
+}
+
+// certificateProblem says that nobody believes this node any more, or soon.
+func (d *Daemon) certificateProblem() error {
+	if at, expired := d.mesh.Expired(); expired {
+		return fmt.Errorf("this node's certificate expired at %s, before an authority could renew it: no other node has anything to do with it; leave and join with a new token",
+			at.UTC().Format(time.RFC3339))
+	}
+	if d.IsAuthority() && !d.mesh.HasMeshKey() {
+		return mesh.ErrNotMeshKey
+	}
+	if err := d.mesh.RenewalTrouble(); err != nil {
+		return fmt.Errorf("this node's certificate expires at %s and cannot be renewed, which is tried again: %w",
+			d.mesh.Self().CertificateExpires.UTC().Format(time.RFC3339), err)
+	}
+	return nil
 }
 
 // clockProblem says that this node's clock is wrong.

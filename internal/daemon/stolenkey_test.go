@@ -64,7 +64,7 @@ func TestAStolenKeyOpensNothing(t *testing.T) {
 
 func newToken(t *testing.T, at *daemontest.Node) string {
 	t.Helper()
-	token, err := at.CreateToken(&api.CreateTokenRequest{})
+	token, err := at.CreateToken(t.Context(), &api.CreateTokenRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func (d *Daemon) checkNodes(s tunnel.Selector) error {
 		return nil
 	}
 	for _, name := range []string{a, b} {
-		if n, known := d.mesh.Node(name); !known || n.State == mesh.StateLeft || n.Name != name {
+		if n, known := d.mesh.Node(name); !known || n.State.Gone() || n.Name != name {
 			return notFound("node %q: not found", name)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func pair(t *testing.T) (cloud, edge *daemontest.Node) {
 	t.Helper()
 	cloud, _ = authority(t)
-	token, err := cloud.CreateToken(&api.CreateTokenRequest{})
+	token, err := cloud.CreateToken(t.Context(), &api.CreateTokenRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,8 @@ func TestChangesOfTheTunnelPolicyAreNoted(t *testing.T) {
 	for _, e := range entries {
 		words = append(words, e.GetWhat())
 	}
-	want := "set tunnel policy edge-edge: wireguard; set tunnel policy node:cloud-1,node:edge-1: ipsec, forced: 1 pair of nodes without a tunnel; " +
+	want := "create token for 1 nodes with the roles [edge], good for 1h0m0s; join the mesh with the roles [edge]; " +
+		"set tunnel policy edge-edge: wireguard; set tunnel policy node:cloud-1,node:edge-1: ipsec, forced: 1 pair of nodes without a tunnel; " +
 		"remove tunnel policy node:cloud-1,node:edge-1"
 	if got := strings.Join(words, "; "); got != want {
 		t.Errorf("noted is\n%s\nwant\n%s", got, want)

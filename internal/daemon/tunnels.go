@@ -168,7 +168,7 @@ func (t *tunnels) awaitNews(ctx context.Context, ended time.Time, tick, uses <-c
 
 // sameNode compares what the tunnel to a node follows from.
 func sameNode(a, b mesh.Node) bool {
-	return a.ID == b.ID && a.Prefix == b.Prefix && (a.State == mesh.StateLeft) == (b.State == mesh.StateLeft) &&
+	return a.ID == b.ID && a.Prefix == b.Prefix && a.State.Gone() == b.State.Gone() &&
 		slices.Equal(a.Links, b.Links) && bytes.Equal(a.Announcement, b.Announcement)
 }
 

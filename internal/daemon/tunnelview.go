@@ -32,14 +32,18 @@ func (d *Daemon) GetTunnel(nameOrID string) (*api.PeerTunnel, error) {
 		return nil, notFound("node %q: not found", nameOrID)
 	case n.Local:
 		return nil, invalid("node %q is this node itself: it has no tunnel to it", nameOrID)
-	case n.State == mesh.StateLeft:
+	case n.State == mesh.StateEvicted:
+		return nil, notFound("node %q was evicted from the mesh", nameOrID)
+	case n.State == mesh.StateExpired:
+		return nil, notFound("node %q has no tunnels: its certificate has expired", nameOrID)
+	case n.State.Gone():
 		return nil, notFound("node %q has left the mesh", nameOrID)
 	}
 	return apiPeerTunnel(n, d.tunnels.current(), d.tunnels.probes.stats()), nil
 }
 
 // hasTunnel tells whether there is something to say of the tunnel to a node.
-func hasTunnel(n mesh.Node) bool { return !n.Local && n.State != mesh.StateLeft }
+func hasTunnel(n mesh.Node) bool { return !n.Local && !n.State.Gone() }
 
 func apiPeerTunnel(n mesh.Node, t tunnelState, stats map[netip.Addr]probe.Stats) *api.PeerTunnel {
 	out := &api.PeerTunnel{Node: n.Name, NodeId: string(n.ID), Tunnel: apiTunnel(n, t, stats)}

@@ -79,10 +79,12 @@ func (s *snapshot) apiEndpoint(e *endpoint) *api.Endpoint {
 		}
 	}
 	switch {
+	case s.isEvicted() && e.node == s.self.ID:
+		out.State, out.Message = endpointFailed, errEvicted.Error()
 	case e.lost:
 		out.State, out.Message = endpointSuperseded, s.whoTook(e)+"; attach it again to take it back, or detach it"
-	case e.misplaced != nil:
-		out.State, out.Message = endpointFailed, e.misplaced.Error()
+	case e.barred != nil:
+		out.State, out.Message = endpointFailed, e.barred.Error()
 	case e.record.GetProblem() != "":
 		out.State, out.Message = endpointFailed, e.record.GetProblem()
 	}

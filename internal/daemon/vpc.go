@@ -116,6 +116,9 @@ func (d *Daemon) DeleteVPC(ctx context.Context, name string) error {
 			return fmt.Errorf("delete vpc %s: delete %s: %w", name, kind, err)
 		}
 	}
+	if err := d.deleteGrants(ctx, func(g *grant) bool { return g.vni == v.vni() }); err != nil {
+		return fmt.Errorf("delete vpc %s: %w", name, err)
+	}
 	if err := d.mesh.Delete(ctx, mesh.KindVPC, name); err != nil {
 		return fmt.Errorf("delete vpc %s: %w", name, err)
 	}

@@ -25,6 +25,7 @@ const (
 	NodeBack      = "node-back"
 	NodeLeft      = "node-left"
 	NodeEvicted   = "node-evicted"
+	NodeExpired   = "node-expired"
 	NodeChanged   = "node-changed"
 	NodeForgotten = "node-forgotten"
 
@@ -50,7 +51,7 @@ const (
 
 // names are those of all events.
 var names = []string{
-	NodeJoined, NodeSuspect, NodeDead, NodeBack, NodeLeft, NodeEvicted, NodeChanged, NodeForgotten,
+	NodeJoined, NodeSuspect, NodeDead, NodeBack, NodeLeft, NodeEvicted, NodeExpired, NodeChanged, NodeForgotten,
 	TunnelUp, TunnelDown, TunnelChanged,
 	VPCCreated, VPCChanged, VPCDeleted,
 	GroupCreated, GroupChanged, GroupDeleted,

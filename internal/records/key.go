@@ -21,7 +21,7 @@ func GroupKey(vni uint32, name string) string {
 	return strconv.FormatUint(uint64(vni), 10) + "/" + name
 }
 
-// EndpointKey is the key of an endpoint record.
+// EndpointKey is the key of an endpoint record, and of the grant for it.
 func EndpointKey(node mesh.NodeID, vni uint32, name string) string {
 	return string(node) + "/" + GroupKey(vni, name)
 }
@@ -42,7 +42,7 @@ func SplitGroupKey(key string) (vni uint32, name string, err error) {
 	return uint32(n), name, nil
 }
 
-// SplitEndpointKey takes the key of an endpoint record apart.
+// SplitEndpointKey takes the key of an endpoint record, or of a grant, apart.
 func SplitEndpointKey(key string) (node mesh.NodeID, vni uint32, name string, err error) {
 	id, rest, found := strings.Cut(key, "/")
 	if !found {

@@ -27,6 +27,13 @@ func goodEndpoint() *Endpoint {
 	return &Endpoint{Ip: "10.0.0.5", Kind: KindNetns, Netns: "/run/netns/web", Ifname: "eth0", Groups: []string{"web"}}
 }
 
+func goodGrant() *Grant {
+	return &Grant{
+		Ips: []string{"10.0.0.5", "10.0.0.6", "fd00:1::5"}, Prefixes: []string{"10.0.0.100/32", "10.0.0.128/25"},
+		Groups: []string{"db", "web"}, ExpiresMs: 9, CreatedMs: 8,
+	}
+}
+
 func TestGoodRecordsAreValid(t *testing.T) {
 	for name, r := range map[string]mesh.Record{
 		"vpc":                  {Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24", "10.1.0.0/16"}})},
@@ -44,7 +51,10 @@ func TestGoodRecordsAreValid(t *testing.T) {
 			}},
 			Batch: &Batch{Id: 1, Size: 2},
 		})},
-		"tombstone": {Kind: mesh.KindVPC, Key: "blue", Deleted: true},
+		"grant":              {Kind: mesh.KindGrant, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, goodGrant())},
+		"settings":           {Kind: mesh.KindSettings, Key: mesh.SettingsKey, Payload: marshal(t, &Settings{RequireGrants: true, RequiredFromMs: 7})},
+		"settings of nought": {Kind: mesh.KindSettings, Key: mesh.SettingsKey},
+		"tombstone":          {Kind: mesh.KindVPC, Key: "blue", Deleted: true},
 	} {
 		if err := Validate(r); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -61,35 +71,54 @@ func TestBadRecordsAreRefusedByName(t *testing.T) {
 	vpc := func(v *VPC) mesh.Record {
 		return mesh.Record{Kind: mesh.KindVPC, Key: "blue", Payload: marshal(t, v)}
 	}
+	grant := func(change func(*Grant)) mesh.Record {
+		g := goodGrant()
+		change(g)
+		return mesh.Record{Kind: mesh.KindGrant, Key: EndpointKey(nodeID, 7, "web-1"), Payload: marshal(t, g)}
+	}
 	for want, r := range map[string]mesh.Record{
-		"VNI 0":                 vpc(&VPC{Cidrs: []string{"10.0.0.0/24"}}),
-		"VNI 16777216":          vpc(&VPC{Vni: 1 << 24, Cidrs: []string{"10.0.0.0/24"}}),
-		"want at least one":     vpc(&VPC{Vni: 7}),
-		"overlaps 10.0.0.0/16":  vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/16", "10.0.1.0/24"}}),
-		"did you mean 10.0.0.0": vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.1/24"}}),
-		"a length of 48 to 126": vpc(&VPC{Vni: 7, Cidrs: []string{"fd00::/32"}}),
-		"cidr fe80::/64":        vpc(&VPC{Vni: 7, Cidrs: []string{"fe80::/64"}}),
-		"cidr ff05::/64":        vpc(&VPC{Vni: 7, Cidrs: []string{"ff05::/64"}}),
-		"cidr ::ffff:0.0.0.0/9": vpc(&VPC{Vni: 7, Cidrs: []string{"::ffff:0.0.0.0/96"}}),
-		"overlaps fd00:1::/64":  vpc(&VPC{Vni: 7, Cidrs: []string{"fd00:1::/64", "10.0.0.0/24", "fd00:1::100/120"}}),
-		"a length of 8 to 30":   vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/31"}}),
-		"for unicast hosts":     vpc(&VPC{Vni: 7, Cidrs: []string{"224.0.0.0/24"}}),
-		"does not know":         {Kind: mesh.KindVPC, Key: "blue", Payload: append(marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}), 0x78, 1)},
-		"decode payload":        {Kind: mesh.KindGroup, Key: "7/web", Payload: []byte{0xff}},
-		`want VNI/name`:         {Kind: mesh.KindGroup, Key: "web"},
-		`VNI "07"`:              {Kind: mesh.KindGroup, Key: "07/web"},
-		"rule 1: ":              {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "sideways"}}})},
-		"is there twice":        {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: slices.Repeat([]*Rule{{Direction: "ingress", Protocol: "any", Peer: "any"}}, 2)})},
-		"batch 1 of 1 records":  {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Batch: &Batch{Id: 1, Size: 1}})},
-		"parse priority":        {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "any", Peer: "any", Priority: proto.Uint32(65536)}}})},
-		"want an IPv4 or IPv6":  endpoint(func(e *Endpoint) { e.Ip = "10.0.0.05" }),
-		"ip \"fe80::1%eth0\"":   endpoint(func(e *Endpoint) { e.MoreIps = []string{"fe80::1%eth0"} }),
-		"written as fd00::1":    endpoint(func(e *Endpoint) { e.MoreIps = []string{"fd00:0::1"} }),
-		"ip 10.0.0.5: is there": endpoint(func(e *Endpoint) { e.MoreIps = []string{"fd00::1", "10.0.0.5"} }),
-		"33 ips: at most 32":    endpoint(func(e *Endpoint) { e.MoreIps = make([]string, 32) }),
-		"33 prefixes":           endpoint(func(e *Endpoint) { e.Prefixes = make([]string, 33) }),
-		"host bits":             endpoint(func(e *Endpoint) { e.Prefixes = []string{"10.0.0.7/24"} }),
-		"prefix 10.0.1.0/24: i": endpoint(func(e *Endpoint) { e.Prefixes = []string{"10.0.1.0/24", "10.0.1.0/24"} }),
+		"no ip: want":            grant(func(g *Grant) { g.Ips = nil }),
+		"10.0.0.5 after 10.0.0.": grant(func(g *Grant) { g.Ips = []string{"10.0.0.6", "10.0.0.5"} }),
+		"fd00::1 after fd00::1":  grant(func(g *Grant) { g.Ips = []string{"fd00::1", "fd00::1"} }),
+		"want it written as fd0": grant(func(g *Grant) { g.Ips = []string{"fd00:0::1"} }),
+		"10.0.1.0/24 after 10.0": grant(func(g *Grant) { g.Prefixes = []string{"10.0.2.0/24", "10.0.1.0/24"} }),
+		"db after db":            grant(func(g *Grant) { g.Groups = []string{"db", "db"} }),
+		"33 ips":                 grant(func(g *Grant) { g.Ips = make([]string, 33) }),
+		"33 groups":              grant(func(g *Grant) { g.Groups = make([]string, 33) }),
+		"expires at -1 ms":       grant(func(g *Grant) { g.ExpiresMs = -1 }),
+		"created at 25340230080": grant(func(g *Grant) { g.CreatedMs = 253402300800000 }),
+		"grant: key":             {Kind: mesh.KindGrant, Key: "7/web"},
+		"grant 0123456789abcdef": {Kind: mesh.KindGrant, Key: EndpointKey(nodeID, 7, "e"), Payload: make([]byte, maxEndpoint+1)},
+		"required from at -5 ms": {Kind: mesh.KindSettings, Key: mesh.SettingsKey, Payload: marshal(t, &Settings{RequiredFromMs: -5})},
+		"settings: decode paylo": {Kind: mesh.KindSettings, Key: mesh.SettingsKey, Payload: []byte{8, 0}},
+		"VNI 0":                  vpc(&VPC{Cidrs: []string{"10.0.0.0/24"}}),
+		"VNI 16777216":           vpc(&VPC{Vni: 1 << 24, Cidrs: []string{"10.0.0.0/24"}}),
+		"want at least one":      vpc(&VPC{Vni: 7}),
+		"overlaps 10.0.0.0/16":   vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/16", "10.0.1.0/24"}}),
+		"did you mean 10.0.0.0":  vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.1/24"}}),
+		"a length of 48 to 126":  vpc(&VPC{Vni: 7, Cidrs: []string{"fd00::/32"}}),
+		"cidr fe80::/64":         vpc(&VPC{Vni: 7, Cidrs: []string{"fe80::/64"}}),
+		"cidr ff05::/64":         vpc(&VPC{Vni: 7, Cidrs: []string{"ff05::/64"}}),
+		"cidr ::ffff:0.0.0.0/9":  vpc(&VPC{Vni: 7, Cidrs: []string{"::ffff:0.0.0.0/96"}}),
+		"overlaps fd00:1::/64":   vpc(&VPC{Vni: 7, Cidrs: []string{"fd00:1::/64", "10.0.0.0/24", "fd00:1::100/120"}}),
+		"a length of 8 to 30":    vpc(&VPC{Vni: 7, Cidrs: []string{"10.0.0.0/31"}}),
+		"for unicast hosts":      vpc(&VPC{Vni: 7, Cidrs: []string{"224.0.0.0/24"}}),
+		"does not know":          {Kind: mesh.KindVPC, Key: "blue", Payload: append(marshal(t, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}), 0x78, 1)},
+		"decode payload":         {Kind: mesh.KindGroup, Key: "7/web", Payload: []byte{0xff}},
+		`want VNI/name`:          {Kind: mesh.KindGroup, Key: "web"},
+		`VNI "07"`:               {Kind: mesh.KindGroup, Key: "07/web"},
+		"rule 1: ":               {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "sideways"}}})},
+		"is there twice":         {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: slices.Repeat([]*Rule{{Direction: "ingress", Protocol: "any", Peer: "any"}}, 2)})},
+		"batch 1 of 1 records":   {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Batch: &Batch{Id: 1, Size: 1}})},
+		"parse priority":         {Kind: mesh.KindGroup, Key: "7/web", Payload: marshal(t, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "any", Peer: "any", Priority: proto.Uint32(65536)}}})},
+		"want an IPv4 or IPv6":   endpoint(func(e *Endpoint) { e.Ip = "10.0.0.05" }),
+		"ip \"fe80::1%eth0\"":    endpoint(func(e *Endpoint) { e.MoreIps = []string{"fe80::1%eth0"} }),
+		"written as fd00::1":     endpoint(func(e *Endpoint) { e.MoreIps = []string{"fd00:0::1"} }),
+		"ip 10.0.0.5: is there":  endpoint(func(e *Endpoint) { e.MoreIps = []string{"fd00::1", "10.0.0.5"} }),
+		"33 ips: at most 32":     endpoint(func(e *Endpoint) { e.MoreIps = make([]string, 32) }),
+		"33 prefixes":            endpoint(func(e *Endpoint) { e.Prefixes = make([]string, 33) }),
+		"host bits":              endpoint(func(e *Endpoint) { e.Prefixes = []string{"10.0.0.7/24"} }),
+		"prefix 10.0.1.0/24: i":  endpoint(func(e *Endpoint) { e.Prefixes = []string{"10.0.1.0/24", "10.0.1.0/24"} }),
 		"none of the endpoint's": endpoint(func(e *Endpoint) {
 			e.Prefixes, e.Announced = []string{"10.0.1.0/24"}, []*Announced{{Address: "10.0.2.1"}}
 		}),
@@ -180,6 +209,8 @@ func FuzzValidate(f *testing.F) {
 	f.Add("vpc", "blue", marshal(f, &VPC{Vni: 7, Cidrs: []string{"10.0.0.0/24"}}))
 	f.Add("group", "7/web", marshal(f, &Group{Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80", Peer: "any"}}}))
 	f.Add("tunnels", "policy", marshal(f, &Tunnels{Rules: []*TunnelRule{{Between: "any", Technology: "ipsec"}}}))
+	f.Add("grant", EndpointKey(nodeID, 7, "web-1"), marshal(f, goodGrant()))
+	f.Add("settings", "mesh", marshal(f, &Settings{RequireGrants: true, RequiredFromMs: 1}))
 	f.Add("tests", "7", marshal(f, &Tests{Tests: []*Test{{Assertion: "a reaches b:1"}}}))
 	f.Add("shadow", "7", marshal(f, &Shadow{Groups: []*ShadowGroup{{Name: "web", Rules: []*Rule{{Direction: "ingress", Protocol: "tcp", Ports: "80", Peer: "any"}}}}}))
 	f.Fuzz(func(t *testing.T, kind, key string, payload []byte) {
@@ -225,6 +256,12 @@ func checkValid(t *testing.T, r mesh.Record) {
 		}
 	case mesh.KindTunnels:
 		checkTunnels(t, r)
+	case mesh.KindGrant:
+		checkGrant(t, r)
+	case mesh.KindSettings:
+		if _, err := DecodeSettings(r); err != nil {
+			t.Error(err)
+		}
 	case mesh.KindTests:
 		if _, err := DecodeTests(r); err != nil {
 			t.Error(err)
@@ -237,7 +274,23 @@ func checkValid(t *testing.T, r mesh.Record) {
 		if groups, err := s.PolicyGroups(); err != nil || len(groups) != len(s.GetGroups()) {
 			t.Errorf("valid candidates give %v, %v", groups, err)
 		}
-	case mesh.KindNode:
+	case mesh.KindNode, mesh.KindEviction, mesh.KindGossipKey: // pkg/mesh reads them itself
+	}
+}
+
+// checkGrant decodes a valid grant: it is what it is made of.
+func checkGrant(t *testing.T, r mesh.Record) {
+	t.Helper()
+	g, err := DecodeGrant(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs, err := g.Addresses()
+	routed, wrong := g.Routed()
+	again := GrantOf(addrs, routed, g.GetGroups())
+	again.ExpiresMs, again.CreatedMs = g.GetExpiresMs(), g.GetCreatedMs()
+	if err != nil || wrong != nil || !proto.Equal(again, g) {
+		t.Errorf("a valid grant is %v, %v, %v", again, err, wrong)
 	}
 }
 

@@ -53,6 +53,10 @@ func Validate(r mesh.Record) error {
 		return validateShadow(r)
 	case mesh.KindTunnels:
 		return validateTunnels(r)
+	case mesh.KindGrant:
+		return validateGrant(r)
+	case mesh.KindSettings:
+		return validateSettings(r)
 	case mesh.KindNode:
 		return nil
 	default:

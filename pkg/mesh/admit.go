@@ -72,13 +72,16 @@ func (m *Mesh) admitNode(a *authority, ask *admission) (*credential, error) {
 		if err != nil {
 			return err
 		}
+		if m.replica.evicts(a.trustAnchor, ask.id) {
+			return ErrEvicted
+		}
 		if err := ValidateName(ask.name); err != nil {
 			return err
 		}
-		if err := m.checkCollisions(tx, ask); err != nil {
+		if err := m.checkCollisions(tx, a.trustAnchor, ask); err != nil {
 			return err
 		}
-		if c, err = a.issue(ask.key, ask.name, roles, m.cfg.now()); err != nil {
+		if c, err = a.issue(ask.key, ask.name, roles, m.replica.now()); err != nil {
 			return err
 		}
 		return putMember(tx, c)
@@ -128,9 +131,9 @@ func expired(known *wire.Member, now time.Time) bool {
 }
 
 // checkCollisions tells whether another node has the name or the prefix of one
-// that asks. Dead nodes keep both. Those that have left keep the prefix: who
-// comes back with an old certificate must not get what is for another.
-func (m *Mesh) checkCollisions(tx *bbolt.Tx, ask *admission) error {
+// that asks. Dead nodes keep both. Those that have left, or were evicted, keep the
+// prefix: who comes back with an old certificate must not get what is for another.
+func (m *Mesh) checkCollisions(tx *bbolt.Tx, trust *trustAnchor, ask *admission) error {
 	check := func(id NodeID, name string) error {
 		if id == ask.id {
 			return nil
@@ -144,7 +147,7 @@ func (m *Mesh) checkCollisions(tx *bbolt.Tx, ask *admission) error {
 		return nil
 	}
 	for _, e := range m.replica.table.entries(func(e *entry) bool { return e.Kind == KindNode && !e.Deleted }) {
-		if err := check(e.Node, e.credential.name); err != nil {
+		if err := check(e.Node, e.credential().name); err != nil {
 			return err
 		}
 	}
@@ -153,7 +156,7 @@ func (m *Mesh) checkCollisions(tx *bbolt.Tx, ask *admission) error {
 		if err := proto.Unmarshal(v, &known); err != nil {
 			return fmt.Errorf("decode member %q: %w", k, err)
 		}
-		if e := m.replica.table.get(ref{KindNode, string(k)}); e != nil && e.Deleted {
+		if e := m.replica.table.get(ref{KindNode, string(k)}); e != nil && e.Deleted || m.replica.evicts(trust, NodeID(k)) {
 			known.Name = ""
 		}
 		err := check(NodeID(k), known.GetName())

@@ -29,11 +29,13 @@ const (
 type authority struct {
 	*trustAnchor
 	key privateKey
+	// life is how long the certificates that it issues are valid.
+	life time.Duration
 }
 
 // newAuthority makes the authority of a new mesh, with its files in dir. A key
 // that an interrupted attempt has left there is used.
-func newAuthority(dir string, now time.Time) (*authority, error) {
+func newAuthority(dir string, life time.Duration, now time.Time) (*authority, error) {
 	key, err := readOrMakeKey(filepath.Join(dir, authorityKeyFile))
 	if err != nil {
 		return nil, fmt.Errorf("make authority: %w", err)
@@ -68,11 +70,11 @@ func newAuthority(dir string, now time.Time) (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &authority{trustAnchor: anchor, key: key}, nil
+	return &authority{trustAnchor: anchor, key: key, life: life}, nil
 }
 
 // openAuthority returns the authority whose key is in dir, nil if there is none.
-func openAuthority(dir string, anchor *trustAnchor) (*authority, error) {
+func openAuthority(dir string, life time.Duration, anchor *trustAnchor) (*authority, error) {
 	path := filepath.Join(dir, authorityKeyFile)
 	key, err := readKey(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -85,7 +87,7 @@ func openAuthority(dir string, anchor *trustAnchor) (*authority, error) {
 		return nil, fmt.Errorf("open authority: %s is the key of another mesh than %s: move it away or restore the right one",
 			path, anchor.mesh)
 	}
-	return &authority{trustAnchor: anchor, key: key}, nil
+	return &authority{trustAnchor: anchor, key: key, life: life}, nil
 }
 
 // issue makes a node's certificate.
@@ -113,7 +115,7 @@ func (a *authority) issue(key ed25519.PublicKey, name string, roles []Role, now 
 		URIs:         []*url.URL{nodeURI(a.mesh, id)},
 		IPAddresses:  []net.IP{id.Addr(a.mesh).AsSlice()},
 		NotBefore:    now.Add(-clockTolerance),
-		NotAfter:     now.Add(certificateLifetime),
+		NotAfter:     now.Add(a.life),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// certificateLifetime is how long a node's certificate is valid.
-const certificateLifetime = 365 * 24 * time.Hour
+// How long a node's certificate is valid: unless something else is asked for, and at
+// most, which is how long an eviction has to be remembered.
+const (
+	DefaultCertificateLife = 365 * 24 * time.Hour
+	MaxCertificateLife     = DefaultCertificateLife
+)
 
 // clockTolerance is how far a node's clock may be behind the authority's when
 // it gets its certificate.
@@ -38,7 +42,16 @@ func (c *credential) validAt(t time.Time) bool {
 	return !t.Before(c.begins) && !t.After(c.expires)
 }
 
-func (c *credential) has(role Role) bool { return slices.Contains(c.roles, role) }
+// isAuthority tells whether the node may sign for the whole mesh.
+func (c *credential) isAuthority() bool { return slices.Contains(c.roles, RoleAuthority) }
+
+// endedAt tells whether the certificate has expired.
+func (c *credential) endedAt(t time.Time) bool { return t.After(c.expires) }
+
+// life is how long the certificate is valid from when it was made.
+func (c *credential) life() time.Duration {
+	return c.expires.Sub(c.begins) - clockTolerance
+}
 
 // validRole tells whether a role is one that a certificate may carry.
 func validRole(r Role) bool {
@@ -114,6 +127,8 @@ type trustAnchor struct {
 	mesh ID
 	cert *x509.Certificate
 	pool *x509.CertPool
+	// evictions are those of its nodes that are known here.
+	evictions *evictions
 }
 
 // newTrustAnchor takes an authority's certificate.
@@ -131,12 +146,13 @@ func newTrustAnchor(der []byte) (*trustAnchor, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	return &trustAnchor{mesh: ID(id), cert: cert, pool: pool}, nil
+	return &trustAnchor{mesh: ID(id), cert: cert, pool: pool, evictions: newEvictions()}, nil
 }
 
 // trusts tells whether a certificate is that of a node which may be believed
-// at the given time. Every record and every connection comes past here, so this
-// is the place where evicted nodes will be refused.
+// at the given time. The certificate of every connection and every node's record
+// comes past here. That of an evicted node is returned with an error that wraps
+// ErrEvicted, so that it can be told.
 func (a *trustAnchor) trusts(cert *x509.Certificate, now time.Time) (*credential, error) {
 	_, err := cert.Verify(x509.VerifyOptions{
 		Roots:       a.pool,
@@ -146,7 +162,14 @@ func (a *trustAnchor) trusts(cert *x509.Certificate, now time.Time) (*credential
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errCertificate, err)
 	}
-	return parseCredential(cert, a.mesh)
+	c, err := parseCredential(cert, a.mesh)
+	if err != nil {
+		return nil, err
+	}
+	if a.evictions.refuse(c) {
+		return c, fmt.Errorf("%w: %w", errCertificate, ErrEvicted)
+	}
+	return c, nil
 }
 
 // trustsDER is trusts for an encoded certificate.

@@ -33,6 +33,9 @@ type Config struct {
 	GossipPort, PeerPort uint16
 	// Profile says how soon nodes that are gone are noticed; ProfileWAN if empty.
 	Profile Profile
+	// CertificateLife is how long the certificates are valid that this node issues,
+	// as an authority: DefaultCertificateLife if 0, at most MaxCertificateLife.
+	CertificateLife time.Duration
 	// Logger is where to log, nowhere if nil.
 	Logger *slog.Logger
 	// Validate refuses records whose payload is no good, before they are stored
@@ -46,15 +49,25 @@ type Config struct {
 	// PeerHandler serves what other nodes ask besides the mesh's own paths.
 	// PeerFromContext tells it who asks. It may be nil.
 	PeerHandler http.Handler
+	// Admitted is told of each node that this one, as an authority, has admitted, and
+	// where it asked from. It may be nil.
+	Admitted func(n Node, from string)
 	// Network is the underlay, the host's own if nil.
 	Network Network
 	// Now is the wall clock, time.Now if nil: a simulation gives each node one of
 	// its own. It is called by several goroutines.
 	Now func() time.Time
 
+	// Shared is what this node has in common with others of its process, nil but in
+	// a simulation of many nodes.
+	Shared *Shared
+
 	// strangerLife is how long a connection of a caller without a certificate
 	// lasts, the constant if 0.
 	strangerLife time.Duration
+	// backupWork is the binary logarithm of what it costs to try a passphrase, the
+	// constant if 0.
+	backupWork int
 }
 
 // complete fills in what was left out and checks the rest.
@@ -85,6 +98,12 @@ func (c *Config) complete() error {
 	if c.Profile, err = ParseProfile(string(c.Profile)); err != nil {
 		return fmt.Errorf("check profile: %w", err)
 	}
+	if c.CertificateLife == 0 {
+		c.CertificateLife = DefaultCertificateLife
+	}
+	if c.CertificateLife < 0 || c.CertificateLife > MaxCertificateLife {
+		return fmt.Errorf("check certificate life %s: it must be at most %s", c.CertificateLife, MaxCertificateLife)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -93,6 +112,9 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.backupWork == 0 {
+		c.backupWork = backupWork
 	}
 	if c.strangerLife == 0 {
 		c.strangerLife = strangerLife

@@ -24,7 +24,7 @@ func TestThreeNodesConverge(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, h := range hosts {
-		h.lacks(KindEndpoint, key)
+		h.lacks(key)
 	}
 	for _, h := range hosts {
 		if n := h.Refusals(); len(n) != 0 {

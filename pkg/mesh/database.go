@@ -177,7 +177,7 @@ func (db *database) load() (m *wire.Membership, clock Version, records []*entry,
 
 // putRecord writes an entry within a transaction.
 func putRecord(tx *bbolt.Tx, e *entry) error {
-	b, err := wire.Marshal(e.envelope)
+	b, err := wire.Marshal(e.envelope())
 	if err != nil {
 		return err
 	}

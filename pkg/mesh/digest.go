@@ -197,7 +197,7 @@ func (s *session) answerWant(w *want) {
 // repair sends records to a node that lacks them.
 func (s *session) repair(to NodeID, es []*entry) {
 	for _, e := range es[:min(len(es), repairAtOnce)] {
-		b, err := encodeEnvelope(e)
+		b, err := encodeEnvelope(e.envelope())
 		if err != nil || len(b) > maxGossip {
 			b, err = encodeHint(e, s.m.id)
 		}

@@ -26,6 +26,14 @@ var (
 	ErrPrefixTaken = errors.New("another node of the mesh has the overlay prefix that follows from this node's key")
 	// ErrNameInvalid says that a node's name is not a DNS label.
 	ErrNameInvalid = errors.New("a node's name is 1 to 63 of a-z, 0-9 and '-', with no '-' at its ends, and not a node id")
+	// ErrEvicted says that a node was taken out of the mesh for good: its key is
+	// worth nothing there any more.
+	ErrEvicted = errors.New("the node was evicted from the mesh")
+	// ErrEvictSelf says that a node cannot evict itself.
+	ErrEvictSelf = errors.New("a node cannot evict itself: it leaves")
+	// ErrNotMeshKey says that only a node with the mesh's own key may do what was
+	// asked, which an authority that has just joined has not got yet.
+	ErrNotMeshKey = errors.New("this authority has not got the mesh's key from the others yet: try again soon")
 	// ErrUnknownNode says that there is no such node in the mesh.
 	ErrUnknownNode = errors.New("no such node in the mesh")
 )

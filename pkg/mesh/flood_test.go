@@ -102,10 +102,7 @@ func TestAnOverfullBucketIsListedInPart(t *testing.T) {
 	vpc := ref{KindVPC, "v"}
 	bucket := bucketOf(vpc)
 	put := func(k ref) {
-		r.table.put(&entry{
-			Record: Record{Kind: k.kind, Key: k.key, Version: 1}, bucket: bucket, hash: 1,
-			envelope: &wire.Envelope{Signature: make([]byte, 64)},
-		})
+		r.table.put(&entry{Record: Record{Kind: k.kind, Key: k.key, Version: 1}, bucket: bucket, hash: 1})
 	}
 	put(vpc)
 	for i := range syncBytes / 100 {
@@ -162,16 +159,10 @@ func TestANodeHasSoManyRecords(t *testing.T) {
 	tab.reset()
 	id := NodeID(fmt.Sprintf("%040x", 1))
 	for i := range maxOwned {
-		tab.put(&entry{
-			Record:   Record{Kind: KindEndpoint, Key: endpointKey(id, fmt.Sprint(i)), Node: id, Version: 1},
-			envelope: &wire.Envelope{},
-		})
+		tab.put(&entry{Record: Record{Kind: KindEndpoint, Key: endpointKey(id, fmt.Sprint(i)), Node: id, Version: 1}})
 	}
 	next := func(name string) *entry {
-		return &entry{
-			Record:   Record{Kind: KindEndpoint, Key: endpointKey(id, name), Node: id, Version: 2},
-			envelope: &wire.Envelope{},
-		}
+		return &entry{Record: Record{Kind: KindEndpoint, Key: endpointKey(id, name), Node: id, Version: 2}}
 	}
 	if tab.hasRoom(next("x")) || !tab.hasRoom(next("1")) {
 		t.Error("the number is not bounded, or a change of what is there is refused")

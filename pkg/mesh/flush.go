@@ -17,12 +17,21 @@ const (
 
 // markDirty notes entries that are to be written to disk.
 func (r *replica) markDirty(es []*entry) {
-	if len(es) == 0 {
+	refs := make([]ref, 0, len(es))
+	for _, e := range es {
+		refs = append(refs, e.ref())
+	}
+	r.markRefs(refs)
+}
+
+// markRefs notes records whose state, or absence, is to be written to disk.
+func (r *replica) markRefs(refs []ref) {
+	if len(refs) == 0 {
 		return
 	}
 	r.dirtyMu.Lock()
-	for _, e := range es {
-		r.dirty[e.ref()] = struct{}{}
+	for _, k := range refs {
+		r.dirty[k] = struct{}{}
 	}
 	r.dirtyMu.Unlock()
 	select {
@@ -64,14 +73,17 @@ func (r *replica) flushRefs(refs []ref) error {
 	r.commit.Lock()
 	defer r.commit.Unlock()
 	var es []*entry
+	var gone []ref
 	for _, k := range refs {
 		if e := r.table.get(k); e != nil {
 			es = append(es, e)
+		} else {
+			gone = append(gone, k)
 		}
 	}
-	err := r.write(es)
+	err := r.write(es, gone)
 	if err != nil {
-		r.markDirty(es)
+		r.markRefs(refs)
 	}
 	return err
 }

@@ -28,7 +28,7 @@ func newFuzzNode(f *testing.F) *fuzzNode {
 	f.Helper()
 	n := &fuzzNode{now: time.Now()}
 	var err error
-	if n.ca, err = newAuthority(f.TempDir(), n.now); err != nil {
+	if n.ca, err = newAuthority(f.TempDir(), DefaultCertificateLife, n.now); err != nil {
 		f.Fatal(err)
 	}
 	if n.key, err = newKey(filepath.Join(f.TempDir(), "key")); err != nil {
@@ -94,7 +94,7 @@ func FuzzKeyFile(f *testing.F) {
 func FuzzMembership(f *testing.F) {
 	n := newFuzzNode(f)
 	stored := &wire.Membership{
-		Authority: n.ca.cert.Raw, Certificate: n.cred.der, GossipKeys: [][]byte{make([]byte, gossipKeySize)}, Seeds: []string{"10.0.0.1:7947"},
+		Authority: n.ca.cert.Raw, Certificate: n.cred.der, GossipKeys: []*wire.HeldKey{{Key: make([]byte, gossipKeySize)}}, Seeds: []string{"10.0.0.1:7947"},
 	}
 	b, err := wire.Marshal(stored)
 	if err != nil {
@@ -111,11 +111,14 @@ func FuzzMembership(f *testing.F) {
 		if proto.Unmarshal(b, &stored) != nil {
 			return
 		}
-		if in, err := m.newMember(&stored); err == nil && (in.self.id != m.id || len(in.gossipKeys) == 0) {
-			t.Errorf("a member as %s with %d keys", in.self.id, len(in.gossipKeys))
+		if in, err := m.newMember(&stored); err == nil && (in.self.id != m.id || len(in.keys.keys) == 0) {
+			t.Errorf("a member as %s with %d keys", in.self.id, len(in.keys.keys))
 		}
 		// An authority's answer has the same parts, and is not believed as easily.
-		answer := &wire.JoinResponse{Authority: stored.GetAuthority(), Certificate: stored.GetCertificate(), GossipKeys: stored.GetGossipKeys()}
+		answer := &wire.JoinResponse{Authority: stored.GetAuthority(), Certificate: stored.GetCertificate()}
+		for _, k := range stored.GetGossipKeys() {
+			answer.GossipKeys = append(answer.GossipKeys, &wire.OfferedKey{Key: k.GetKey(), Version: k.GetVersion()})
+		}
 		got, _, err := m.accept(tok, answer)
 		if err == nil && (!bytes.Equal(got.GetAuthority(), n.ca.cert.Raw) || !bytes.Equal(got.GetCertificate(), n.cred.der)) {
 			t.Errorf("an answer of another authority is accepted: %x", b)
@@ -144,7 +147,7 @@ func FuzzRefusal(f *testing.F) {
 func FuzzRecordKey(f *testing.F) {
 	id := "0123456789abcdef0123456789abcdef01234567"
 	for _, k := range kinds {
-		for _, key := range []string{id, id + "/7/web", "7/web", "7", "blue", PolicyKey} {
+		for _, key := range []string{id, id + "/7/web", "7/web", "7", "blue", PolicyKey, SettingsKey} {
 			f.Add(string(k), key)
 		}
 	}

@@ -25,8 +25,8 @@ const (
 )
 
 // encodeEnvelope makes the gossip message that carries a record.
-func encodeEnvelope(e *entry) ([]byte, error) {
-	return wire.Marshal(&wire.Gossip{Message: &wire.Gossip_Envelope{Envelope: e.envelope}})
+func encodeEnvelope(env *wire.Envelope) ([]byte, error) {
+	return wire.Marshal(&wire.Gossip{Message: &wire.Gossip_Envelope{Envelope: env}})
 }
 
 // encodeHint makes the gossip message that tells where a record is, or, with
@@ -65,7 +65,7 @@ func (s *session) broadcast(es []*entry) {
 			s.broadcastHint(nil)
 			return
 		}
-		b, err := encodeEnvelope(e)
+		b, err := encodeEnvelope(e.envelope())
 		if err != nil || len(b) > maxGossip {
 			s.broadcastHint(e)
 			continue

@@ -63,8 +63,8 @@ func (q *TokenRequest) complete() error {
 	return nil
 }
 
-// CreateToken makes a join token. Only a node with the mesh's key can; others
-// get ErrNotAuthority.
+// CreateToken makes a join token, which is good with every authority. Only an authority
+// can; others get ErrNotAuthority, and one without the mesh's key ErrNotMeshKey.
 func (m *Mesh) CreateToken(q TokenRequest) (text string, expires time.Time, err error) {
 	defer func() {
 		if err != nil {
@@ -75,8 +75,11 @@ func (m *Mesh) CreateToken(q TokenRequest) (text string, expires time.Time, err 
 	if in == nil {
 		return "", time.Time{}, ErrNotInMesh
 	}
-	if in.authority == nil {
+	if !in.self.isAuthority() {
 		return "", time.Time{}, ErrNotAuthority
+	}
+	if in.authority == nil {
+		return "", time.Time{}, ErrNotMeshKey
 	}
 	if err := q.complete(); err != nil {
 		return "", time.Time{}, err
@@ -94,14 +97,28 @@ func (m *Mesh) CreateToken(q TokenRequest) (text string, expires time.Time, err 
 	if _, err := rand.Read(t.secret.bytes); err != nil {
 		return "", time.Time{}, err
 	}
-	for _, l := range m.cfg.Links {
-		t.seeds = append(t.seeds, netip.AddrPortFrom(l.Addr, m.cfg.PeerPort))
-	}
+	t.seeds = m.tokenSeeds()
 	if err := m.replica.db.putGrant(t, q, m.cfg.now()); err != nil {
 		return "", time.Time{}, err
 	}
+	m.shareSoon()
 	text, err = t.format()
 	return text, t.expires, err
+}
+
+// tokenSeeds are where a token can be used: with this node, or with any other
+// authority, as many as there is room for.
+func (m *Mesh) tokenSeeds() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, l := range m.cfg.Links {
+		out = append(out, netip.AddrPortFrom(l.Addr, m.cfg.PeerPort))
+	}
+	for _, n := range m.Authorities() {
+		if !n.Local {
+			out = append(out, m.peerAddrs(n.ID)...)
+		}
+	}
+	return out[:min(len(out), tokenMaxSeeds)]
 }
 
 // putGrant keeps what is needed to admit with a token, and forgets old ones.

@@ -147,6 +147,7 @@ func (m *Mesh) learned(news []*entry) {
 	m.mu.RLock()
 	s := m.session
 	m.mu.RUnlock()
+	m.heed(news)
 	if s != nil {
 		s.relay(news)
 		for _, id := range m.replica.strangers.introduced(news) {

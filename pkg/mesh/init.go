@@ -24,7 +24,7 @@ func (m *Mesh) Init(ctx context.Context) error {
 	if m.current() != nil {
 		return fmt.Errorf("make mesh: %w", ErrInMesh)
 	}
-	a, err := newAuthority(m.cfg.StateDir, m.cfg.now())
+	a, err := newAuthority(m.cfg.StateDir, m.cfg.CertificateLife, m.cfg.now())
 	if err != nil {
 		return fmt.Errorf("make mesh: %w", err)
 	}
@@ -37,7 +37,7 @@ func (m *Mesh) Init(ctx context.Context) error {
 		return fmt.Errorf("make mesh: %w", err)
 	}
 	stored := &wire.Membership{
-		Authority: a.cert.Raw, Certificate: c.der, GossipKeys: [][]byte{gossipKey},
+		Authority: a.cert.Raw, Certificate: c.der, GossipKeys: []*wire.HeldKey{{Key: gossipKey}},
 	}
 	if err := m.enter(stored, nil, func(tx *bbolt.Tx) error { return putMember(tx, c) }); err != nil {
 		return fmt.Errorf("make mesh: %w", err)

@@ -22,7 +22,7 @@ func intruder(t *testing.T, in *member, name string, says *broadcast) *memberlis
 	cfg.Name, cfg.Label = name, string(in.mesh)
 	cfg.BindAddr = loopback().String()
 	cfg.AdvertiseAddr, cfg.EnableCompression = cfg.BindAddr, false
-	cfg.SecretKey = in.gossipKeys[0].bytes
+	cfg.SecretKey = in.keys.keys[0].secret.bytes
 	cfg.Logger = log.New(io.Discard, "", 0)
 	queue := &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: func() int { return 3 }}
 	queue.QueueBroadcast(says)
@@ -60,7 +60,7 @@ func TestTheGossipKeyAloneBuysNothing(t *testing.T) {
 	hosts[0].has(KindEndpoint, key, "true")
 	e := hosts[1].replica.table.get(ref{KindEndpoint, key})
 	var body wire.Body
-	if err := wire.Unmarshal(e.envelope.GetBody(), &body); err != nil {
+	if err := wire.Unmarshal(e.body, &body); err != nil {
 		t.Fatal(err)
 	}
 	body.Version, body.Payload = body.GetVersion()+1, []byte("forged")
@@ -68,7 +68,7 @@ func TestTheGossipKeyAloneBuysNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	message, err := encodeEnvelope(&entry{envelope: &wire.Envelope{Body: forged, Signature: e.envelope.GetSignature()}})
+	message, err := encodeEnvelope(&wire.Envelope{Body: forged, Signature: e.signature[:]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func eventuallyPolled(t *testing.T, cond func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	over := time.After(10 * time.Second)
+	over := time.After(30 * time.Second)
 	for {
 		err := cond()
 		if err == nil {

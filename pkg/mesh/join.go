@@ -23,7 +23,7 @@ const joinTimeout = 15 * time.Second
 
 // Join makes this node a member of the mesh that the token names. Refusals wrap
 // ErrTokenMalformed, ErrTokenUnknown, ErrTokenExpired, ErrTokenUsedUp,
-// ErrNameTaken or ErrPrefixTaken. After an error it can be tried again with the
+// ErrNameTaken, ErrPrefixTaken or ErrEvicted. After an error it can be tried again with the
 // same token, which is not used up by that.
 func (m *Mesh) Join(ctx context.Context, text string) error {
 	m.change.Lock()
@@ -49,6 +49,7 @@ func (m *Mesh) Join(ctx context.Context, text string) error {
 // finalAnswers are those that only the authority itself gives.
 var finalAnswers = []error{
 	ErrTokenUnknown, ErrTokenExpired, ErrTokenUsedUp, ErrNameTaken, ErrNameInvalid, ErrPrefixTaken,
+	ErrEvicted,
 }
 
 // askAdmission tries the token's addresses until one gives a final answer.
@@ -121,7 +122,7 @@ func (m *Mesh) joinTLS(t *token) *tls.Config {
 			if err != nil {
 				return err
 			}
-			if !c.has(RoleAuthority) {
+			if !c.isAuthority() {
 				return fmt.Errorf("%w: %s is not an authority", errCertificate, c.id)
 			}
 			return nil
@@ -154,16 +155,12 @@ func (m *Mesh) accept(t *token, answer *wire.JoinResponse) (*wire.Membership, []
 	if c.id != m.id || c.name != m.cfg.Name {
 		return nil, nil, fmt.Errorf("accept answer: %w: it is not this node's", errCertificate)
 	}
-	if len(answer.GetGossipKeys()) == 0 {
-		return nil, nil, errors.New("accept answer: no gossip key")
-	}
-	for _, k := range answer.GetGossipKeys() {
-		if len(k) != gossipKeySize {
-			return nil, nil, fmt.Errorf("accept answer: a gossip key has %d bytes", len(k))
-		}
+	if err := checkOffer(answer.GetGossipKeys()); err != nil {
+		return nil, nil, fmt.Errorf("accept answer: %w", err)
 	}
 	stored := &wire.Membership{
-		Authority: answer.GetAuthority(), Certificate: answer.GetCertificate(), GossipKeys: answer.GetGossipKeys(),
+		Authority: answer.GetAuthority(), Certificate: answer.GetCertificate(),
+		GossipKeys: heldFrom(answer.GetGossipKeys(), m.cfg.now()),
 	}
 	for _, s := range t.seeds {
 		stored.Seeds = append(stored.Seeds, s.String())

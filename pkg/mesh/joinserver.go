@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -38,8 +39,14 @@ func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request, slots chan stru
 		writeRefusal(w, http.StatusTooManyRequests, "too_many_calls", errTooManyCalls)
 		return
 	}
-	answer, err := m.answerJoin(r.TLS, &req)
+	answer, c, err := m.answerJoin(r.Context(), r.TLS, &req)
 	if err == nil {
+		m.log.Info("admit node", "name", c.name, "node", c.id, "roles", c.roles, "from", r.RemoteAddr)
+		if in := m.current(); in != nil && m.cfg.Admitted != nil {
+			n := Node{State: StateAlive}
+			n.certify(in.mesh, c)
+			m.cfg.Admitted(n, r.RemoteAddr)
+		}
 		writeMessage(w, answer)
 		return
 	}
@@ -57,33 +64,34 @@ func (m *Mesh) serveJoin(w http.ResponseWriter, r *http.Request, slots chan stru
 }
 
 // answerJoin admits a node.
-func (m *Mesh) answerJoin(state *tls.ConnectionState, req *wire.JoinRequest) (*wire.JoinResponse, error) {
+func (m *Mesh) answerJoin(ctx context.Context, state *tls.ConnectionState, req *wire.JoinRequest) (*wire.JoinResponse, *credential, error) {
 	in := m.current()
 	if in == nil {
-		return nil, ErrNotInMesh
+		return nil, nil, ErrNotInMesh
 	}
 	if in.authority == nil {
-		return nil, ErrNotAuthority
+		return nil, nil, ErrNotAuthority
 	}
 	ask, err := parseRequest(req.GetRequest())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ask.tokenID, ask.proof = req.GetTokenId(), req.GetProof()
 	if ask.channel, err = channelBinding(state); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	// Another authority may have made the token, or admitted somebody with it just now.
+	m.share(ctx, ask.tokenID)
 	c, err := m.admitNode(in.authority, ask)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	m.log.Info("admit node", "name", c.name, "node", c.id, "roles", c.roles)
-	answer := &wire.JoinResponse{Authority: in.cert.Raw, Certificate: c.der}
-	for _, k := range in.gossipKeys {
-		answer.GossipKeys = append(answer.GossipKeys, k.bytes)
+	m.shareSoon()
+	answer := &wire.JoinResponse{
+		Authority: in.cert.Raw, Certificate: c.der, GossipKeys: in.keys.offer(m.cfg.now()),
 	}
 	answer.Records = m.startRecords()
-	return answer, nil
+	return answer, c, nil
 }
 
 // startRecords returns the node records that a new node starts with, this
@@ -91,14 +99,14 @@ func (m *Mesh) answerJoin(state *tls.ConnectionState, req *wire.JoinRequest) (*w
 func (m *Mesh) startRecords() []*wire.Envelope {
 	var out []*wire.Envelope
 	if e := m.replica.table.get(ref{KindNode, string(m.id)}); e != nil {
-		out = append(out, e.envelope)
+		out = append(out, e.envelope())
 	}
 	for _, n := range m.Nodes() {
 		if len(out) == maxStartRecords {
 			break
 		}
 		if e := m.replica.table.get(ref{KindNode, string(n.ID)}); !n.Local && n.State == StateAlive && e != nil {
-			out = append(out, e.envelope)
+			out = append(out, e.envelope())
 		}
 	}
 	return out

@@ -52,15 +52,25 @@ func newKey(path string) (privateKey, error) {
 	if err != nil {
 		return privateKey{}, fmt.Errorf("make private key: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	made := privateKey{key: key}
+	return made, made.write(path)
+}
+
+// write makes path hold the key.
+func (k privateKey) write(path string) error {
+	der, err := x509.MarshalPKCS8PrivateKey(k.key)
 	if err != nil {
-		return privateKey{}, fmt.Errorf("encode private key: %w", err)
+		return fmt.Errorf("encode private key: %w", err)
 	}
-	text := pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: der})
-	if err := writeFile(path, text); err != nil {
-		return privateKey{}, err
+	return writeFile(path, pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: der}))
+}
+
+// keyOfSeed is a private key that travelled as its seed (RFC 8032).
+func keyOfSeed(seed []byte) (privateKey, error) {
+	if len(seed) != ed25519.SeedSize {
+		return privateKey{}, errors.New("take private key: it has not the size of one")
 	}
-	return privateKey{key: key}, nil
+	return privateKey{key: ed25519.NewKeyFromSeed(seed)}, nil
 }
 
 // readOrMakeKey reads the key at path, and makes one only if there is no file:

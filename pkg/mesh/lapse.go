@@ -85,10 +85,10 @@ func (s *session) lapse() {
 	nodes := s.m.Nodes()
 	dead, known := make(map[NodeID]bool), 0
 	for _, n := range nodes {
-		if n.State != StateLeft {
+		if !n.State.Gone() {
 			known++
 		}
-		if n.State == StateDead {
+		if n.State == StateDead || n.State == StateExpired {
 			dead[n.ID] = true
 		}
 	}

@@ -1,8 +1,12 @@
 package mesh
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // A node that has been dead for long is forgotten with its endpoints, and does not
@@ -60,6 +64,39 @@ func TestLongDeadNodesAreForgotten(t *testing.T) {
 	newMembers(w.m, func() {}).NotifyJoin(memberNamed(string(edge.cred.id)))
 	if n, why := w.told(w.signed(edge, again), web); n != 2 {
 		t.Errorf("it is a member, and is not taken: %d, %v", n, why)
+	}
+}
+
+// A node that was forgotten can still be evicted where it was let in: otherwise who
+// has its key comes back with it.
+func TestAForgottenNodeCanBeEvicted(t *testing.T) {
+	w := newWorld(t)
+	edge := w.admit(w.ca, "edge", RoleEdge)
+	if err := w.m.replica.db.Update(func(tx *bbolt.Tx) error { return putMember(tx, edge.cred) }); err != nil {
+		t.Fatal(err)
+	}
+	w.meet(edge)
+	w.now = w.now.Add(lapseAfter + time.Hour)
+	if n, err := w.m.replica.lapse(func(id NodeID) bool { return id == edge.cred.id }); n != 1 || err != nil {
+		t.Fatalf("%d nodes are forgotten, %v", n, err)
+	}
+	if _, known := w.m.Node("edge"); known {
+		t.Fatal("the node is not forgotten")
+	}
+	if _, _, err := w.m.Evict(t.Context(), "nobody"); !errors.Is(err, ErrUnknownNode) {
+		t.Errorf("evict nobody: %v", err)
+	}
+	n, already, err := w.m.Evict(t.Context(), "edge")
+	if err != nil || already || n.State != StateEvicted || n.ID != edge.cred.id {
+		t.Fatalf("%+v, %t, %v", n, already, err)
+	}
+	again := w.record(edge)
+	again.Version = versionAt(w.now)
+	if n, why := w.told(w.signed(edge, again)); n != 0 || !slices.Contains(why, refusedEvicted) {
+		t.Errorf("it came back: %d, %v", n, why)
+	}
+	if _, already, err := w.m.Evict(t.Context(), "edge"); err != nil || !already {
+		t.Errorf("again: %t, %v", already, err)
 	}
 }
 

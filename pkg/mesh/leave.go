@@ -31,7 +31,7 @@ func (m *Mesh) Leave(ctx context.Context) error {
 		m.mu.Unlock()
 		return fmt.Errorf("leave mesh: %w", err)
 	}
-	if s != nil {
+	if s != nil && !in.evictions.refuse(in.self) { // Nobody listens to an evicted node.
 		s.farewell(ctx, gone)
 	}
 	if err := m.forget(s); err != nil {
@@ -101,12 +101,19 @@ func (m *Mesh) forget(s *session) error {
 	m.peers.CloseIdleConnections()
 	m.replica.drop()
 	err := m.replica.db.forget()
+	err = errors.Join(err, removeAuthority(m.cfg.StateDir))
+	m.pokes.poke()
+	return err
+}
+
+// removeAuthority removes the files of the mesh's key.
+func removeAuthority(dir string) error {
+	var err error
 	for _, name := range []string{authorityKeyFile, authorityCertificateFile} {
-		if rerr := os.Remove(filepath.Join(m.cfg.StateDir, name)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+		if rerr := os.Remove(filepath.Join(dir, name)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 			err = errors.Join(err, fmt.Errorf("remove the mesh's key: %w", rerr))
 		}
 	}
-	m.pokes.poke()
 	return err
 }
 

@@ -120,7 +120,7 @@ func TestAnAbsentNodeCatchesUp(t *testing.T) {
 	for _, k := range keys {
 		hosts[1].has(KindEndpoint, k, "y")
 	}
-	hosts[1].lacks(KindEndpoint, old)
+	hosts[1].lacks(old)
 	if got := hosts[1].List(KindEndpoint); !slices.IsSortedFunc(got, func(a, b Record) int {
 		if a.Key < b.Key {
 			return -1
@@ -172,7 +172,7 @@ func TestLeaveAndJoinAgain(t *testing.T) {
 	_, err := hosts[1].Put(t.Context(), KindEndpoint, key, nil)
 	wantError(t, err, ErrNotInMesh)
 	for _, h := range []*host{hosts[0], hosts[2]} {
-		h.lacks(KindEndpoint, key)
+		h.lacks(key)
 		eventually(t, 10*time.Second, h.Mesh, func() error {
 			if n, _ := h.Node("edge-1"); n.State != StateLeft {
 				return fmt.Errorf("%s sees edge-1 as %s", h.cfg.Name, n.State)

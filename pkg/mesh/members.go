@@ -17,32 +17,40 @@ type members struct {
 	mu sync.Mutex
 	// alive has the members with where they gossip, by memberlist's word.
 	alive map[NodeID]string
-	// roster has the same members.
+	// denied are those that memberlist has thrown out of late.
+	denied map[NodeID]*denial
+	// roster has the members, and the denied ones that have proved to be there.
 	roster roster
 	// known tells whether there is a node of that id.
-	known   func(NodeID) bool
+	known func(NodeID) bool
+	// evicted tells whether that node was taken out.
+	evicted func(NodeID) bool
 	changed func()
 	tally   *tally
+	// standings say since when nodes are not alive.
+	standings standings
 	// joined is called with the nodes that become members.
 	joined func(NodeID)
 	// heard is called with the nodes whose answers to memberlist's probes come.
 	heard func(NodeID)
 }
 
-// maxUnknownMembers is how many members may be there whose records have not
-// come yet: many may join at once, and anybody with the gossip key can make
-// members up.
-const maxUnknownMembers = 1024
+// minUnknownMembers is how many members may be there at least whose records have not
+// come yet, as many may join at once. More may in a mesh of more, as many as are known:
+// anybody with the gossip key can make members up, and what is gossiped goes to them too.
+// One that is refused is found when its record comes, as all are that are missing.
+const minUnknownMembers = 64
 
 // newMembers returns the members of a mesh, none yet.
 func newMembers(m *Mesh, changed func()) *members {
 	return &members{
-		alive: make(map[NodeID]string), changed: changed, tally: newTally(), heard: func(NodeID) {},
+		alive: make(map[NodeID]string), denied: make(map[NodeID]*denial), changed: changed, tally: newTally(), heard: func(NodeID) {},
 		joined: m.replica.lapsed.remove,
 		known: func(id NodeID) bool {
 			e := m.replica.table.get(ref{KindNode, string(id)})
 			return e != nil && !e.Deleted
 		},
+		evicted: m.evicts,
 	}
 }
 
@@ -55,13 +63,17 @@ var (
 // state returns the state of another node that has not left. One that was never
 // a member is dead.
 func (ms *members) state(id NodeID) State {
+	now := time.Now()
 	ms.mu.Lock()
-	_, ok := ms.alive[id]
+	there, proved := ms.present(id, now)
 	ms.mu.Unlock()
-	if !ok {
+	if !there {
 		return StateDead
 	}
-	return ms.tally.verdict(id, time.Now())
+	if verdict := ms.tally.verdict(id, now); proved || verdict != StateAlive {
+		return verdict
+	}
+	return StateSuspect
 }
 
 // addr returns where a member gossips, by memberlist's word: that of anybody with
@@ -76,19 +88,39 @@ func (ms *members) addr(id NodeID) (string, bool) {
 // there returns the nodes that can be witnesses, with this one.
 func (ms *members) there(self NodeID) []NodeID {
 	ms.mu.Lock()
-	ids := slices.Collect(maps.Keys(ms.alive))
-	ms.mu.Unlock()
 	now := time.Now()
+	ids := slices.Collect(maps.Keys(ms.alive))
+	for id := range ms.denied {
+		if there, _ := ms.present(id, now); there {
+			ids = append(ids, id)
+		}
+	}
+	ms.mu.Unlock()
 	ids = slices.DeleteFunc(ids, func(id NodeID) bool {
 		return id == self || !ms.known(id) || ms.tally.verdict(id, now) == StateDead
 	})
 	return append(ids, self)
 }
 
+// forget drops a member that was evicted: memberlist goes on to think that it is
+// there until its probes fail.
+func (ms *members) forget(id NodeID) {
+	ms.mu.Lock()
+	delete(ms.alive, id)
+	ms.roster.remove(id)
+	ms.mu.Unlock()
+	ms.changed()
+}
+
 // NotifyJoin is memberlist's word that a member is there.
 func (ms *members) NotifyJoin(n *memberlist.Node) {
 	ms.mu.Lock()
+	if ms.evicted(NodeID(n.Name)) { // It was evicted since NotifyAlive.
+		ms.mu.Unlock()
+		return
+	}
 	ms.alive[NodeID(n.Name)] = n.Address()
+	delete(ms.denied, NodeID(n.Name))
 	ms.roster.add(NodeID(n.Name))
 	ms.mu.Unlock()
 	ms.tally.acquit(NodeID(n.Name))
@@ -100,10 +132,12 @@ func (ms *members) NotifyJoin(n *memberlist.Node) {
 func (ms *members) NotifyUpdate(*memberlist.Node) {}
 
 // NotifyLeave is memberlist's word that a member is dead or has left. Which of
-// the two is said by the node's own record.
+// the two is said by the node's own record; that it is one at all, by the beats that
+// it does not give when it is asked for them.
 func (ms *members) NotifyLeave(n *memberlist.Node) {
 	ms.mu.Lock()
 	delete(ms.alive, NodeID(n.Name))
+	ms.deny(NodeID(n.Name), time.Now())
 	ms.roster.remove(NodeID(n.Name))
 	ms.mu.Unlock()
 	ms.changed()
@@ -113,6 +147,9 @@ func (ms *members) NotifyLeave(n *memberlist.Node) {
 func (ms *members) NotifyAlive(n *memberlist.Node) error {
 	if !NodeID(n.Name).Valid() {
 		return fmt.Errorf("accept member %q: not a node id", n.Name)
+	}
+	if ms.evicted(NodeID(n.Name)) {
+		return fmt.Errorf("accept member %s: %w", n.Name, ErrEvicted)
 	}
 	if !ms.room(NodeID(n.Name)) {
 		return fmt.Errorf("accept member %s: too many members are no known nodes", n.Name)
@@ -145,5 +182,5 @@ func (ms *members) room(id NodeID) bool {
 			unknown++
 		}
 	}
-	return unknown < maxUnknownMembers
+	return unknown < max(minUnknownMembers, len(ms.alive)-unknown)
 }

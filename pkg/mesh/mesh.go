@@ -33,6 +33,8 @@ type Mesh struct {
 
 	// change lets Init, Join and Leave happen one at a time.
 	change sync.Mutex
+	// trusting lets evictions and gossip keys be made one at a time.
+	trusting sync.Mutex
 	// signing lets the node's own record be made by one at a time.
 	signing sync.Mutex
 
@@ -59,18 +61,22 @@ type Mesh struct {
 	closeOnce sync.Once
 	// clockWrong is true while the time is not this node's own.
 	clockWrong atomic.Bool
+	// renewing is why the certificate could not be renewed, if it is due.
+	renewing atomic.Pointer[error]
 	// peers is how other nodes are called.
 	peers *http.Transport
 }
 
-// member is what a node knows of the mesh that it is in. It is never changed.
+// member is what a node knows of the mesh that it is in. It is never changed, but
+// replaced when the node gets another certificate.
 type member struct {
 	*trustAnchor
 	self *credential
 	// authority is nil on a node without the mesh's key.
-	authority  *authority
-	gossipKeys []secret
-	seeds      []netip.AddrPort
+	authority *authority
+	// keys are the gossip keys, which change.
+	keys  *keyring
+	seeds []netip.AddrPort
 }
 
 // Open opens the state of this node, making its key at the first time. Errors
@@ -94,7 +100,8 @@ func Open(cfg Config) (*Mesh, error) {
 	times := newPeerTime(cfg.now)
 	m.replica = &replica{
 		log: cfg.Logger, db: db, table: newTable(), clock: &hlc{wall: times.now}, now: times.now, times: times,
-		validate: cfg.Validate, restamp: cfg.Restamp, dirty: make(map[ref]struct{}), flush: make(chan struct{}, 1),
+		validate: cfg.Validate, restamp: cfg.Restamp, shared: cfg.Shared,
+		dirty: make(map[ref]struct{}), flush: make(chan struct{}, 1),
 	}
 	m.peers = m.newPeerTransport()
 	if err := m.restore(); err != nil {
@@ -123,7 +130,7 @@ func (m *Mesh) restore() error {
 	if err != nil {
 		return err
 	}
-	m.id = NodeID(id)
+	m.id, m.replica.self = NodeID(id), NodeID(id)
 	if stored == nil {
 		return nil
 	}
@@ -154,14 +161,11 @@ func (m *Mesh) newMember(stored *wire.Membership) (*member, error) {
 			self.id, filepath.Join(m.cfg.StateDir, nodeKeyFile), m.id)
 	}
 	in := &member{trustAnchor: anchor, self: self}
-	if in.authority, err = openAuthority(m.cfg.StateDir, anchor); err != nil {
+	if in.authority, err = openAuthority(m.cfg.StateDir, m.cfg.CertificateLife, anchor); err != nil {
 		return nil, err
 	}
-	for _, k := range stored.GetGossipKeys() {
-		in.gossipKeys = append(in.gossipKeys, secret{bytes: k})
-	}
-	if len(in.gossipKeys) == 0 {
-		return nil, errors.New("no gossip key")
+	if in.keys, err = newKeyring(stored.GetGossipKeys()); err != nil {
+		return nil, err
 	}
 	for _, s := range stored.GetSeeds() {
 		seed, err := netip.ParseAddrPort(s)
@@ -205,7 +209,7 @@ func (m *Mesh) MeshPrefix() netip.Prefix {
 
 // Refusals returns how many records were not believed, by reason: malformed,
 // oversize, unknown-kind, bad-key, wrong-author, unknown-author,
-// future-version, bad-certificate, bad-signature, bad-payload, too-much; and, as
+// future-version, bad-certificate, bad-signature, bad-payload, too-much, evicted; and, as
 // refuted, how often a witness said wrongly that a node is silent.
 func (m *Mesh) Refusals() map[string]uint64 { return m.replica.refusals.snapshot() }
 

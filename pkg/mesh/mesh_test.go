@@ -18,6 +18,9 @@ import (
 // A probe of memberlist that is under way at its shutdown ends by its own
 // timeout, a second later at most.
 func TestMain(m *testing.M) {
+	if text := os.Getenv(liarEnv); text != "" {
+		os.Exit(runLiar(text))
+	}
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"),
 		goleak.IgnoreAnyFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode.func3"))
@@ -175,11 +178,11 @@ func (h *host) has(kind Kind, key, payload string) {
 	})
 }
 
-// lacks waits until the node has no live record.
-func (h *host) lacks(kind Kind, key string) {
+// lacks waits until the node has no such endpoint.
+func (h *host) lacks(key string) {
 	h.t.Helper()
 	eventually(h.t, 15*time.Second, h.Mesh, func() error {
-		if _, ok := h.Get(kind, key); ok {
+		if _, ok := h.Get(KindEndpoint, key); ok {
 			return fmt.Errorf("%s still has %s", h.cfg.Name, key)
 		}
 		return nil

@@ -50,10 +50,28 @@ const (
 	// KindTunnels says what pairs of nodes encrypt with: key is PolicyKey. Only an
 	// authority may sign it.
 	KindTunnels Kind = "tunnels"
+	// KindGrant lets a node attach one endpoint, where grants are required: key is
+	// that of the endpoint, NodeID/VNI/name. Only an authority may sign it.
+	KindGrant Kind = "grant"
+	// KindSettings says what holds in the whole mesh: key is SettingsKey. Only an
+	// authority may sign it.
+	KindSettings Kind = "settings"
+	// KindEviction takes a node out for good: key is its NodeID, with evictionByMesh
+	// after it if the mesh's key says so. Only an authority may sign it, by Evict.
+	KindEviction Kind = "eviction"
+	// KindGossipKey has the gossip key, sealed to each node: key is GossipKeyKey.
+	// Only an authority may sign it, by RotateGossipKey or Evict.
+	KindGossipKey Kind = "gossipkey"
 )
 
-// PolicyKey is the key of the one record of its kind in a mesh.
+// PolicyKey is the key of the one record of KindTunnels in a mesh.
 const PolicyKey = "policy"
+
+// SettingsKey is the key of the one record of KindSettings in a mesh.
+const SettingsKey = "mesh"
+
+// GossipKeyKey is the key of the one record of KindGossipKey.
+const GossipKeyKey = "gossip"
 
 // Version orders the writes of one record and the claims on one address: a
 // hybrid logical clock (Kulkarni et al., 2014), milliseconds since 1970 in the
@@ -89,7 +107,15 @@ const (
 	StateSuspect State = "suspect"
 	StateDead    State = "dead"
 	StateLeft    State = "left"
+	StateEvicted State = "evicted"
+	StateExpired State = "expired"
 )
+
+// Gone tells whether a node in the state is no member any more: nobody has anything
+// to do with it.
+func (s State) Gone() bool {
+	return s == StateLeft || s == StateEvicted || s == StateExpired
+}
 
 // Node is a member of the mesh, as its certificate and its own record say.
 type Node struct {
@@ -97,6 +123,9 @@ type Node struct {
 	Name  string
 	Roles []Role
 	State State
+	// Since is since when this node sees it in that state; zero if it is alive, has
+	// left, or is not looked for now.
+	Since time.Time
 	Links []Link
 	// Prefix is the node's /64 on the overlay; Addr its own address there.
 	Prefix netip.Prefix
@@ -105,8 +134,9 @@ type Node struct {
 	PublicKey ed25519.PublicKey
 	// Version of its edgenetd.
 	Version string
-	// CertificateExpires is the end of its certificate.
-	CertificateExpires time.Time
+	// CertificateBegins is when its certificate was made, which is valid from some time
+	// before, and CertificateExpires its end.
+	CertificateBegins, CertificateExpires time.Time
 	// Announcement is what the node's owner wants others to know, for instance
 	// its tunnel keys and ports. At most 1 KiB.
 	Announcement []byte

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -21,12 +22,21 @@ const (
 // PeerClient returns. Its host is the node's id.
 func PeerURL(id NodeID) string { return "https://" + string(id) }
 
+// peerOf is the node whose peer API a URL is the base of, "" if it names none.
+func peerOf(base string) NodeID {
+	id := NodeID(strings.TrimPrefix(base, "https://"))
+	if !id.Valid() {
+		return ""
+	}
+	return id
+}
+
 // PeerClient returns a client that reaches one node, by URLs that begin with
 // PeerURL(id), over any of its links, with mutual TLS. It verifies that the
 // other side is that very node. Requests to elsewhere fail.
 func (m *Mesh) PeerClient(id NodeID) *http.Client {
 	return &http.Client{
-		Transport:     onlyHost{host: string(id), next: m.peers},
+		Transport:     onlyHost{host: string(id), next: m.peers, trusted: func() bool { return !m.evicts(id) }},
 		CheckRedirect: stay,
 	}
 }
@@ -39,12 +49,17 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 type onlyHost struct {
 	host string
 	next http.RoundTripper
+	// trusted looks at every call: trust may end while a connection lives on.
+	trusted func() bool
 }
 
 // RoundTrip does one request.
 func (o onlyHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" || r.URL.Host != o.host {
 		return nil, fmt.Errorf("call peer %s: the request is for %s", o.host, r.URL.Host)
+	}
+	if !o.trusted() {
+		return nil, fmt.Errorf("call peer %s: %w", o.host, ErrEvicted)
 	}
 	return o.next.RoundTrip(r)
 }
@@ -137,7 +152,7 @@ func (m *Mesh) clientTLS(in *member, want NodeID) *tls.Config {
 			if len(state.PeerCertificates) == 0 {
 				return errCertificate
 			}
-			c, err := in.trusts(state.PeerCertificates[0], m.cfg.now())
+			c, err := in.trusts(state.PeerCertificates[0], m.replica.now())
 			if err != nil {
 				return err
 			}

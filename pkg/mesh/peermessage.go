@@ -18,14 +18,25 @@ import (
 const (
 	pathJoin = "/mesh/v1/join"
 	pathSync = "/mesh/v1/sync"
+	pathKeys = "/mesh/v1/keys"
+	// pathRenew is where a node gets another certificate.
+	pathRenew = "/mesh/v1/renew"
+	// pathShare is where authorities exchange what they have in common.
+	pathShare = "/mesh/v1/share"
 )
 
 // Limits of the peer API's messages, in bytes.
 const (
-	maxJoinBody    = 16 << 10
-	maxSyncBody    = 2*syncBytes + maxEnvelope
-	maxJoinAnswer  = 4 << 20
-	maxRefusalBody = 4 << 10
+	maxJoinBody   = 16 << 10
+	maxSyncBody   = 2*syncBytes + maxEnvelope
+	maxJoinAnswer = 4 << 20
+	// maxRefusalBody has room for evictionProof.
+	maxRefusalBody = 4*maxCertificate + 16<<10
+	maxKeyBody     = 1 << 10
+	maxKeyAnswer   = 4 << 10
+	maxShareBody   = maxSharedBytes + 1<<20
+	maxRenewBody   = 1 << 10
+	maxRenewAnswer = 2 * maxCertificate
 )
 
 // messageType is the media type of the peer API's messages.
@@ -36,6 +47,7 @@ const (
 	codeBadRequest  = "bad_request"
 	codeNotServed   = "not_served"
 	codeUnavailable = "unavailable"
+	codeEvicted     = "evicted"
 )
 
 var refusalCodes = map[string]error{
@@ -49,6 +61,7 @@ var refusalCodes = map[string]error{
 	codeUnavailable:  errors.New("the node cannot answer now"),
 	codeBadRequest:   errors.New("the node did not understand"),
 	codeNotServed:    errors.New("the node does not serve this"),
+	codeEvicted:      ErrEvicted,
 	"not_trusted":    errCertificate,
 	"not_in_mesh":    ErrNotInMesh,
 	"too_many_calls": errTooManyCalls,
@@ -96,9 +109,9 @@ func writeMessage(w http.ResponseWriter, m proto.Message) {
 }
 
 // writeRefusal writes an error.
-func writeRefusal(w http.ResponseWriter, status int, code string, err error) {
+func writeRefusal(w http.ResponseWriter, status int, code string, err error, proof ...*wire.Envelope) {
 	text := err.Error()
-	b, merr := wire.Marshal(&wire.Refusal{Code: code, Message: text[:min(len(text), 512)]})
+	b, merr := wire.Marshal(&wire.Refusal{Code: code, Message: text[:min(len(text), 512)], Records: proof})
 	if merr != nil {
 		http.Error(w, code, status)
 		return
@@ -145,17 +158,40 @@ func readRefusal(resp *http.Response) error {
 	if err != nil || wire.Unmarshal(body, &m) != nil {
 		return fmt.Errorf("read answer: %s", resp.Status)
 	}
+	if m.GetCode() == codeEvicted && len(m.GetRecords()) > 0 {
+		return &evictedAnswer{proof: m.GetRecords()}
+	}
 	if known := refusalCodes[m.GetCode()]; known != nil {
 		return known
 	}
 	return fmt.Errorf("%q: %q", m.GetCode(), m.GetMessage())
 }
 
+// evictedAnswer says that another node holds this one for evicted, and why. It is
+// true only if its proof is.
+type evictedAnswer struct{ proof []*wire.Envelope }
+
+func (*evictedAnswer) Error() string { return ErrEvicted.Error() }
+
+// Unwrap gives ErrEvicted.
+func (*evictedAnswer) Unwrap() error { return ErrEvicted }
+
+// callPeer does one call of the mesh's own paths. An evicted node learns by the
+// answer that it is.
+func (m *Mesh) callPeer(ctx context.Context, url string, req proto.Message, limit int64, answer proto.Message) error {
+	err := call(ctx, &http.Client{Transport: stamped{m: m, next: m.peers}, CheckRedirect: stay}, url, req, limit, answer)
+	var evicted *evictedAnswer
+	if errors.As(err, &evicted) {
+		news, _ := m.replica.apply(evicted.proof)
+		m.learned(news)
+	}
+	return err
+}
+
 // exchange does one round of synchronization.
 func (m *Mesh) exchange(ctx context.Context, base string, req *wire.SyncRequest) (*wire.SyncResponse, error) {
 	var answer wire.SyncResponse
-	client := &http.Client{Transport: stamped{m: m, next: m.peers}, CheckRedirect: stay}
-	if err := call(ctx, client, base+pathSync, req, maxSyncBody, &answer); err != nil {
+	if err := m.callPeer(ctx, base+pathSync, req, maxSyncBody, &answer); err != nil {
 		return nil, fmt.Errorf("synchronize with %s: %w", base, err)
 	}
 	return &answer, nil

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
+
+	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
 )
 
 // Limits of the peer API's server.
@@ -123,6 +125,10 @@ func (m *Mesh) serverTLS() *tls.Config {
 				return nil
 			}
 			_, err := m.caller(&state)
+			if errors.Is(err, ErrEvicted) { // It is told so, and nothing else.
+				time.AfterFunc(m.cfg.strangerLife, func() { _ = hello.Conn.Close() })
+				return nil
+			}
 			return err
 		}
 		return inner, nil
@@ -139,7 +145,7 @@ func (m *Mesh) caller(state *tls.ConnectionState) (*credential, error) {
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil, fmt.Errorf("%w: none was shown", errCertificate)
 	}
-	return in.trusts(state.PeerCertificates[0], m.cfg.now())
+	return in.trusts(state.PeerCertificates[0], m.replica.now())
 }
 
 // peerAPI is the handler of the peer API's port.
@@ -148,6 +154,9 @@ func (m *Mesh) peerAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+pathJoin, func(w http.ResponseWriter, r *http.Request) { m.serveJoin(w, r, joins) })
 	mux.Handle("POST "+pathSync, m.mutual(new(callers).limit(http.HandlerFunc(m.serveSync))))
+	mux.Handle("POST "+pathKeys, m.mutual(new(callers).limit(http.HandlerFunc(m.serveKeys))))
+	mux.Handle("POST "+pathShare, m.mutual(new(callers).limit(http.HandlerFunc(m.serveShare))))
+	mux.Handle("POST "+pathRenew, m.mutual(new(callers).limit(http.HandlerFunc(m.serveRenew))))
 	mux.Handle("/", m.mutual(http.MaxBytesHandler(m.ownerHandler(), maxPeerBody)))
 	return mux
 }
@@ -168,6 +177,10 @@ func (m *Mesh) mutual(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.stamp(w)
 		c, err := m.caller(r.TLS)
+		if errors.Is(err, ErrEvicted) {
+			writeRefusal(w, http.StatusForbidden, codeEvicted, err, m.evictionProof(c.id)...)
+			return
+		}
 		if err != nil {
 			writeRefusal(w, http.StatusForbidden, "not_trusted", err)
 			return
@@ -178,9 +191,26 @@ func (m *Mesh) mutual(next http.Handler) http.Handler {
 		}
 		if in := m.current(); in != nil {
 			n.certify(in.mesh, c) // What it has just shown counts.
+			m.refresh(w, c)
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, n)))
 	})
+}
+
+// evictionProof is what shows a node that it was evicted: who says so, and that.
+func (m *Mesh) evictionProof(id NodeID) []*wire.Envelope {
+	var out []*wire.Envelope
+	for _, key := range []string{string(id), string(id) + evictionByMesh} {
+		e := m.replica.table.get(ref{KindEviction, key})
+		if e == nil {
+			continue
+		}
+		if author := m.replica.table.get(ref{KindNode, string(e.Node)}); author != nil {
+			out = append(out, author.envelope())
+		}
+		out = append(out, e.envelope())
+	}
+	return out
 }
 
 // serverLog takes net/http's log lines: what strangers do wrong is no warning.

@@ -161,9 +161,16 @@ func (m *Mesh) stamp(w http.ResponseWriter) {
 	w.Header().Set(headerTime, strconv.FormatInt(m.cfg.now().UnixMilli(), 10))
 }
 
+// Clock is what time it is by this node's own clock, right or wrong.
+func (m *Mesh) Clock() time.Time { return m.cfg.now() }
+
 // ClockSkew returns how far this node's clock is ahead of its peers', and 0 if it
 // is near enough. It is not used then.
 func (m *Mesh) ClockSkew() time.Duration { return m.replica.times.skew() }
+
+// Time is what time it is: that of this node's clock, or that of its peers where its
+// own is not near theirs.
+func (m *Mesh) Time() time.Time { return m.replica.now() }
 
 // correct says it when this node's clock turns out to be wrong or right again, and
 // takes back the versions that it gave out too far ahead.

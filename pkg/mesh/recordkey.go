@@ -25,13 +25,18 @@ const (
 )
 
 // kinds lists all kinds, in the order in which they are exchanged: what is
-// needed to verify the others comes first.
-var kinds = [...]Kind{KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow, KindTunnels}
+// needed to verify the others comes first, and grants before the endpoints that need
+// them and before what asks for them.
+var kinds = [...]Kind{
+	KindNode, KindEviction, KindGossipKey, KindVPC, KindGroup, KindGrant, KindEndpoint, KindTests, KindShadow, KindTunnels,
+	KindSettings,
+}
 
 // known tells whether k is a kind of record.
 func (k Kind) known() bool {
 	switch k {
-	case KindNode, KindVPC, KindGroup, KindEndpoint, KindTests, KindShadow, KindTunnels:
+	case KindNode, KindEviction, KindGossipKey, KindVPC, KindGroup, KindGrant, KindEndpoint, KindTests, KindShadow, KindTunnels,
+		KindSettings:
 		return true
 	default:
 		return false
@@ -56,7 +61,13 @@ func checkKey(kind Kind, key string) error {
 		ok = validVNI(key)
 	case KindTunnels:
 		ok = key == PolicyKey
-	case KindEndpoint:
+	case KindSettings:
+		ok = key == SettingsKey
+	case KindEviction:
+		ok = NodeID(strings.TrimSuffix(key, evictionByMesh)).Valid()
+	case KindGossipKey:
+		ok = key == GossipKeyKey
+	case KindEndpoint, KindGrant:
 		ok = len(parts) == 3 && NodeID(parts[0]).Valid() && validVNI(parts[1]) && validPart(parts[2])
 	}
 	if !ok {
@@ -92,7 +103,7 @@ func owner(kind Kind, key string) NodeID {
 		return NodeID(key)
 	case KindEndpoint:
 		return NodeID(key[:idDigits])
-	case KindVPC, KindGroup, KindTests, KindShadow, KindTunnels:
+	case KindVPC, KindGroup, KindTests, KindShadow, KindTunnels, KindGrant, KindSettings, KindEviction, KindGossipKey:
 		return ""
 	default:
 		return ""

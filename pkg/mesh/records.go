@@ -58,6 +58,9 @@ func (m *Mesh) writeAll(ctx context.Context, recs []Record) ([]*entry, error) {
 	if in == nil || leaving {
 		return nil, ErrNotInMesh
 	}
+	if in.evictions.refuse(in.self) {
+		return nil, ErrEvicted
+	}
 	for _, rec := range recs {
 		if err := m.maySign(rec, in); err != nil {
 			return nil, err
@@ -80,9 +83,9 @@ func (m *Mesh) maySign(rec Record, in *member) error {
 		return err
 	}
 	switch own := owner(rec.Kind, rec.Key); {
-	case rec.Kind == KindNode:
-		return fmt.Errorf("a node's record is written by the mesh itself")
-	case own == "" && !in.self.has(RoleAuthority):
+	case rec.Kind == KindNode, rec.Kind == KindEviction, rec.Kind == KindGossipKey:
+		return fmt.Errorf("a record of this kind is written by the mesh itself")
+	case own == "" && !in.self.isAuthority():
 		return ErrNotAuthority
 	case own != "" && own != m.id:
 		return fmt.Errorf("the record belongs to node %s", own)
@@ -121,6 +124,7 @@ func (m *Mesh) publish(es []*entry) {
 	m.mu.RLock()
 	s := m.session
 	m.mu.RUnlock()
+	m.heed(es)
 	if s != nil {
 		s.broadcast(es)
 	}

@@ -143,7 +143,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 	if n, why := w.told(w.signed(edge, endpoint)); n != 1 {
 		t.Errorf("the good one was refused: %v", why)
 	}
-	w.now = w.now.Add(2 * certificateLifetime)
+	w.now = w.now.Add(2 * DefaultCertificateLife)
 	endpoint.Key += "2"
 	if n, why := w.told(w.signed(edge, endpoint)); n != 0 || !slices.Equal(why, []string{refusedCertificate}) {
 		t.Errorf("a node whose certificate has expired: %d news, %v", n, why)
@@ -161,7 +161,7 @@ func (w *world) refused(edge *node, endpoint Record) map[string]refusedCase {
 	t := w.t
 	t.Helper()
 	other := w.admit(w.ca, "other", RoleEdge)
-	foreignCA, err := newAuthority(t.TempDir(), w.now)
+	foreignCA, err := newAuthority(t.TempDir(), DefaultCertificateLife, w.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +196,11 @@ func (w *world) refused(edge *node, endpoint Record) map[string]refusedCase {
 		"a shadow by an edge":          {w.signed(edge, Record{Kind: KindShadow, Key: "7"}), refusedAuthor},
 		"a shadow of no VPC":           {w.signed(edge, Record{Kind: KindShadow, Key: "07"}), refusedKey},
 		"a tunnel policy by an edge":   {w.signed(edge, Record{Kind: KindTunnels, Key: PolicyKey}), refusedAuthor},
+		"a grant by an edge":           {w.signed(edge, Record{Kind: KindGrant, Key: endpoint.Key, Payload: []byte("p")}), refusedAuthor},
+		"a grant's removal by an edge": {w.signed(edge, Record{Kind: KindGrant, Key: endpoint.Key, Deleted: true}), refusedAuthor},
+		"a grant of no endpoint":       {w.signed(edge, Record{Kind: KindGrant, Key: "7/web"}), refusedKey},
+		"settings by an edge":          {w.signed(edge, Record{Kind: KindSettings, Key: SettingsKey}), refusedAuthor},
+		"other settings":               {w.signed(edge, Record{Kind: KindSettings, Key: "settings"}), refusedKey},
 		"another tunnel policy":        {w.signed(edge, Record{Kind: KindTunnels, Key: "policies"}), refusedKey},
 		"a group's removal by an edge": {w.signed(edge, Record{Kind: KindGroup, Key: "7/g", Deleted: true}), refusedAuthor},
 		"of a foreign authority":       {w.signed(foreign, w.record(foreign)), refusedCertificate},

@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 )
 
@@ -20,22 +19,10 @@ const (
 // same witnesses, and few change when nodes come and go. Ids are hashes already:
 // their beginnings are mixed by the finalizer of splitmix64 (Steele et al., 2014).
 func scoreOf(node, witness NodeID) uint64 {
-	x := beginning(node) + 0x9e3779b97f4a7c15*(beginning(witness)|1)
+	x := node.hash() + 0x9e3779b97f4a7c15*(witness.hash()|1)
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-// beginning is the first part of an id as a number.
-func beginning(id NodeID) uint64 {
-	if len(id) < 16 {
-		return 0
-	}
-	b := NodeID(id[:16]).bytes()
-	if len(b) < 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(b)
 }
 
 // witnessesOf returns the first count witnesses of a node among some that are

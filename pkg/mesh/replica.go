@@ -29,9 +29,13 @@ type replica struct {
 	validate func(Record) error
 	restamp  func(Record) ([]byte, error)
 	refusals refusals
+	// shared is nil but in simulations.
+	shared *Shared
 	// strangers are the authors that were unknown when they were needed.
 	strangers strangers
 
+	// self is this node: it keeps what it has said, evicted or not.
+	self NodeID
 	// forgotten are the node tombstones that were collected here.
 	forgotten forgotten
 	// lapsed are the nodes that were forgotten because they were dead for long.
@@ -84,22 +88,44 @@ func (r *replica) begin(a *trustAnchor) {
 // only what is needed of it later is looked at again.
 func (r *replica) restore(records []*entry) error {
 	var last Version
+	anchor := r.trust()
 	for _, e := range records {
 		if e.Kind == KindNode {
-			// An expired certificate still says whose signature is good.
-			c, err := parseCertificate(e.certificate, r.trust().mesh)
-			if err != nil {
-				return fmt.Errorf("restore record of node %s: %w", e.Key, err)
-			}
-			if err := e.adopt(c); err != nil {
-				return fmt.Errorf("restore record of node %s: %w", e.Key, err)
+			if err := e.restore(anchor.mesh); err != nil {
+				return err
 			}
 		}
-		r.clock.observe(e.Version)
-		r.table.put(e)
+		r.take(e)
+		last = max(last, e.Version)
+	}
+	for _, e := range r.shared.known() {
+		r.take(e)
 		last = max(last, e.Version)
 	}
 	r.table.settle(last) // What it replaced is not known any more.
+	// What a crash kept from being removed from the disk goes now.
+	for _, e := range r.table.ofKind(KindEviction) {
+		r.obey(anchor, e)
+	}
+	return nil
+}
+
+// take takes an entry that was verified before.
+func (r *replica) take(e *entry) {
+	r.clock.observe(e.Version)
+	r.table.put(e)
+}
+
+// restore adopts a node record that was verified before.
+func (e *entry) restore(mesh ID) error {
+	// An expired certificate still says whose signature is good.
+	c, err := parseCertificate(e.certificate(), mesh)
+	if err == nil {
+		err = e.adopt(c)
+	}
+	if err != nil {
+		return fmt.Errorf("restore record of node %s: %w", e.Key, err)
+	}
 	return nil
 }
 
@@ -152,17 +178,19 @@ func (r *replica) signAll(recs []Record, in *member, key privateKey) ([]*entry, 
 		}
 		es[i] = e
 	}
-	if err := r.write(es); err != nil {
+	if err := r.write(es, nil); err != nil {
 		return nil, err
 	}
 	for _, e := range es {
 		r.table.put(e)
+		r.obey(in.trustAnchor, e)
 	}
 	return es, nil
 }
 
-// write puts entries and the clock on disk. commit is held.
-func (r *replica) write(es []*entry) error {
+// write puts entries and the clock on disk, and removes what is gone. commit is
+// held.
+func (r *replica) write(es []*entry, gone []ref) error {
 	last := r.reserved
 	err := r.db.Update(func(tx *bbolt.Tx) error {
 		for _, e := range es {
@@ -170,6 +198,11 @@ func (r *replica) write(es []*entry) error {
 				return err
 			}
 			last = max(last, e.Version)
+		}
+		for _, k := range gone {
+			if err := tx.Bucket(bucketRecords).Delete(recordKey(k)); err != nil {
+				return err
+			}
 		}
 		return putClock(tx, last)
 	})
@@ -199,19 +232,27 @@ func (r *replica) version() Version {
 	return v
 }
 
-// apply takes records from others. It returns those that were news, and whether
-// some were refused because their author is not known here.
+// apply takes records from nobody knows whom. It returns those that were news, and
+// whether some were refused because their author is not known here.
 func (r *replica) apply(envelopes []*wire.Envelope) (news []*entry, strangers bool) {
+	return r.applyFrom("", envelopes)
+}
+
+// applyFrom is apply for records that a node has brought.
+func (r *replica) applyFrom(bringer NodeID, envelopes []*wire.Envelope) (news []*entry, strangers bool) {
 	anchor := r.trust()
 	for _, env := range envelopes {
 		e, err := r.admit(anchor, env)
 		if err != nil {
-			reason := r.refusals.count(err)
+			reason := r.refusals.count(blame(err, bringer))
 			strangers = strangers || reason == refusedUnknownAuthor
 			r.log.Debug("refuse record", "reason", reason, "err", err)
 			continue
 		}
-		if e == nil || !r.accept(anchor, e) {
+		if e == nil {
+			continue
+		}
+		if e = r.shared.same(e); !r.accept(anchor, e) {
 			continue
 		}
 		news = append(news, e)
@@ -237,6 +278,7 @@ func (r *replica) accept(anchor *trustAnchor, e *entry) bool {
 		r.forgotten.remove(e.Node)
 		r.lapsed.remove(e.Node)
 	}
+	r.obey(anchor, e)
 	return true
 }
 
@@ -263,36 +305,56 @@ func (r *replica) admit(anchor *trustAnchor, env *wire.Envelope) (*entry, error)
 	if !e.signedBy(author.key) {
 		return nil, refuse(refusedSignature, "it is not the signature of %s", author.id)
 	}
-	if owner(e.Kind, e.Key) == "" && !author.has(RoleAuthority) {
-		return nil, refuse(refusedAuthor, "%s is not an authority", author.id)
+	if owner(e.Kind, e.Key) == "" && !author.isAuthority() {
+		return nil, refuseOf(author.id, refusedAuthor, "%s is not an authority", author.id)
 	}
 	if !r.table.hasRoom(e) {
-		return nil, refuse(refusedQuota, "%w", errTooMuch)
+		return nil, refuseOf(author.id, refusedQuota, "%w", errTooMuch)
 	}
 	if e.Kind == KindNode {
 		if err := e.adopt(author); err != nil {
-			return nil, refuse(refusedPayload, "%w", err)
+			return nil, refuseOf(author.id, refusedPayload, "%w", err)
 		}
 		return e, nil
 	}
-	if !e.Deleted && r.validate != nil {
-		if err := r.validate(e.Record); err != nil {
-			return nil, refuse(refusedPayload, "%w", err)
-		}
+	if err := r.check(anchor, e); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
 
+// check looks into the payload of a record that is no node's.
+func (r *replica) check(anchor *trustAnchor, e *entry) error {
+	switch {
+	case e.Kind == KindEviction:
+		if err := anchor.checkEviction(e); err != nil {
+			return refuseOf(e.Node, refusedPayload, "%w", err)
+		}
+	case e.Kind == KindGossipKey:
+		if _, err := decodeGossipKey(e.Payload); err != nil {
+			return refuseOf(e.Node, refusedPayload, "%w", err)
+		}
+	case !e.Deleted && r.validate != nil:
+		if err := r.validate(e.Record); err != nil {
+			return refuseOf(e.Node, refusedPayload, "%w", err)
+		}
+	}
+	return nil
+}
+
 // author returns the verified author of an entry.
 func (r *replica) author(anchor *trustAnchor, e *entry) (*credential, error) {
-	der := e.certificate
+	der := e.certificate()
 	if e.Kind != KindNode {
-		if r.table.get(ref{KindNode, string(e.Node)}) == nil {
+		if r.table.get(ref{KindNode, string(e.Node)}) == nil && !r.evicts(anchor, e.Node) {
 			r.strangers.add(e.Node)
 		}
-		return r.credentialOf(e.Node)
+		return r.credentialOf(anchor, e.Node)
 	}
 	c, err := anchor.trustsDER(der, r.now())
+	if errors.Is(err, ErrEvicted) {
+		return nil, refuse(refusedEvicted, "%s", c.id)
+	}
 	if err != nil {
 		return nil, refuse(refusedCertificate, "%w", err)
 	}
@@ -303,38 +365,44 @@ func (r *replica) author(anchor *trustAnchor, e *entry) (*credential, error) {
 }
 
 // credentialOf returns the credential of a node that is known, or has been.
-func (r *replica) credentialOf(id NodeID) (*credential, error) {
+func (r *replica) credentialOf(anchor *trustAnchor, id NodeID) (*credential, error) {
+	if r.evicts(anchor, id) {
+		return nil, refuse(refusedEvicted, "%s", id)
+	}
 	known := r.table.get(ref{KindNode, string(id)})
 	if known == nil {
 		return nil, refuse(refusedUnknownAuthor, "%s", id)
 	}
-	if now := r.now(); !known.credential.validAt(now) {
+	if now := r.now(); !known.credential().validAt(now) {
 		return nil, refuse(refusedCertificate, "that of %s is not valid at %s", id, now.UTC())
 	}
-	return known.credential, nil
+	return known.credential(), nil
 }
 
 // adopt keeps what a node record's verified certificate and payload say.
 func (e *entry) adopt(c *credential) error {
-	e.credential, e.certificate = c, nil
-	if e.Deleted {
-		return nil
+	adopted := &author{credential: c}
+	if !e.Deleted {
+		info, err := decodeNodeInfo(e.Payload)
+		if err != nil {
+			return err
+		}
+		if info.name != c.name {
+			return fmt.Errorf("check node record: it says the name %q, its certificate %q", info.name, c.name)
+		}
+		adopted.info = info
 	}
-	info, err := decodeNodeInfo(e.Payload)
-	if err != nil {
-		return err
-	}
-	if info.name != c.name {
-		return fmt.Errorf("check node record: it says the name %q, its certificate %q", info.name, c.name)
-	}
-	e.info = info
+	e.author = adopted
 	return nil
 }
 
-// outlived tells whether a tombstone is to be forgotten. Those of nodes stay
+// outlived tells whether a tombstone, or an eviction, is to be forgotten. Those of nodes stay
 // for as long as there is something that they have signed: their certificates
 // are needed to verify it.
 func (r *replica) outlived(e *entry) bool {
+	if e.Kind == KindEviction {
+		return e.Version < versionAt(r.now().Add(-evictionLife))
+	}
 	if !e.Deleted || e.Version >= versionAt(r.now().Add(-tombstoneLife)) {
 		return false
 	}
@@ -356,7 +424,9 @@ func (r *replica) done(e *entry) bool {
 func (r *replica) collect() (int, error) {
 	r.commit.Lock()
 	defer r.commit.Unlock()
-	old := r.table.entries(func(e *entry) bool { return e.Deleted && e.Version < versionAt(r.now().Add(-tombstoneLife)) })
+	old := r.table.entries(func(e *entry) bool {
+		return (e.Deleted || e.Kind == KindEviction) && e.Version < versionAt(r.now().Add(-tombstoneLife))
+	})
 	var gone []*entry
 	for _, e := range old {
 		if r.outlived(e) {
@@ -386,6 +456,7 @@ func (r *replica) collect() (int, error) {
 			r.forgotten.add(e.Node, e.Version)
 		}
 		r.table.remove(e)
+		r.unevict(e)
 	}
 	return len(gone), nil
 }

@@ -185,7 +185,7 @@ func TestWhoHasLeftDoesNotBecomeAnother(t *testing.T) {
 	w.told(w.signed(old, w.record(old)), w.signed(old, tomb))
 	collides := func() error {
 		return w.m.replica.db.View(func(tx *bbolt.Tx) error {
-			return w.m.checkCollisions(tx, &admission{id: old.cred.id[:10] + "ffffffffffffffffffffffffffffff", name: "x"})
+			return w.m.checkCollisions(tx, w.ca.trustAnchor, &admission{id: old.cred.id[:10] + "ffffffffffffffffffffffffffffff", name: "x"})
 		})
 	}
 	wantError(t, collides(), ErrPrefixTaken)
@@ -195,13 +195,13 @@ func TestWhoHasLeftDoesNotBecomeAnother(t *testing.T) {
 	}
 	wantError(t, collides(), ErrPrefixTaken)
 	today := w.now
-	w.now = w.now.Add(2 * certificateLifetime)
+	w.now = w.now.Add(2 * DefaultCertificateLife)
 	if err := collides(); err != nil {
 		t.Errorf("after its certificate has expired: %v", err)
 	}
 	w.now = today
 	renamed := &admission{id: NodeID(fmt.Sprintf("%040x", 1)), name: "db"}
-	if err := w.m.replica.db.View(func(tx *bbolt.Tx) error { return w.m.checkCollisions(tx, renamed) }); err != nil {
+	if err := w.m.replica.db.View(func(tx *bbolt.Tx) error { return w.m.checkCollisions(tx, w.ca.trustAnchor, renamed) }); err != nil {
 		t.Errorf("its name is not free: %v", err)
 	}
 	// Another gets the name; the old one comes back with the old certificate.
@@ -219,28 +219,34 @@ func TestWhoHasLeftDoesNotBecomeAnother(t *testing.T) {
 
 func memberNamed(name string) *memberlist.Node { return &memberlist.Node{Name: name} }
 
-// Who has the gossip key can make up members; they do not fill the memory.
+// Who has the gossip key can make up members; they do not fill the memory, nor take
+// most of the gossip in a mesh of many.
 func TestMadeUpMembersAreBounded(t *testing.T) {
-	w := newWorld(t)
-	edge := w.admit(w.ca, "edge", RoleEdge)
-	w.told(w.signed(edge, w.record(edge)))
-	ms := newMembers(w.m, func() {})
-	accepted := 0
-	for i := range 2 * maxUnknownMembers {
-		n := memberNamed(fmt.Sprintf("%040x", i))
-		if ms.NotifyAlive(n) == nil {
-			accepted++
-			ms.NotifyJoin(n)
+	const made = 300 // The first ids; nodes have the others.
+	for _, known := range []int{1, minUnknownMembers, 100} {
+		ms := newMembers(&Mesh{replica: memoryReplica(nil)}, func() {})
+		ms.known = func(id NodeID) bool { return id >= NodeID(fmt.Sprintf("%040x", made)) }
+		ms.evicted = func(NodeID) bool { return false }
+		for i := range known {
+			ms.NotifyJoin(memberNamed(fmt.Sprintf("%040x", made+i)))
 		}
-	}
-	if accepted != maxUnknownMembers {
-		t.Errorf("%d members are accepted", accepted)
-	}
-	if err := ms.NotifyAlive(memberNamed(string(edge.cred.id))); err != nil {
-		t.Errorf("a node: %v", err)
-	}
-	ms.NotifyLeave(memberNamed(fmt.Sprintf("%040x", 1)))
-	if err := ms.NotifyAlive(memberNamed(fmt.Sprintf("%040x", maxUnknownMembers+7))); err != nil {
-		t.Errorf("after one is gone: %v", err)
+		accepted := 0
+		for i := range made - 1 {
+			n := memberNamed(fmt.Sprintf("%040x", i))
+			if ms.NotifyAlive(n) == nil {
+				accepted++
+				ms.NotifyJoin(n)
+			}
+		}
+		if want := max(known, minUnknownMembers); accepted != want {
+			t.Errorf("%d members that are nobody are accepted beside %d nodes, want %d", accepted, known, want)
+		}
+		if err := ms.NotifyAlive(memberNamed(fmt.Sprintf("%040x", made+known))); err != nil {
+			t.Errorf("a node: %v", err)
+		}
+		ms.NotifyLeave(memberNamed(fmt.Sprintf("%040x", 1)))
+		if err := ms.NotifyAlive(memberNamed(fmt.Sprintf("%040x", made-1))); err != nil {
+			t.Errorf("after one is gone: %v", err)
+		}
 	}
 }

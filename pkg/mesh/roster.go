@@ -41,6 +41,12 @@ func (r *roster) remove(id NodeID) {
 	r.sum ^= id.hash()
 }
 
+// has tells whether a node is in the set.
+func (r *roster) has(id NodeID) bool {
+	_, ok := r.at[id]
+	return ok
+}
+
 // draw returns a random node of the set but one, "" if there is none.
 func (r *roster) draw(but NodeID) NodeID {
 	i, ok := r.at[but]
@@ -60,7 +66,7 @@ func (r *roster) draw(but NodeID) NodeID {
 	return r.ids[j]
 }
 
-// hash is a hash of the id, which is one already.
+// hash is the first part of the id, which is a hash already, as a number.
 func (id NodeID) hash() uint64 {
 	h, err := strconv.ParseUint(string(id[:min(len(id), 16)]), 16, 64)
 	if err != nil {

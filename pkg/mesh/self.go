@@ -35,12 +35,12 @@ func (m *Mesh) ensureSelf() error {
 	in, leaving := m.member, m.leaving
 	announcement, announced := m.announcement, m.announced
 	m.mu.RUnlock()
-	if in == nil || leaving {
+	if in == nil || leaving || in.evictions.refuse(in.self) {
 		return nil
 	}
 	old := m.replica.table.get(ref{KindNode, string(m.id)})
-	if !announced && old != nil && old.info != nil {
-		announcement = old.info.announcement // What an earlier run announced.
+	if !announced && old != nil && old.info() != nil {
+		announcement = old.info().announcement // What an earlier run announced.
 	}
 	info := &nodeInfo{
 		name: in.name(), links: m.cfg.Links, gossipPort: m.cfg.GossipPort, peerPort: m.cfg.PeerPort,
@@ -51,7 +51,7 @@ func (m *Mesh) ensureSelf() error {
 		return err
 	}
 	if old != nil && !old.Deleted && bytes.Equal(old.Payload, payload) &&
-		bytes.Equal(old.credential.der, in.self.der) && m.replica.fresh(old) {
+		bytes.Equal(old.credential().der, in.self.der) && m.replica.fresh(old) {
 		return nil
 	}
 	e, err := m.replica.put(Record{Kind: KindNode, Key: string(m.id), Payload: payload}, in, m.key)

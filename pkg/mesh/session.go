@@ -64,6 +64,11 @@ type session struct {
 	merge           chan NodeID
 	// agreed is when another node was last heard of that sees the same members.
 	agreed time.Time
+	ring   *memberlist.Keyring
+	// rekey is poked when there may be another gossip key. Its capacity is 1.
+	rekey chan struct{}
+	// share is poked when a token was made or used. Its capacity is 1.
+	share chan struct{}
 	// rejoin is poked when a member comes or goes. Its capacity is 1.
 	rejoin chan struct{}
 	stop   context.CancelFunc
@@ -82,6 +87,7 @@ func (m *Mesh) runSession(ctx context.Context, in *member) (err error) {
 		inbox: make(chan []byte, inboxSize), rejoin: make(chan struct{}, 1),
 		limits: newLimits(), pace: newPace(differFirst, differLast),
 		mergePace: newPace(mergePatience, mergeLast), merge: make(chan NodeID, 1), agreed: time.Now(),
+		rekey: make(chan struct{}, 1), share: make(chan struct{}, 1),
 	}
 	defer close(s.ended)
 	s.members = newMembers(m, s.membersChanged)
@@ -112,7 +118,7 @@ func (s *session) run(ctx context.Context, listeners []net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	s.m.serve(ctx, group, listeners)
 	for _, work := range []func(context.Context){
-		s.runInbox, s.syncer.run, s.runDigests, s.runMerge, s.runAntiEntropy, s.runRejoin, s.runCollect, s.vigil.run,
+		s.runInbox, s.syncer.run, s.runDigests, s.runMerge, s.runAntiEntropy, s.runRejoin, s.runCollect, s.vigil.run, s.runKeys, s.runRenew, s.runShare,
 	} {
 		group.Go(func() error {
 			work(ctx)
@@ -127,7 +133,7 @@ func (s *session) run(ctx context.Context, listeners []net.Listener) error {
 func (m *Mesh) begin(s *session) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.member != s.in {
+	if m.member == nil || m.member.trustAnchor != s.in.trustAnchor {
 		return false
 	}
 	m.session = s
@@ -161,17 +167,16 @@ func (s *session) membersChanged() {
 // startGossip starts memberlist.
 func (s *session) startGossip(ctx context.Context) error {
 	cfg := s.gossipConfig()
-	keys := make([][]byte, 0, len(s.in.gossipKeys))
-	for _, k := range s.in.gossipKeys {
-		keys = append(keys, k.bytes)
-	}
-	ring, err := memberlist.NewKeyring(keys, keys[0])
-	if err != nil {
+	var err error
+	if s.ring, err = s.in.keys.ring(s.m.cfg.now()); err != nil {
 		return err
 	}
-	cfg.Keyring = ring
+	cfg.Keyring = s.ring
 	addr := netip.AddrPortFrom(s.m.cfg.Links[0].Addr, s.m.cfg.GossipPort)
-	t, err := newGossipTransport(ctx, s.m.cfg.Network, addr, cfg.Logger)
+	t, err := newGossipTransport(ctx, gossipEnd{
+		network: s.m.cfg.Network, addr: addr, log: cfg.Logger,
+		refused: func(err error) { s.m.replica.refusals.count(err) },
+	})
 	if err != nil {
 		return err
 	}
@@ -245,6 +250,7 @@ func (s *session) runCollect(ctx context.Context) {
 			s.log.Debug("collect tombstones", "count", n)
 			s.m.pokes.poke()
 		}
+		s.m.replica.dropOrphans()
 	}
 }
 

@@ -37,7 +37,7 @@ func (v *vigil) credentialOf(id NodeID) (*credential, error) {
 	if e := v.s.m.replica.table.get(ref{KindNode, string(id)}); e != nil && e.Deleted {
 		return nil, refuse(refusedAuthor, "%s has left", id)
 	}
-	return v.s.m.replica.credentialOf(id)
+	return v.s.m.replica.credentialOf(v.s.in.trustAnchor, id)
 }
 
 // proves tells why a beat is not its node's.
@@ -58,12 +58,14 @@ func (v *vigil) takeBeat(b *beat, now time.Time) error {
 		return nil
 	}
 	x := v.watches.of[b.node]
-	if x != nil && (!b.after(x.newest.moment) || x.direct == v.watches.awake && v.tally.knows(b.node) == nil) {
+	denied := v.s.members.disputed(b.node, b.moment)
+	if x != nil && (!b.after(x.newest.moment) || x.direct == v.watches.awake && v.tally.knows(b.node) == nil && !denied) {
 		return nil // Late, twice, replayed, or more than is of use.
 	}
 	if err := v.proves(b); err != nil {
 		return err
 	}
+	v.proved(b, now)
 	if x == nil && !v.isWitness(v.s.m.id, b.node, witnessCount+witnessRoom) {
 		return nil // Somebody else is to watch it.
 	}
@@ -77,6 +79,14 @@ func (v *vigil) takeBeat(b *beat, now time.Time) error {
 	return nil
 }
 
+// proved notes that a node is there, in case that memberlist says it is not.
+func (v *vigil) proved(b *beat, now time.Time) {
+	if v.s.members.prove(b.node, b.moment, now) {
+		v.s.log.Info("a node has proved that it is there, whatever gossip says", "node", b.node, "name", v.nameOf(b.node))
+		v.s.membersChanged()
+	}
+}
+
 // takeHeard takes a beat that somebody tells on.
 func (v *vigil) takeHeard(b *beat, now time.Time) error {
 	if known := v.tally.knows(b.node); b.node == v.s.m.id || known != nil && !b.after(known.moment) {
@@ -85,6 +95,7 @@ func (v *vigil) takeHeard(b *beat, now time.Time) error {
 	if err := v.proves(b); err != nil {
 		return err
 	}
+	v.proved(b, now)
 	before := v.tally.verdict(b.node, now)
 	news, wrong := v.tally.hear(b, now)
 	if news {
@@ -102,7 +113,7 @@ func (v *vigil) acquitted(id NodeID, before State, wrong []NodeID) {
 		v.s.log.Info("a node is heard again", "node", id, "name", v.nameOf(id))
 	}
 	for _, w := range wrong {
-		v.count(refuse(refusedRefuted, "%s said that %s is silent", w, id))
+		v.count(refuseOf(w, refusedRefuted, "%s said that %s is silent", w, id))
 	}
 	v.s.membersChanged()
 }
@@ -125,7 +136,7 @@ func (v *vigil) takeSilence(s *silence, now time.Time) error {
 		}
 	}
 	if !v.isWitness(s.witness, s.beat.node, witnessCount+witnessRoom) {
-		return refuse(refusedAuthor, "%s is not a witness of %s", s.witness, s.beat.node)
+		return refuseOf(s.witness, refusedAuthor, "%s is not a witness of %s", s.witness, s.beat.node)
 	}
 	from := v.sayings[s.witness]
 	if from == nil {
@@ -133,7 +144,7 @@ func (v *vigil) takeSilence(s *silence, now time.Time) error {
 		v.sayings[s.witness] = from
 	}
 	if !from.take(now) {
-		return refuse(refusedQuota, "%s says too often that others are silent", s.witness)
+		return refuseOf(s.witness, refusedQuota, "%s says too often that others are silent", s.witness)
 	}
 	v.accept(s, now)
 	if s.beat.node == v.s.m.id {
@@ -142,12 +153,16 @@ func (v *vigil) takeSilence(s *silence, now time.Time) error {
 	return nil
 }
 
-// answer answers a node that asks for a beat, at the address in its record.
+// answer answers a node that asks for a beat, at the address in its record. If very
+// many ask, something is said of this node that all have to know better.
 func (v *vigil) answer(asker NodeID, now time.Time) {
-	if v.answered >= answersAtOnce || asker == v.s.m.id {
+	if v.answered > answersAtOnce || asker == v.s.m.id {
 		return
 	}
-	v.answered++
+	if v.answered++; v.answered > answersAtOnce {
+		v.tell(v.sign(now))
+		return
+	}
 	if b, err := encodeBeat(v.sign(now)); err == nil {
 		v.send(asker, b)
 	}

@@ -187,7 +187,7 @@ func (m *Mesh) fetch(ctx context.Context, base string, want []ref) (all fetched,
 			return all, err
 		}
 		got := answer.GetRecords()
-		news, unknown := m.replica.apply(got)
+		news, unknown := m.replica.applyFrom(peerOf(base), got)
 		all.strangers, all.news = all.strangers || unknown, all.news+len(news)
 		m.learned(news)
 		if len(got) > 0 && len(got) < len(part) {

@@ -8,13 +8,13 @@ import (
 	"edgenet.dev/edgenet/pkg/mesh/internal/wire"
 )
 
-// answerSync answers one request: it takes what the other side brings, and
+// answerSync answers one request of a node: it takes what the other side brings, and
 // gives what it asks for.
-func (m *Mesh) answerSync(req *wire.SyncRequest) (*wire.SyncResponse, error) {
+func (m *Mesh) answerSync(caller NodeID, req *wire.SyncRequest) (*wire.SyncResponse, error) {
 	if n := len(req.GetDigests()); n != 0 && n != buckets || len(req.GetWant()) > syncRefs {
-		return nil, errBadMessage
+		return nil, refuseOf(caller, refusedMalformed, "%w", errBadMessage)
 	}
-	news, strangers := m.replica.apply(req.GetRecords())
+	news, strangers := m.replica.applyFrom(caller, req.GetRecords())
 	m.learned(news)
 	if strangers {
 		m.mu.RLock()
@@ -94,7 +94,7 @@ func fit(es []*entry) int {
 func envelopesOf(es []*entry) []*wire.Envelope {
 	out := make([]*wire.Envelope, 0, len(es))
 	for _, e := range es {
-		out = append(out, e.envelope)
+		out = append(out, e.envelope())
 	}
 	return out
 }
@@ -113,8 +113,10 @@ func (m *Mesh) serveSync(w http.ResponseWriter, r *http.Request) {
 	if !readMessage(w, r, maxSyncBody, &req) {
 		return
 	}
-	answer, err := m.answerSync(&req)
+	caller, _ := PeerFromContext(r.Context())
+	answer, err := m.answerSync(caller.ID, &req)
 	if err != nil {
+		m.replica.refusals.count(err)
 		writeRefusal(w, http.StatusBadRequest, codeBadRequest, err)
 		return
 	}

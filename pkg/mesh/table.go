@@ -21,8 +21,8 @@ type table struct {
 	digests [buckets]uint64
 	// recent has the last changes.
 	recent recent
-	// sorted caches the live records of a kind by key; changed has the keys of
-	// those that are not in it as they are.
+	// sorted caches the live records of a kind by key, once they have been asked
+	// for; changed has the keys of those that are not in it as they are.
 	sorted  map[Kind][]Record
 	changed map[Kind]map[string]struct{}
 	// authored counts the records of each author, tombstones too.
@@ -54,9 +54,6 @@ func (t *table) reset() {
 	t.digests, t.recent = [buckets]uint64{}, recent{}
 	t.sorted = make(map[Kind][]Record, len(kinds))
 	t.changed = make(map[Kind]map[string]struct{}, len(kinds))
-	for _, k := range kinds {
-		t.changed[k] = make(map[string]struct{})
-	}
 	t.authored = make(map[NodeID]int)
 	t.owned = make(map[NodeID]usage)
 }
@@ -98,7 +95,7 @@ func (t *table) set(old, e *entry) {
 	t.authored[e.Node]++
 	t.own(e, 1)
 	t.kinds[e.Kind][e.Key] = e
-	t.changed[e.Kind][e.Key] = struct{}{}
+	t.touch(e)
 }
 
 // remove drops exactly this entry.
@@ -113,7 +110,15 @@ func (t *table) remove(e *entry) {
 	t.unauthor(e.Node)
 	t.own(e, -1)
 	delete(t.kinds[e.Kind], e.Key)
-	t.changed[e.Kind][e.Key] = struct{}{}
+	t.touch(e)
+}
+
+// touch notes that a record is not in the cached list as it is, if there is a
+// list. The lock is held.
+func (t *table) touch(e *entry) {
+	if t.changed[e.Kind] != nil {
+		t.changed[e.Kind][e.Key] = struct{}{}
+	}
 }
 
 // unauthor counts one record of an author less. The lock is held.
@@ -174,24 +179,30 @@ func (t *table) ownedBy(id NodeID) int {
 // long as they are the same, and is never changed.
 func (t *table) list(kind Kind) []Record {
 	t.mu.RLock()
-	cached, current := t.sorted[kind], len(t.changed[kind]) == 0
+	cached, current := t.sorted[kind], t.changed[kind] != nil && len(t.changed[kind]) == 0
 	t.mu.RUnlock()
 	if current {
 		return cached
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.changed[kind]) > 0 {
-		t.sorted[kind] = t.merge(kind)
-		clear(t.changed[kind])
+	switch changed := t.changed[kind]; {
+	case changed == nil:
+		t.sorted[kind] = t.merge(kind, slices.Sorted(maps.Keys(t.kinds[kind])))
+	case len(changed) > 0:
+		t.sorted[kind] = t.merge(kind, slices.Sorted(maps.Keys(changed)))
+	default:
+		return t.sorted[kind] // Another has just made it.
 	}
+	t.changed[kind] = make(map[string]struct{}) // One that was cleared would keep its room.
 	return t.sorted[kind]
 }
 
-// merge makes the list of a kind from the one before and what changed since: all
-// is copied, but only what is new is sorted. The lock is held.
-func (t *table) merge(kind Kind) []Record {
-	old, keys := t.sorted[kind], slices.Sorted(maps.Keys(t.changed[kind]))
+// merge makes the list of a kind from the one before and the keys, in order, of
+// what changed since: all is copied, but only what is new is sorted. The lock is
+// held.
+func (t *table) merge(kind Kind, keys []string) []Record {
+	old := t.sorted[kind]
 	merged := make([]Record, 0, len(old)+len(keys))
 	for _, key := range keys {
 		at, found := slices.BinarySearchFunc(old, key, func(r Record, key string) int { return strings.Compare(r.Key, key) })

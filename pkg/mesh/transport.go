@@ -12,11 +12,18 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"golang.org/x/net/netutil"
 )
 
 const (
-	// maxDatagram is the most that any datagram has, in bytes.
-	maxDatagram = 64 << 10
+	// maxDatagram is the most that a datagram has, in bytes: memberlist does not count
+	// its checksum. Without that bound one packet of 64 KiB of compressed data costs as
+	// much as 40 MiB do.
+	maxDatagram = gossipPacket + 64
+	// maxStreams bounds the streams that others have open here, and maxSourceStreams
+	// those of one source. Each lasts for streamTimeout at most and may take some 40 MiB.
+	maxStreams       = 128
+	maxSourceStreams = 8
 	// acceptFirst and acceptLast bound the wait after an error of the network.
 	acceptFirst = 5 * time.Millisecond
 	acceptLast  = time.Second
@@ -29,6 +36,7 @@ type gossipTransport struct {
 	ctx       context.Context // memberlist's interface has none.
 	advertise netip.AddrPort
 	log       *log.Logger
+	refused   func(error)
 	conn      net.PacketConn
 	listener  net.Listener
 	packets   chan *memberlist.Packet
@@ -40,18 +48,28 @@ type gossipTransport struct {
 
 var _ memberlist.NodeAwareTransport = (*gossipTransport)(nil)
 
+// gossipEnd is where a node gossips.
+type gossipEnd struct {
+	network Network
+	addr    netip.AddrPort
+	log     *log.Logger
+	// refused is told of packets that memberlist does not get to see.
+	refused func(error)
+}
+
 // newGossipTransport listens at an address until Shutdown.
-func newGossipTransport(ctx context.Context, network Network, addr netip.AddrPort, log *log.Logger) (*gossipTransport, error) {
-	listener, err := network.Listen(ctx, addr)
+func newGossipTransport(ctx context.Context, at gossipEnd) (*gossipTransport, error) {
+	listener, err := at.network.Listen(ctx, at.addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for streams: %w", err)
 	}
-	conn, err := network.ListenPacket(ctx, addr)
+	listener = netutil.LimitListener(limitSources(listener, maxSourceStreams), maxStreams)
+	conn, err := at.network.ListenPacket(ctx, at.addr)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for packets: %w", err), listener.Close())
 	}
 	t := &gossipTransport{
-		network: network, ctx: ctx, advertise: addr, log: log, conn: conn, listener: listener,
+		network: at.network, ctx: ctx, advertise: at.addr, log: at.log, refused: at.refused, conn: conn, listener: listener,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), closing: make(chan struct{}),
 	}
 	t.loops.Go(t.accept)
@@ -140,7 +158,7 @@ func (t *gossipTransport) accept() {
 
 // receive hands packets on.
 func (t *gossipTransport) receive() {
-	buf := make([]byte, maxDatagram)
+	buf := make([]byte, maxDatagram+1)
 	var wait time.Duration
 	for {
 		n, from, err := t.conn.ReadFrom(buf)
@@ -153,6 +171,10 @@ func (t *gossipTransport) receive() {
 		}
 		wait = 0
 		if n == 0 {
+			continue
+		}
+		if n > maxDatagram {
+			t.refused(refuse(refusedOversize, "a packet of gossip"))
 			continue
 		}
 		select {

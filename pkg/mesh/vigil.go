@@ -165,10 +165,30 @@ func (v *vigil) look(ctx context.Context, knocks *sync.WaitGroup) {
 		v.watch(ctx, id, now, knocks)
 	}
 	v.watches.drop(v.relieved)
+	v.dispute(now)
 	v.judge(now, v.tally.open())
 	v.refuteOwn(now)
 	if v.tally.expire(now) {
 		v.s.membersChanged()
+	}
+}
+
+// dispute asks nodes for a beat that memberlist has thrown out.
+func (v *vigil) dispute(now time.Time) {
+	ids, changed := v.s.members.dispute(now)
+	if changed {
+		v.s.membersChanged()
+	}
+	if len(ids) == 0 {
+		return
+	}
+	b, err := encodeAsk(v.s.m.id)
+	if err != nil {
+		v.s.log.Warn("encode ask", "err", err)
+		return
+	}
+	for _, id := range ids {
+		v.send(id, b)
 	}
 }
 
@@ -293,9 +313,11 @@ func (v *vigil) refuteOwn(now time.Time) {
 		return
 	}
 	b := v.sign(now)
-	if refuted, _ := v.tally.refute(b, now); !refuted {
+	refuted, wrong := v.tally.refute(b, now)
+	if !refuted {
 		return // It is too early: what is said is of later than this.
 	}
+	v.acquitted(me, StateSuspect, wrong)
 	v.s.log.Debug("refute what is said of this node")
 	v.tell(b)
 	v.beat(now, v.witnesses)

@@ -183,7 +183,7 @@ func TestDeadAndLeftNodesAreTold(t *testing.T) {
 	told := cloud.FollowsEvents()
 	edge2.Kill()
 	for _, host := range []*lab.Host{cloud, edge1} {
-		l.Await(host.Name+" sees edge-2 dead", func() error { return sees(host, edge2.Name, "dead") })
+		l.Await(host.Name+" sees edge-2 dead", func() error { return seesDead(host, edge2.Name) })
 	}
 	told.Tells("node-dead", edge2)
 	cloud.Kill()
@@ -215,12 +215,13 @@ func TestDeadAndLeftNodesAreTold(t *testing.T) {
 	edge1.LeavesNothing()
 }
 
-func sees(host *lab.Host, name, state string) error {
+// seesDead returns an error unless a node is dead for a host.
+func seesDead(host *lab.Host, name string) error {
 	found, err := host.Node(name)
 	if err != nil {
 		return err
 	}
-	if found.GetState() != state {
+	if found.GetState() != "dead" {
 		return fmt.Errorf("%s is %s", name, found.GetState())
 	}
 	return nil

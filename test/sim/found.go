@@ -59,11 +59,12 @@ func (w *World) found(ctx context.Context) error {
 	if err == nil {
 		err = w.admit(ctx, m, quick, w.nodes[authorities:], mesh.RoleEdge)
 	}
+	id, _ := m.MeshID()
 	cancel()
 	if err = errors.Join(err, <-done, m.Close()); err != nil {
 		return err
 	}
-	return w.share()
+	return w.share(id)
 }
 
 // admit has nodes join with a role, by a token of the authority's.
@@ -123,15 +124,34 @@ func payload(i int, claim mesh.Version) ([]byte, error) {
 // row is a key and a value of a database.
 type row struct{ key, value []byte }
 
-// share gives every node the records of all: a file that has them is copied, and
-// what is a node's own, its membership and its clock, is put into the copy.
-func (w *World) share() error {
-	var all []row
-	meta := make([][]row, len(w.nodes))
+// share gives every node of a mesh the records of all.
+func (w *World) share(id mesh.ID) error {
+	all, meta, err := w.collect()
+	if err != nil {
+		return err
+	}
+	if w.shared == nil {
+		return w.copy(all, meta)
+	}
+	before := memory()
+	for _, r := range all {
+		if err := w.shared.Add(id, r.value); err != nil {
+			return err
+		}
+	}
+	w.lent = memory() - before
+	runtime.KeepAlive(all) // Or it would count as gone.
+	return nil
+}
+
+// collect returns each node's own records together, in order, and what else each
+// has.
+func (w *World) collect() (all []row, meta [][]row, err error) {
+	meta = make([][]row, len(w.nodes))
 	for i, n := range w.nodes {
 		db, err := openDatabase(n.dir)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		err = db.View(func(tx *bbolt.Tx) error {
 			meta[i] = rows(tx.Bucket(bucketMeta), func(string) bool { return true })
@@ -142,10 +162,17 @@ func (w *World) share() error {
 			return nil
 		})
 		if err = errors.Join(err, db.Close()); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
 	slices.SortFunc(all, func(a, b row) int { return bytes.Compare(a.key, b.key) })
+	return all, meta, nil
+}
+
+// copy puts all records into every node's database: a file that has them is
+// copied, and what is a node's own, its membership and its clock, is put into the
+// copy.
+func (w *World) copy(all []row, meta [][]row) error {
 	authority := w.nodes[0].dir // Its tokens and members are its own.
 	if err := fill(authority, bucketRecords, all); err != nil {
 		return err

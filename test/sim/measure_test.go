@@ -24,6 +24,7 @@ var (
 	seed      = flag.Uint64("seed", 1, "of the network's chances and of what is changed")
 	profile   = flag.String("mesh-profile", string(mesh.ProfileWAN), "of all nodes: wan or lan")
 	out       = flag.String("out", "", "the file of results, JSON")
+	shared    = flag.Bool("shared", true, "keep what all nodes know alike once")
 	profiles  = flag.String("profiles", "", "a directory for a CPU profile of each phase")
 
 	plan = DefaultPlan()
@@ -48,7 +49,7 @@ func TestMeasure(t *testing.T) {
 	if *nodes == 0 {
 		t.Skip("no -nodes given: `make sim` does")
 	}
-	cfg := Config{Nodes: *nodes, Endpoints: *endpoints, Dir: t.TempDir(), Profile: mesh.Profile(*profile), WAN: wan.Config{
+	cfg := Config{Nodes: *nodes, Endpoints: *endpoints, Dir: t.TempDir(), Profile: mesh.Profile(*profile), Shared: *shared, WAN: wan.Config{
 		Latency: *latency, Jitter: *jitter, Loss: *loss, Uplink: *uplink, Tick: 100 * time.Microsecond, Seed: *seed,
 	}}
 	phase := profiler(t) // Outside of the bubble: it waits for real time.

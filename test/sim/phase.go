@@ -135,7 +135,8 @@ func (r *run) rest(ctx context.Context) error {
 		return err
 	}
 	load := m.load()
-	load.Memory = (memory() - r.before) / float64(len(r.nodes))
+	// What is shared a node alone would have to itself.
+	load.Memory = (memory()-r.before)/float64(len(r.nodes)) + r.lent
 	r.r.Rest = &load
 	return nil
 }

@@ -29,6 +29,9 @@ type Config struct {
 	WAN wan.Config
 	// Profile is that of all nodes, mesh.ProfileWAN if empty.
 	Profile mesh.Profile
+	// Shared has equal records be kept once for all nodes, and not written to
+	// every node's disk at first: else a thousand nodes do not fit.
+	Shared bool
 }
 
 // World is a mesh that is simulated. It lives in a bubble of testing/synctest.
@@ -39,6 +42,9 @@ type World struct {
 	nodes   []*node
 	changes changes
 	gossip  gossipLog
+	// shared is nil if nothing is shared; lent is what its first records take.
+	shared *mesh.Shared
+	lent   float64 // bytes
 }
 
 // node is one node of the mesh.
@@ -74,6 +80,9 @@ func New(ctx context.Context, cfg Config) (*World, error) {
 		cfg: cfg, random: rand.New(rand.NewPCG(cfg.WAN.Seed, 1)), network: wan.New(cfg.WAN),
 	}
 	w.gossip.init()
+	if cfg.Shared {
+		w.shared = mesh.NewShared()
+	}
 	for i := range cfg.Nodes {
 		w.nodes = append(w.nodes, &node{
 			world: w, index: i, dir: filepath.Join(cfg.Dir, name(i)), host: w.network.Host(address(i)),
@@ -94,6 +103,7 @@ func (n *node) config(network mesh.Network) mesh.Config {
 		Profile: n.world.cfg.Profile,
 		Now:     func() time.Time { return time.Now().Add(time.Duration(n.skew.Load())) },
 		Logger:  slog.New(&n.world.gossip),
+		Shared:  n.world.shared,
 		Validate: func(r mesh.Record) error {
 			if err := records.Validate(r); err != nil {
 				return err

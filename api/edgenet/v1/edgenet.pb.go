@@ -44,7 +44,8 @@ type Node struct {
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// What its certificate allows: edge, cloud, gateway, relay, authority.
 	Roles []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
-	// alive, suspect, dead or left, as this node sees it.
+	// alive, suspect, dead, left, evicted or, with a certificate that was not renewed,
+	// expired, as this node sees it.
 	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
 	// Its underlay addresses.
 	Links []*Link `protobuf:"bytes,5,rep,name=links,proto3" json:"links,omitempty"`
@@ -1674,6 +1675,379 @@ func (*LeaveResponse) Descriptor() ([]byte, []int) {
 	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{18}
 }
 
+type EvictNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name or id.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictNodeRequest) Reset() {
+	*x = EvictNodeRequest{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictNodeRequest) ProtoMessage() {}
+
+func (x *EvictNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictNodeRequest.ProtoReflect.Descriptor instead.
+func (*EvictNodeRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EvictNodeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type EvictNodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  *Node                  `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// True if it was evicted before.
+	Already       bool `protobuf:"varint,2,opt,name=already,proto3" json:"already,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictNodeResponse) Reset() {
+	*x = EvictNodeResponse{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictNodeResponse) ProtoMessage() {}
+
+func (x *EvictNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictNodeResponse.ProtoReflect.Descriptor instead.
+func (*EvictNodeResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *EvictNodeResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *EvictNodeResponse) GetAlready() bool {
+	if x != nil {
+		return x.Already
+	}
+	return false
+}
+
+type RotateGossipKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateGossipKeyRequest) Reset() {
+	*x = RotateGossipKeyRequest{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateGossipKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateGossipKeyRequest) ProtoMessage() {}
+
+func (x *RotateGossipKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateGossipKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateGossipKeyRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
+}
+
+type RotateGossipKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How often the key was replaced since the mesh was made, evictions included.
+	Generation    uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateGossipKeyResponse) Reset() {
+	*x = RotateGossipKeyResponse{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateGossipKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateGossipKeyResponse) ProtoMessage() {}
+
+func (x *RotateGossipKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateGossipKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateGossipKeyResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RotateGossipKeyResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type BackupAuthorityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least 12 bytes.
+	Passphrase    string `protobuf:"bytes,1,opt,name=passphrase,proto3" json:"passphrase,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupAuthorityRequest) Reset() {
+	*x = BackupAuthorityRequest{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupAuthorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupAuthorityRequest) ProtoMessage() {}
+
+func (x *BackupAuthorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupAuthorityRequest.ProtoReflect.Descriptor instead.
+func (*BackupAuthorityRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *BackupAuthorityRequest) GetPassphrase() string {
+	if x != nil {
+		return x.Passphrase
+	}
+	return ""
+}
+
+type BackupAuthorityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the format of age (age-encryption.org/v1).
+	Backup        []byte `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupAuthorityResponse) Reset() {
+	*x = BackupAuthorityResponse{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupAuthorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupAuthorityResponse) ProtoMessage() {}
+
+func (x *BackupAuthorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupAuthorityResponse.ProtoReflect.Descriptor instead.
+func (*BackupAuthorityResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *BackupAuthorityResponse) GetBackup() []byte {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
+type RestoreAuthorityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backup        []byte                 `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`
+	Passphrase    string                 `protobuf:"bytes,2,opt,name=passphrase,proto3" json:"passphrase,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreAuthorityRequest) Reset() {
+	*x = RestoreAuthorityRequest{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreAuthorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreAuthorityRequest) ProtoMessage() {}
+
+func (x *RestoreAuthorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreAuthorityRequest.ProtoReflect.Descriptor instead.
+func (*RestoreAuthorityRequest) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RestoreAuthorityRequest) GetBackup() []byte {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
+func (x *RestoreAuthorityRequest) GetPassphrase() string {
+	if x != nil {
+		return x.Passphrase
+	}
+	return ""
+}
+
+type RestoreAuthorityResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MeshId        string                 `protobuf:"bytes,1,opt,name=mesh_id,json=meshId,proto3" json:"mesh_id,omitempty"`
+	Node          *Node                  `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreAuthorityResponse) Reset() {
+	*x = RestoreAuthorityResponse{}
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreAuthorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreAuthorityResponse) ProtoMessage() {}
+
+func (x *RestoreAuthorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreAuthorityResponse.ProtoReflect.Descriptor instead.
+func (*RestoreAuthorityResponse) Descriptor() ([]byte, []int) {
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RestoreAuthorityResponse) GetMeshId() string {
+	if x != nil {
+		return x.MeshId
+	}
+	return ""
+}
+
+func (x *RestoreAuthorityResponse) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1682,7 +2056,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2068,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[19]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2081,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{19}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
 }
 
 type GetStatusResponse struct {
@@ -1740,7 +2114,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +2126,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[20]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +2139,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{20}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetStatusResponse) GetName() string {
@@ -1889,7 +2263,7 @@ type TunnelKey struct {
 
 func (x *TunnelKey) Reset() {
 	*x = TunnelKey{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1901,7 +2275,7 @@ func (x *TunnelKey) String() string {
 func (*TunnelKey) ProtoMessage() {}
 
 func (x *TunnelKey) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[21]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1914,7 +2288,7 @@ func (x *TunnelKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TunnelKey.ProtoReflect.Descriptor instead.
 func (*TunnelKey) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{21}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TunnelKey) GetPublicKey() string {
@@ -1953,7 +2327,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2339,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[22]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2352,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{22}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
 }
 
 type ListNodesResponse struct {
@@ -1990,7 +2364,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2376,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[23]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2389,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{23}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -2035,7 +2409,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2047,7 +2421,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[24]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2060,7 +2434,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{24}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -2079,7 +2453,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2465,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[25]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2478,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{25}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -2124,7 +2498,7 @@ type CreateVPCRequest struct {
 
 func (x *CreateVPCRequest) Reset() {
 	*x = CreateVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2510,7 @@ func (x *CreateVPCRequest) String() string {
 func (*CreateVPCRequest) ProtoMessage() {}
 
 func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[26]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2523,7 @@ func (x *CreateVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCRequest.ProtoReflect.Descriptor instead.
 func (*CreateVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{26}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CreateVPCRequest) GetName() string {
@@ -2175,7 +2549,7 @@ type CreateVPCResponse struct {
 
 func (x *CreateVPCResponse) Reset() {
 	*x = CreateVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2561,7 @@ func (x *CreateVPCResponse) String() string {
 func (*CreateVPCResponse) ProtoMessage() {}
 
 func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[27]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2574,7 @@ func (x *CreateVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVPCResponse.ProtoReflect.Descriptor instead.
 func (*CreateVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{27}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CreateVPCResponse) GetVpc() *VPC {
@@ -2218,7 +2592,7 @@ type ListVPCsRequest struct {
 
 func (x *ListVPCsRequest) Reset() {
 	*x = ListVPCsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2604,7 @@ func (x *ListVPCsRequest) String() string {
 func (*ListVPCsRequest) ProtoMessage() {}
 
 func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[28]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2617,7 @@ func (x *ListVPCsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsRequest.ProtoReflect.Descriptor instead.
 func (*ListVPCsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{28}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
 }
 
 type ListVPCsResponse struct {
@@ -2255,7 +2629,7 @@ type ListVPCsResponse struct {
 
 func (x *ListVPCsResponse) Reset() {
 	*x = ListVPCsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2641,7 @@ func (x *ListVPCsResponse) String() string {
 func (*ListVPCsResponse) ProtoMessage() {}
 
 func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[29]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2654,7 @@ func (x *ListVPCsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVPCsResponse.ProtoReflect.Descriptor instead.
 func (*ListVPCsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{29}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListVPCsResponse) GetVpcs() []*VPC {
@@ -2299,7 +2673,7 @@ type GetVPCRequest struct {
 
 func (x *GetVPCRequest) Reset() {
 	*x = GetVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2685,7 @@ func (x *GetVPCRequest) String() string {
 func (*GetVPCRequest) ProtoMessage() {}
 
 func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[30]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2698,7 @@ func (x *GetVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCRequest.ProtoReflect.Descriptor instead.
 func (*GetVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{30}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetVPCRequest) GetName() string {
@@ -2343,7 +2717,7 @@ type GetVPCResponse struct {
 
 func (x *GetVPCResponse) Reset() {
 	*x = GetVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2729,7 @@ func (x *GetVPCResponse) String() string {
 func (*GetVPCResponse) ProtoMessage() {}
 
 func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[31]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2742,7 @@ func (x *GetVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVPCResponse.ProtoReflect.Descriptor instead.
 func (*GetVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{31}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetVPCResponse) GetVpc() *VPC {
@@ -2387,7 +2761,7 @@ type DeleteVPCRequest struct {
 
 func (x *DeleteVPCRequest) Reset() {
 	*x = DeleteVPCRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2773,7 @@ func (x *DeleteVPCRequest) String() string {
 func (*DeleteVPCRequest) ProtoMessage() {}
 
 func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[32]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2786,7 @@ func (x *DeleteVPCRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCRequest.ProtoReflect.Descriptor instead.
 func (*DeleteVPCRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{32}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeleteVPCRequest) GetName() string {
@@ -2430,7 +2804,7 @@ type DeleteVPCResponse struct {
 
 func (x *DeleteVPCResponse) Reset() {
 	*x = DeleteVPCResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2816,7 @@ func (x *DeleteVPCResponse) String() string {
 func (*DeleteVPCResponse) ProtoMessage() {}
 
 func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[33]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2829,7 @@ func (x *DeleteVPCResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteVPCResponse.ProtoReflect.Descriptor instead.
 func (*DeleteVPCResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{33}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
 }
 
 type CreateGroupRequest struct {
@@ -2468,7 +2842,7 @@ type CreateGroupRequest struct {
 
 func (x *CreateGroupRequest) Reset() {
 	*x = CreateGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2854,7 @@ func (x *CreateGroupRequest) String() string {
 func (*CreateGroupRequest) ProtoMessage() {}
 
 func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[34]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +2867,7 @@ func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{34}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CreateGroupRequest) GetName() string {
@@ -2519,7 +2893,7 @@ type CreateGroupResponse struct {
 
 func (x *CreateGroupResponse) Reset() {
 	*x = CreateGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2531,7 +2905,7 @@ func (x *CreateGroupResponse) String() string {
 func (*CreateGroupResponse) ProtoMessage() {}
 
 func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[35]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2544,7 +2918,7 @@ func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{35}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CreateGroupResponse) GetGroup() *Group {
@@ -2564,7 +2938,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2576,7 +2950,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[36]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2589,7 +2963,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{36}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListGroupsRequest) GetVpc() string {
@@ -2608,7 +2982,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +2994,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[37]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +3007,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{37}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*Group {
@@ -2653,7 +3027,7 @@ type GetGroupRequest struct {
 
 func (x *GetGroupRequest) Reset() {
 	*x = GetGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2665,7 +3039,7 @@ func (x *GetGroupRequest) String() string {
 func (*GetGroupRequest) ProtoMessage() {}
 
 func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[38]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +3052,7 @@ func (x *GetGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupRequest.ProtoReflect.Descriptor instead.
 func (*GetGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{38}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetGroupRequest) GetName() string {
@@ -2704,7 +3078,7 @@ type GetGroupResponse struct {
 
 func (x *GetGroupResponse) Reset() {
 	*x = GetGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +3090,7 @@ func (x *GetGroupResponse) String() string {
 func (*GetGroupResponse) ProtoMessage() {}
 
 func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[39]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +3103,7 @@ func (x *GetGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGroupResponse.ProtoReflect.Descriptor instead.
 func (*GetGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{39}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetGroupResponse) GetGroup() *Group {
@@ -2749,7 +3123,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +3135,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[40]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +3148,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{40}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2799,7 +3173,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2811,7 +3185,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[41]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2824,7 +3198,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{41}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
 }
 
 type AddRuleRequest struct {
@@ -2840,7 +3214,7 @@ type AddRuleRequest struct {
 
 func (x *AddRuleRequest) Reset() {
 	*x = AddRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2852,7 +3226,7 @@ func (x *AddRuleRequest) String() string {
 func (*AddRuleRequest) ProtoMessage() {}
 
 func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[42]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2865,7 +3239,7 @@ func (x *AddRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleRequest.ProtoReflect.Descriptor instead.
 func (*AddRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{42}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AddRuleRequest) GetGroup() string {
@@ -2905,7 +3279,7 @@ type AddRuleResponse struct {
 
 func (x *AddRuleResponse) Reset() {
 	*x = AddRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2917,7 +3291,7 @@ func (x *AddRuleResponse) String() string {
 func (*AddRuleResponse) ProtoMessage() {}
 
 func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[43]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2930,7 +3304,7 @@ func (x *AddRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRuleResponse.ProtoReflect.Descriptor instead.
 func (*AddRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{43}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AddRuleResponse) GetGroup() *Group {
@@ -2954,7 +3328,7 @@ type RemoveRuleRequest struct {
 
 func (x *RemoveRuleRequest) Reset() {
 	*x = RemoveRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3340,7 @@ func (x *RemoveRuleRequest) String() string {
 func (*RemoveRuleRequest) ProtoMessage() {}
 
 func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[44]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3353,7 @@ func (x *RemoveRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{44}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RemoveRuleRequest) GetGroup() string {
@@ -3019,7 +3393,7 @@ type RemoveRuleResponse struct {
 
 func (x *RemoveRuleResponse) Reset() {
 	*x = RemoveRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3405,7 @@ func (x *RemoveRuleResponse) String() string {
 func (*RemoveRuleResponse) ProtoMessage() {}
 
 func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[45]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3418,7 @@ func (x *RemoveRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRuleResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{45}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RemoveRuleResponse) GetGroup() *Group {
@@ -3071,7 +3445,7 @@ type UpdateRuleRequest struct {
 
 func (x *UpdateRuleRequest) Reset() {
 	*x = UpdateRuleRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3457,7 @@ func (x *UpdateRuleRequest) String() string {
 func (*UpdateRuleRequest) ProtoMessage() {}
 
 func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[46]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3470,7 @@ func (x *UpdateRuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRuleRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{46}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *UpdateRuleRequest) GetGroup() string {
@@ -3150,7 +3524,7 @@ type UpdateRuleResponse struct {
 
 func (x *UpdateRuleResponse) Reset() {
 	*x = UpdateRuleResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3162,7 +3536,7 @@ func (x *UpdateRuleResponse) String() string {
 func (*UpdateRuleResponse) ProtoMessage() {}
 
 func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[47]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3175,7 +3549,7 @@ func (x *UpdateRuleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRuleResponse.ProtoReflect.Descriptor instead.
 func (*UpdateRuleResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{47}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *UpdateRuleResponse) GetGroup() *Group {
@@ -3196,7 +3570,7 @@ type GroupRules struct {
 
 func (x *GroupRules) Reset() {
 	*x = GroupRules{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3582,7 @@ func (x *GroupRules) String() string {
 func (*GroupRules) ProtoMessage() {}
 
 func (x *GroupRules) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[48]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3595,7 @@ func (x *GroupRules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupRules.ProtoReflect.Descriptor instead.
 func (*GroupRules) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{48}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GroupRules) GetName() string {
@@ -3251,7 +3625,7 @@ type ReplaceGroupsRequest struct {
 
 func (x *ReplaceGroupsRequest) Reset() {
 	*x = ReplaceGroupsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3637,7 @@ func (x *ReplaceGroupsRequest) String() string {
 func (*ReplaceGroupsRequest) ProtoMessage() {}
 
 func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[49]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +3650,7 @@ func (x *ReplaceGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{49}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ReplaceGroupsRequest) GetVpc() string {
@@ -3310,7 +3684,7 @@ type ReplaceGroupsResponse struct {
 
 func (x *ReplaceGroupsResponse) Reset() {
 	*x = ReplaceGroupsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3696,7 @@ func (x *ReplaceGroupsResponse) String() string {
 func (*ReplaceGroupsResponse) ProtoMessage() {}
 
 func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[50]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3709,7 @@ func (x *ReplaceGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{50}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ReplaceGroupsResponse) GetGroups() []*Group {
@@ -3372,7 +3746,7 @@ type AttachEndpointRequest struct {
 
 func (x *AttachEndpointRequest) Reset() {
 	*x = AttachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3758,7 @@ func (x *AttachEndpointRequest) String() string {
 func (*AttachEndpointRequest) ProtoMessage() {}
 
 func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[51]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3771,7 @@ func (x *AttachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*AttachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{51}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AttachEndpointRequest) GetName() string {
@@ -3518,7 +3892,7 @@ type NetnsTarget struct {
 
 func (x *NetnsTarget) Reset() {
 	*x = NetnsTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3530,7 +3904,7 @@ func (x *NetnsTarget) String() string {
 func (*NetnsTarget) ProtoMessage() {}
 
 func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[52]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3543,7 +3917,7 @@ func (x *NetnsTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetnsTarget.ProtoReflect.Descriptor instead.
 func (*NetnsTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{52}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *NetnsTarget) GetPath() string {
@@ -3570,7 +3944,7 @@ type TapTarget struct {
 
 func (x *TapTarget) Reset() {
 	*x = TapTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +3956,7 @@ func (x *TapTarget) String() string {
 func (*TapTarget) ProtoMessage() {}
 
 func (x *TapTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[53]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +3969,7 @@ func (x *TapTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapTarget.ProtoReflect.Descriptor instead.
 func (*TapTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{53}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *TapTarget) GetName() string {
@@ -3616,7 +3990,7 @@ type DeviceTarget struct {
 
 func (x *DeviceTarget) Reset() {
 	*x = DeviceTarget{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3628,7 +4002,7 @@ func (x *DeviceTarget) String() string {
 func (*DeviceTarget) ProtoMessage() {}
 
 func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[54]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3641,7 +4015,7 @@ func (x *DeviceTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceTarget.ProtoReflect.Descriptor instead.
 func (*DeviceTarget) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{54}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *DeviceTarget) GetName() string {
@@ -3660,7 +4034,7 @@ type AttachEndpointResponse struct {
 
 func (x *AttachEndpointResponse) Reset() {
 	*x = AttachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3672,7 +4046,7 @@ func (x *AttachEndpointResponse) String() string {
 func (*AttachEndpointResponse) ProtoMessage() {}
 
 func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[55]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3685,7 +4059,7 @@ func (x *AttachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*AttachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{55}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AttachEndpointResponse) GetEndpoint() *Endpoint {
@@ -3705,7 +4079,7 @@ type DetachEndpointRequest struct {
 
 func (x *DetachEndpointRequest) Reset() {
 	*x = DetachEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3717,7 +4091,7 @@ func (x *DetachEndpointRequest) String() string {
 func (*DetachEndpointRequest) ProtoMessage() {}
 
 func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[56]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3730,7 +4104,7 @@ func (x *DetachEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DetachEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{56}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DetachEndpointRequest) GetName() string {
@@ -3755,7 +4129,7 @@ type DetachEndpointResponse struct {
 
 func (x *DetachEndpointResponse) Reset() {
 	*x = DetachEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3767,7 +4141,7 @@ func (x *DetachEndpointResponse) String() string {
 func (*DetachEndpointResponse) ProtoMessage() {}
 
 func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[57]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3780,7 +4154,7 @@ func (x *DetachEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DetachEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DetachEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{57}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{65}
 }
 
 type ListEndpointsRequest struct {
@@ -3793,7 +4167,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3805,7 +4179,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[58]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3818,7 +4192,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{58}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListEndpointsRequest) GetVpc() string {
@@ -3837,7 +4211,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +4223,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[59]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +4236,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{59}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*Endpoint {
@@ -3882,7 +4256,7 @@ type GetEndpointRequest struct {
 
 func (x *GetEndpointRequest) Reset() {
 	*x = GetEndpointRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3894,7 +4268,7 @@ func (x *GetEndpointRequest) String() string {
 func (*GetEndpointRequest) ProtoMessage() {}
 
 func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[60]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3907,7 +4281,7 @@ func (x *GetEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointRequest.ProtoReflect.Descriptor instead.
 func (*GetEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{60}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetEndpointRequest) GetName() string {
@@ -3933,7 +4307,7 @@ type GetEndpointResponse struct {
 
 func (x *GetEndpointResponse) Reset() {
 	*x = GetEndpointResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3945,7 +4319,7 @@ func (x *GetEndpointResponse) String() string {
 func (*GetEndpointResponse) ProtoMessage() {}
 
 func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[61]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3958,7 +4332,7 @@ func (x *GetEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEndpointResponse.ProtoReflect.Descriptor instead.
 func (*GetEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{61}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *GetEndpointResponse) GetEndpoint() *Endpoint {
@@ -3985,7 +4359,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3997,7 +4371,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[62]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4010,7 +4384,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{62}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *WatchRequest) GetKinds() []string {
@@ -4070,7 +4444,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[63]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4082,7 +4456,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgenet_v1_edgenet_proto_msgTypes[63]
+	mi := &file_edgenet_v1_edgenet_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4095,7 +4469,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{63}
+	return file_edgenet_v1_edgenet_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *WatchResponse) GetType() string {
@@ -4348,7 +4722,31 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\amesh_id\x18\x01 \x01(\tR\x06meshId\x12$\n" +
 	"\x04node\x18\x02 \x01(\v2\x10.edgenet.v1.NodeR\x04node\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
-	"\rLeaveResponse\"\x12\n" +
+	"\rLeaveResponse\"&\n" +
+	"\x10EvictNodeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"S\n" +
+	"\x11EvictNodeResponse\x12$\n" +
+	"\x04node\x18\x01 \x01(\v2\x10.edgenet.v1.NodeR\x04node\x12\x18\n" +
+	"\aalready\x18\x02 \x01(\bR\aalready\"\x18\n" +
+	"\x16RotateGossipKeyRequest\"9\n" +
+	"\x17RotateGossipKeyResponse\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\"8\n" +
+	"\x16BackupAuthorityRequest\x12\x1e\n" +
+	"\n" +
+	"passphrase\x18\x01 \x01(\tR\n" +
+	"passphrase\"1\n" +
+	"\x17BackupAuthorityResponse\x12\x16\n" +
+	"\x06backup\x18\x01 \x01(\fR\x06backup\"Q\n" +
+	"\x17RestoreAuthorityRequest\x12\x16\n" +
+	"\x06backup\x18\x01 \x01(\fR\x06backup\x12\x1e\n" +
+	"\n" +
+	"passphrase\x18\x02 \x01(\tR\n" +
+	"passphrase\"Y\n" +
+	"\x18RestoreAuthorityResponse\x12\x17\n" +
+	"\amesh_id\x18\x01 \x01(\tR\x06meshId\x12$\n" +
+	"\x04node\x18\x02 \x01(\v2\x10.edgenet.v1.NodeR\x04node\"\x12\n" +
 	"\x10GetStatusRequest\"\xbd\x05\n" +
 	"\x11GetStatusResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -4509,12 +4907,16 @@ const file_edgenet_v1_edgenet_proto_rawDesc = "" +
 	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05event\x18\b \x01(\tR\x05event\x12\x18\n" +
 	"\amessage\x18\t \x01(\tR\amessageB\b\n" +
-	"\x06object2\xdb\x02\n" +
+	"\x06object2\xbc\x05\n" +
 	"\vMeshService\x129\n" +
 	"\x04Init\x12\x17.edgenet.v1.InitRequest\x1a\x18.edgenet.v1.InitResponse\x12N\n" +
 	"\vCreateToken\x12\x1e.edgenet.v1.CreateTokenRequest\x1a\x1f.edgenet.v1.CreateTokenResponse\x129\n" +
 	"\x04Join\x12\x17.edgenet.v1.JoinRequest\x1a\x18.edgenet.v1.JoinResponse\x12<\n" +
 	"\x05Leave\x12\x18.edgenet.v1.LeaveRequest\x1a\x19.edgenet.v1.LeaveResponse\x12H\n" +
+	"\tEvictNode\x12\x1c.edgenet.v1.EvictNodeRequest\x1a\x1d.edgenet.v1.EvictNodeResponse\x12Z\n" +
+	"\x0fRotateGossipKey\x12\".edgenet.v1.RotateGossipKeyRequest\x1a#.edgenet.v1.RotateGossipKeyResponse\x12Z\n" +
+	"\x0fBackupAuthority\x12\".edgenet.v1.BackupAuthorityRequest\x1a#.edgenet.v1.BackupAuthorityResponse\x12]\n" +
+	"\x10RestoreAuthority\x12#.edgenet.v1.RestoreAuthorityRequest\x1a$.edgenet.v1.RestoreAuthorityResponse\x12H\n" +
 	"\tGetStatus\x12\x1c.edgenet.v1.GetStatusRequest\x1a\x1d.edgenet.v1.GetStatusResponse2\x9b\x01\n" +
 	"\vNodeService\x12H\n" +
 	"\tListNodes\x12\x1c.edgenet.v1.ListNodesRequest\x1a\x1d.edgenet.v1.ListNodesResponse\x12B\n" +
@@ -4557,186 +4959,204 @@ func file_edgenet_v1_edgenet_proto_rawDescGZIP() []byte {
 	return file_edgenet_v1_edgenet_proto_rawDescData
 }
 
-var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_edgenet_v1_edgenet_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_edgenet_v1_edgenet_proto_goTypes = []any{
-	(*Node)(nil),                   // 0: edgenet.v1.Node
-	(*WireGuardEnd)(nil),           // 1: edgenet.v1.WireGuardEnd
-	(*IPsecEnd)(nil),               // 2: edgenet.v1.IPsecEnd
-	(*Link)(nil),                   // 3: edgenet.v1.Link
-	(*Tunnel)(nil),                 // 4: edgenet.v1.Tunnel
-	(*TunnelProblem)(nil),          // 5: edgenet.v1.TunnelProblem
-	(*VPC)(nil),                    // 6: edgenet.v1.VPC
-	(*Group)(nil),                  // 7: edgenet.v1.Group
-	(*Rule)(nil),                   // 8: edgenet.v1.Rule
-	(*Endpoint)(nil),               // 9: edgenet.v1.Endpoint
-	(*Counters)(nil),               // 10: edgenet.v1.Counters
-	(*InitRequest)(nil),            // 11: edgenet.v1.InitRequest
-	(*InitResponse)(nil),           // 12: edgenet.v1.InitResponse
-	(*CreateTokenRequest)(nil),     // 13: edgenet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),    // 14: edgenet.v1.CreateTokenResponse
-	(*JoinRequest)(nil),            // 15: edgenet.v1.JoinRequest
-	(*JoinResponse)(nil),           // 16: edgenet.v1.JoinResponse
-	(*LeaveRequest)(nil),           // 17: edgenet.v1.LeaveRequest
-	(*LeaveResponse)(nil),          // 18: edgenet.v1.LeaveResponse
-	(*GetStatusRequest)(nil),       // 19: edgenet.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),      // 20: edgenet.v1.GetStatusResponse
-	(*TunnelKey)(nil),              // 21: edgenet.v1.TunnelKey
-	(*ListNodesRequest)(nil),       // 22: edgenet.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),      // 23: edgenet.v1.ListNodesResponse
-	(*GetNodeRequest)(nil),         // 24: edgenet.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),        // 25: edgenet.v1.GetNodeResponse
-	(*CreateVPCRequest)(nil),       // 26: edgenet.v1.CreateVPCRequest
-	(*CreateVPCResponse)(nil),      // 27: edgenet.v1.CreateVPCResponse
-	(*ListVPCsRequest)(nil),        // 28: edgenet.v1.ListVPCsRequest
-	(*ListVPCsResponse)(nil),       // 29: edgenet.v1.ListVPCsResponse
-	(*GetVPCRequest)(nil),          // 30: edgenet.v1.GetVPCRequest
-	(*GetVPCResponse)(nil),         // 31: edgenet.v1.GetVPCResponse
-	(*DeleteVPCRequest)(nil),       // 32: edgenet.v1.DeleteVPCRequest
-	(*DeleteVPCResponse)(nil),      // 33: edgenet.v1.DeleteVPCResponse
-	(*CreateGroupRequest)(nil),     // 34: edgenet.v1.CreateGroupRequest
-	(*CreateGroupResponse)(nil),    // 35: edgenet.v1.CreateGroupResponse
-	(*ListGroupsRequest)(nil),      // 36: edgenet.v1.ListGroupsRequest
-	(*ListGroupsResponse)(nil),     // 37: edgenet.v1.ListGroupsResponse
-	(*GetGroupRequest)(nil),        // 38: edgenet.v1.GetGroupRequest
-	(*GetGroupResponse)(nil),       // 39: edgenet.v1.GetGroupResponse
-	(*DeleteGroupRequest)(nil),     // 40: edgenet.v1.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),    // 41: edgenet.v1.DeleteGroupResponse
-	(*AddRuleRequest)(nil),         // 42: edgenet.v1.AddRuleRequest
-	(*AddRuleResponse)(nil),        // 43: edgenet.v1.AddRuleResponse
-	(*RemoveRuleRequest)(nil),      // 44: edgenet.v1.RemoveRuleRequest
-	(*RemoveRuleResponse)(nil),     // 45: edgenet.v1.RemoveRuleResponse
-	(*UpdateRuleRequest)(nil),      // 46: edgenet.v1.UpdateRuleRequest
-	(*UpdateRuleResponse)(nil),     // 47: edgenet.v1.UpdateRuleResponse
-	(*GroupRules)(nil),             // 48: edgenet.v1.GroupRules
-	(*ReplaceGroupsRequest)(nil),   // 49: edgenet.v1.ReplaceGroupsRequest
-	(*ReplaceGroupsResponse)(nil),  // 50: edgenet.v1.ReplaceGroupsResponse
-	(*AttachEndpointRequest)(nil),  // 51: edgenet.v1.AttachEndpointRequest
-	(*NetnsTarget)(nil),            // 52: edgenet.v1.NetnsTarget
-	(*TapTarget)(nil),              // 53: edgenet.v1.TapTarget
-	(*DeviceTarget)(nil),           // 54: edgenet.v1.DeviceTarget
-	(*AttachEndpointResponse)(nil), // 55: edgenet.v1.AttachEndpointResponse
-	(*DetachEndpointRequest)(nil),  // 56: edgenet.v1.DetachEndpointRequest
-	(*DetachEndpointResponse)(nil), // 57: edgenet.v1.DetachEndpointResponse
-	(*ListEndpointsRequest)(nil),   // 58: edgenet.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),  // 59: edgenet.v1.ListEndpointsResponse
-	(*GetEndpointRequest)(nil),     // 60: edgenet.v1.GetEndpointRequest
-	(*GetEndpointResponse)(nil),    // 61: edgenet.v1.GetEndpointResponse
-	(*WatchRequest)(nil),           // 62: edgenet.v1.WatchRequest
-	(*WatchResponse)(nil),          // 63: edgenet.v1.WatchResponse
-	nil,                            // 64: edgenet.v1.Counters.DropsEntry
-	nil,                            // 65: edgenet.v1.GetStatusResponse.DropsEntry
-	nil,                            // 66: edgenet.v1.GetStatusResponse.RefusalsEntry
-	(*timestamppb.Timestamp)(nil),  // 67: google.protobuf.Timestamp
+	(*Node)(nil),                     // 0: edgenet.v1.Node
+	(*WireGuardEnd)(nil),             // 1: edgenet.v1.WireGuardEnd
+	(*IPsecEnd)(nil),                 // 2: edgenet.v1.IPsecEnd
+	(*Link)(nil),                     // 3: edgenet.v1.Link
+	(*Tunnel)(nil),                   // 4: edgenet.v1.Tunnel
+	(*TunnelProblem)(nil),            // 5: edgenet.v1.TunnelProblem
+	(*VPC)(nil),                      // 6: edgenet.v1.VPC
+	(*Group)(nil),                    // 7: edgenet.v1.Group
+	(*Rule)(nil),                     // 8: edgenet.v1.Rule
+	(*Endpoint)(nil),                 // 9: edgenet.v1.Endpoint
+	(*Counters)(nil),                 // 10: edgenet.v1.Counters
+	(*InitRequest)(nil),              // 11: edgenet.v1.InitRequest
+	(*InitResponse)(nil),             // 12: edgenet.v1.InitResponse
+	(*CreateTokenRequest)(nil),       // 13: edgenet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 14: edgenet.v1.CreateTokenResponse
+	(*JoinRequest)(nil),              // 15: edgenet.v1.JoinRequest
+	(*JoinResponse)(nil),             // 16: edgenet.v1.JoinResponse
+	(*LeaveRequest)(nil),             // 17: edgenet.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 18: edgenet.v1.LeaveResponse
+	(*EvictNodeRequest)(nil),         // 19: edgenet.v1.EvictNodeRequest
+	(*EvictNodeResponse)(nil),        // 20: edgenet.v1.EvictNodeResponse
+	(*RotateGossipKeyRequest)(nil),   // 21: edgenet.v1.RotateGossipKeyRequest
+	(*RotateGossipKeyResponse)(nil),  // 22: edgenet.v1.RotateGossipKeyResponse
+	(*BackupAuthorityRequest)(nil),   // 23: edgenet.v1.BackupAuthorityRequest
+	(*BackupAuthorityResponse)(nil),  // 24: edgenet.v1.BackupAuthorityResponse
+	(*RestoreAuthorityRequest)(nil),  // 25: edgenet.v1.RestoreAuthorityRequest
+	(*RestoreAuthorityResponse)(nil), // 26: edgenet.v1.RestoreAuthorityResponse
+	(*GetStatusRequest)(nil),         // 27: edgenet.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 28: edgenet.v1.GetStatusResponse
+	(*TunnelKey)(nil),                // 29: edgenet.v1.TunnelKey
+	(*ListNodesRequest)(nil),         // 30: edgenet.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),        // 31: edgenet.v1.ListNodesResponse
+	(*GetNodeRequest)(nil),           // 32: edgenet.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 33: edgenet.v1.GetNodeResponse
+	(*CreateVPCRequest)(nil),         // 34: edgenet.v1.CreateVPCRequest
+	(*CreateVPCResponse)(nil),        // 35: edgenet.v1.CreateVPCResponse
+	(*ListVPCsRequest)(nil),          // 36: edgenet.v1.ListVPCsRequest
+	(*ListVPCsResponse)(nil),         // 37: edgenet.v1.ListVPCsResponse
+	(*GetVPCRequest)(nil),            // 38: edgenet.v1.GetVPCRequest
+	(*GetVPCResponse)(nil),           // 39: edgenet.v1.GetVPCResponse
+	(*DeleteVPCRequest)(nil),         // 40: edgenet.v1.DeleteVPCRequest
+	(*DeleteVPCResponse)(nil),        // 41: edgenet.v1.DeleteVPCResponse
+	(*CreateGroupRequest)(nil),       // 42: edgenet.v1.CreateGroupRequest
+	(*CreateGroupResponse)(nil),      // 43: edgenet.v1.CreateGroupResponse
+	(*ListGroupsRequest)(nil),        // 44: edgenet.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),       // 45: edgenet.v1.ListGroupsResponse
+	(*GetGroupRequest)(nil),          // 46: edgenet.v1.GetGroupRequest
+	(*GetGroupResponse)(nil),         // 47: edgenet.v1.GetGroupResponse
+	(*DeleteGroupRequest)(nil),       // 48: edgenet.v1.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),      // 49: edgenet.v1.DeleteGroupResponse
+	(*AddRuleRequest)(nil),           // 50: edgenet.v1.AddRuleRequest
+	(*AddRuleResponse)(nil),          // 51: edgenet.v1.AddRuleResponse
+	(*RemoveRuleRequest)(nil),        // 52: edgenet.v1.RemoveRuleRequest
+	(*RemoveRuleResponse)(nil),       // 53: edgenet.v1.RemoveRuleResponse
+	(*UpdateRuleRequest)(nil),        // 54: edgenet.v1.UpdateRuleRequest
+	(*UpdateRuleResponse)(nil),       // 55: edgenet.v1.UpdateRuleResponse
+	(*GroupRules)(nil),               // 56: edgenet.v1.GroupRules
+	(*ReplaceGroupsRequest)(nil),     // 57: edgenet.v1.ReplaceGroupsRequest
+	(*ReplaceGroupsResponse)(nil),    // 58: edgenet.v1.ReplaceGroupsResponse
+	(*AttachEndpointRequest)(nil),    // 59: edgenet.v1.AttachEndpointRequest
+	(*NetnsTarget)(nil),              // 60: edgenet.v1.NetnsTarget
+	(*TapTarget)(nil),                // 61: edgenet.v1.TapTarget
+	(*DeviceTarget)(nil),             // 62: edgenet.v1.DeviceTarget
+	(*AttachEndpointResponse)(nil),   // 63: edgenet.v1.AttachEndpointResponse
+	(*DetachEndpointRequest)(nil),    // 64: edgenet.v1.DetachEndpointRequest
+	(*DetachEndpointResponse)(nil),   // 65: edgenet.v1.DetachEndpointResponse
+	(*ListEndpointsRequest)(nil),     // 66: edgenet.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),    // 67: edgenet.v1.ListEndpointsResponse
+	(*GetEndpointRequest)(nil),       // 68: edgenet.v1.GetEndpointRequest
+	(*GetEndpointResponse)(nil),      // 69: edgenet.v1.GetEndpointResponse
+	(*WatchRequest)(nil),             // 70: edgenet.v1.WatchRequest
+	(*WatchResponse)(nil),            // 71: edgenet.v1.WatchResponse
+	nil,                              // 72: edgenet.v1.Counters.DropsEntry
+	nil,                              // 73: edgenet.v1.GetStatusResponse.DropsEntry
+	nil,                              // 74: edgenet.v1.GetStatusResponse.RefusalsEntry
+	(*timestamppb.Timestamp)(nil),    // 75: google.protobuf.Timestamp
 }
 var file_edgenet_v1_edgenet_proto_depIdxs = []int32{
 	3,  // 0: edgenet.v1.Node.links:type_name -> edgenet.v1.Link
 	4,  // 1: edgenet.v1.Node.tunnel:type_name -> edgenet.v1.Tunnel
-	67, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
+	75, // 2: edgenet.v1.Node.certificate_expires:type_name -> google.protobuf.Timestamp
 	1,  // 3: edgenet.v1.Node.wireguard:type_name -> edgenet.v1.WireGuardEnd
 	2,  // 4: edgenet.v1.Node.ipsec:type_name -> edgenet.v1.IPsecEnd
-	67, // 5: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
-	67, // 6: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
-	67, // 7: edgenet.v1.Tunnel.session_since:type_name -> google.protobuf.Timestamp
-	67, // 8: edgenet.v1.Tunnel.last_answer:type_name -> google.protobuf.Timestamp
-	67, // 9: edgenet.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
+	75, // 5: edgenet.v1.Tunnel.last_handshake:type_name -> google.protobuf.Timestamp
+	75, // 6: edgenet.v1.Tunnel.path_mtu_confirmed:type_name -> google.protobuf.Timestamp
+	75, // 7: edgenet.v1.Tunnel.session_since:type_name -> google.protobuf.Timestamp
+	75, // 8: edgenet.v1.Tunnel.last_answer:type_name -> google.protobuf.Timestamp
+	75, // 9: edgenet.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
 	5,  // 10: edgenet.v1.Tunnel.problems:type_name -> edgenet.v1.TunnelProblem
-	67, // 11: edgenet.v1.TunnelProblem.since:type_name -> google.protobuf.Timestamp
-	67, // 12: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
+	75, // 11: edgenet.v1.TunnelProblem.since:type_name -> google.protobuf.Timestamp
+	75, // 12: edgenet.v1.VPC.created:type_name -> google.protobuf.Timestamp
 	8,  // 13: edgenet.v1.Group.rules:type_name -> edgenet.v1.Rule
-	67, // 14: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
-	67, // 15: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
+	75, // 14: edgenet.v1.Group.created:type_name -> google.protobuf.Timestamp
+	75, // 15: edgenet.v1.Endpoint.attached:type_name -> google.protobuf.Timestamp
 	10, // 16: edgenet.v1.Endpoint.counters:type_name -> edgenet.v1.Counters
-	64, // 17: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
+	72, // 17: edgenet.v1.Counters.drops:type_name -> edgenet.v1.Counters.DropsEntry
 	0,  // 18: edgenet.v1.InitResponse.node:type_name -> edgenet.v1.Node
-	67, // 19: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	75, // 19: edgenet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
 	0,  // 20: edgenet.v1.JoinResponse.node:type_name -> edgenet.v1.Node
-	67, // 21: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
-	65, // 22: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
-	66, // 23: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
-	21, // 24: edgenet.v1.GetStatusResponse.tunnel_key:type_name -> edgenet.v1.TunnelKey
-	67, // 25: edgenet.v1.TunnelKey.made:type_name -> google.protobuf.Timestamp
-	67, // 26: edgenet.v1.TunnelKey.expires:type_name -> google.protobuf.Timestamp
-	0,  // 27: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
-	0,  // 28: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
-	6,  // 29: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	6,  // 30: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
-	6,  // 31: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
-	7,  // 32: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
-	7,  // 33: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
-	7,  // 34: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
-	8,  // 35: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
-	7,  // 36: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
-	8,  // 37: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
-	7,  // 38: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
-	7,  // 39: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
-	8,  // 40: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
-	48, // 41: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
-	7,  // 42: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
-	52, // 43: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
-	53, // 44: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
-	54, // 45: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
-	9,  // 46: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	9,  // 47: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
-	9,  // 48: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	67, // 49: edgenet.v1.WatchRequest.since:type_name -> google.protobuf.Timestamp
-	0,  // 50: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
-	6,  // 51: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
-	7,  // 52: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
-	9,  // 53: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
-	67, // 54: edgenet.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	11, // 55: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
-	13, // 56: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
-	15, // 57: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
-	17, // 58: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
-	19, // 59: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
-	22, // 60: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
-	24, // 61: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
-	26, // 62: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
-	28, // 63: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
-	30, // 64: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
-	32, // 65: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
-	34, // 66: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
-	36, // 67: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
-	38, // 68: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
-	40, // 69: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
-	42, // 70: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
-	44, // 71: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
-	46, // 72: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
-	49, // 73: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
-	51, // 74: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
-	56, // 75: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
-	58, // 76: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
-	60, // 77: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
-	62, // 78: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
-	12, // 79: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
-	14, // 80: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
-	16, // 81: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
-	18, // 82: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
-	20, // 83: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
-	23, // 84: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
-	25, // 85: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
-	27, // 86: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
-	29, // 87: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
-	31, // 88: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
-	33, // 89: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
-	35, // 90: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
-	37, // 91: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
-	39, // 92: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
-	41, // 93: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
-	43, // 94: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
-	45, // 95: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
-	47, // 96: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
-	50, // 97: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
-	55, // 98: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
-	57, // 99: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
-	59, // 100: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
-	61, // 101: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
-	63, // 102: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
-	79, // [79:103] is the sub-list for method output_type
-	55, // [55:79] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	0,  // 21: edgenet.v1.EvictNodeResponse.node:type_name -> edgenet.v1.Node
+	0,  // 22: edgenet.v1.RestoreAuthorityResponse.node:type_name -> edgenet.v1.Node
+	75, // 23: edgenet.v1.GetStatusResponse.started:type_name -> google.protobuf.Timestamp
+	73, // 24: edgenet.v1.GetStatusResponse.drops:type_name -> edgenet.v1.GetStatusResponse.DropsEntry
+	74, // 25: edgenet.v1.GetStatusResponse.refusals:type_name -> edgenet.v1.GetStatusResponse.RefusalsEntry
+	29, // 26: edgenet.v1.GetStatusResponse.tunnel_key:type_name -> edgenet.v1.TunnelKey
+	75, // 27: edgenet.v1.TunnelKey.made:type_name -> google.protobuf.Timestamp
+	75, // 28: edgenet.v1.TunnelKey.expires:type_name -> google.protobuf.Timestamp
+	0,  // 29: edgenet.v1.ListNodesResponse.nodes:type_name -> edgenet.v1.Node
+	0,  // 30: edgenet.v1.GetNodeResponse.node:type_name -> edgenet.v1.Node
+	6,  // 31: edgenet.v1.CreateVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	6,  // 32: edgenet.v1.ListVPCsResponse.vpcs:type_name -> edgenet.v1.VPC
+	6,  // 33: edgenet.v1.GetVPCResponse.vpc:type_name -> edgenet.v1.VPC
+	7,  // 34: edgenet.v1.CreateGroupResponse.group:type_name -> edgenet.v1.Group
+	7,  // 35: edgenet.v1.ListGroupsResponse.groups:type_name -> edgenet.v1.Group
+	7,  // 36: edgenet.v1.GetGroupResponse.group:type_name -> edgenet.v1.Group
+	8,  // 37: edgenet.v1.AddRuleRequest.rule:type_name -> edgenet.v1.Rule
+	7,  // 38: edgenet.v1.AddRuleResponse.group:type_name -> edgenet.v1.Group
+	8,  // 39: edgenet.v1.RemoveRuleRequest.rule:type_name -> edgenet.v1.Rule
+	7,  // 40: edgenet.v1.RemoveRuleResponse.group:type_name -> edgenet.v1.Group
+	7,  // 41: edgenet.v1.UpdateRuleResponse.group:type_name -> edgenet.v1.Group
+	8,  // 42: edgenet.v1.GroupRules.rules:type_name -> edgenet.v1.Rule
+	56, // 43: edgenet.v1.ReplaceGroupsRequest.groups:type_name -> edgenet.v1.GroupRules
+	7,  // 44: edgenet.v1.ReplaceGroupsResponse.groups:type_name -> edgenet.v1.Group
+	60, // 45: edgenet.v1.AttachEndpointRequest.netns:type_name -> edgenet.v1.NetnsTarget
+	61, // 46: edgenet.v1.AttachEndpointRequest.tap:type_name -> edgenet.v1.TapTarget
+	62, // 47: edgenet.v1.AttachEndpointRequest.device:type_name -> edgenet.v1.DeviceTarget
+	9,  // 48: edgenet.v1.AttachEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	9,  // 49: edgenet.v1.ListEndpointsResponse.endpoints:type_name -> edgenet.v1.Endpoint
+	9,  // 50: edgenet.v1.GetEndpointResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	75, // 51: edgenet.v1.WatchRequest.since:type_name -> google.protobuf.Timestamp
+	0,  // 52: edgenet.v1.WatchResponse.node:type_name -> edgenet.v1.Node
+	6,  // 53: edgenet.v1.WatchResponse.vpc:type_name -> edgenet.v1.VPC
+	7,  // 54: edgenet.v1.WatchResponse.group:type_name -> edgenet.v1.Group
+	9,  // 55: edgenet.v1.WatchResponse.endpoint:type_name -> edgenet.v1.Endpoint
+	75, // 56: edgenet.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	11, // 57: edgenet.v1.MeshService.Init:input_type -> edgenet.v1.InitRequest
+	13, // 58: edgenet.v1.MeshService.CreateToken:input_type -> edgenet.v1.CreateTokenRequest
+	15, // 59: edgenet.v1.MeshService.Join:input_type -> edgenet.v1.JoinRequest
+	17, // 60: edgenet.v1.MeshService.Leave:input_type -> edgenet.v1.LeaveRequest
+	19, // 61: edgenet.v1.MeshService.EvictNode:input_type -> edgenet.v1.EvictNodeRequest
+	21, // 62: edgenet.v1.MeshService.RotateGossipKey:input_type -> edgenet.v1.RotateGossipKeyRequest
+	23, // 63: edgenet.v1.MeshService.BackupAuthority:input_type -> edgenet.v1.BackupAuthorityRequest
+	25, // 64: edgenet.v1.MeshService.RestoreAuthority:input_type -> edgenet.v1.RestoreAuthorityRequest
+	27, // 65: edgenet.v1.MeshService.GetStatus:input_type -> edgenet.v1.GetStatusRequest
+	30, // 66: edgenet.v1.NodeService.ListNodes:input_type -> edgenet.v1.ListNodesRequest
+	32, // 67: edgenet.v1.NodeService.GetNode:input_type -> edgenet.v1.GetNodeRequest
+	34, // 68: edgenet.v1.VPCService.CreateVPC:input_type -> edgenet.v1.CreateVPCRequest
+	36, // 69: edgenet.v1.VPCService.ListVPCs:input_type -> edgenet.v1.ListVPCsRequest
+	38, // 70: edgenet.v1.VPCService.GetVPC:input_type -> edgenet.v1.GetVPCRequest
+	40, // 71: edgenet.v1.VPCService.DeleteVPC:input_type -> edgenet.v1.DeleteVPCRequest
+	42, // 72: edgenet.v1.GroupService.CreateGroup:input_type -> edgenet.v1.CreateGroupRequest
+	44, // 73: edgenet.v1.GroupService.ListGroups:input_type -> edgenet.v1.ListGroupsRequest
+	46, // 74: edgenet.v1.GroupService.GetGroup:input_type -> edgenet.v1.GetGroupRequest
+	48, // 75: edgenet.v1.GroupService.DeleteGroup:input_type -> edgenet.v1.DeleteGroupRequest
+	50, // 76: edgenet.v1.GroupService.AddRule:input_type -> edgenet.v1.AddRuleRequest
+	52, // 77: edgenet.v1.GroupService.RemoveRule:input_type -> edgenet.v1.RemoveRuleRequest
+	54, // 78: edgenet.v1.GroupService.UpdateRule:input_type -> edgenet.v1.UpdateRuleRequest
+	57, // 79: edgenet.v1.GroupService.ReplaceGroups:input_type -> edgenet.v1.ReplaceGroupsRequest
+	59, // 80: edgenet.v1.EndpointService.AttachEndpoint:input_type -> edgenet.v1.AttachEndpointRequest
+	64, // 81: edgenet.v1.EndpointService.DetachEndpoint:input_type -> edgenet.v1.DetachEndpointRequest
+	66, // 82: edgenet.v1.EndpointService.ListEndpoints:input_type -> edgenet.v1.ListEndpointsRequest
+	68, // 83: edgenet.v1.EndpointService.GetEndpoint:input_type -> edgenet.v1.GetEndpointRequest
+	70, // 84: edgenet.v1.WatchService.Watch:input_type -> edgenet.v1.WatchRequest
+	12, // 85: edgenet.v1.MeshService.Init:output_type -> edgenet.v1.InitResponse
+	14, // 86: edgenet.v1.MeshService.CreateToken:output_type -> edgenet.v1.CreateTokenResponse
+	16, // 87: edgenet.v1.MeshService.Join:output_type -> edgenet.v1.JoinResponse
+	18, // 88: edgenet.v1.MeshService.Leave:output_type -> edgenet.v1.LeaveResponse
+	20, // 89: edgenet.v1.MeshService.EvictNode:output_type -> edgenet.v1.EvictNodeResponse
+	22, // 90: edgenet.v1.MeshService.RotateGossipKey:output_type -> edgenet.v1.RotateGossipKeyResponse
+	24, // 91: edgenet.v1.MeshService.BackupAuthority:output_type -> edgenet.v1.BackupAuthorityResponse
+	26, // 92: edgenet.v1.MeshService.RestoreAuthority:output_type -> edgenet.v1.RestoreAuthorityResponse
+	28, // 93: edgenet.v1.MeshService.GetStatus:output_type -> edgenet.v1.GetStatusResponse
+	31, // 94: edgenet.v1.NodeService.ListNodes:output_type -> edgenet.v1.ListNodesResponse
+	33, // 95: edgenet.v1.NodeService.GetNode:output_type -> edgenet.v1.GetNodeResponse
+	35, // 96: edgenet.v1.VPCService.CreateVPC:output_type -> edgenet.v1.CreateVPCResponse
+	37, // 97: edgenet.v1.VPCService.ListVPCs:output_type -> edgenet.v1.ListVPCsResponse
+	39, // 98: edgenet.v1.VPCService.GetVPC:output_type -> edgenet.v1.GetVPCResponse
+	41, // 99: edgenet.v1.VPCService.DeleteVPC:output_type -> edgenet.v1.DeleteVPCResponse
+	43, // 100: edgenet.v1.GroupService.CreateGroup:output_type -> edgenet.v1.CreateGroupResponse
+	45, // 101: edgenet.v1.GroupService.ListGroups:output_type -> edgenet.v1.ListGroupsResponse
+	47, // 102: edgenet.v1.GroupService.GetGroup:output_type -> edgenet.v1.GetGroupResponse
+	49, // 103: edgenet.v1.GroupService.DeleteGroup:output_type -> edgenet.v1.DeleteGroupResponse
+	51, // 104: edgenet.v1.GroupService.AddRule:output_type -> edgenet.v1.AddRuleResponse
+	53, // 105: edgenet.v1.GroupService.RemoveRule:output_type -> edgenet.v1.RemoveRuleResponse
+	55, // 106: edgenet.v1.GroupService.UpdateRule:output_type -> edgenet.v1.UpdateRuleResponse
+	58, // 107: edgenet.v1.GroupService.ReplaceGroups:output_type -> edgenet.v1.ReplaceGroupsResponse
+	63, // 108: edgenet.v1.EndpointService.AttachEndpoint:output_type -> edgenet.v1.AttachEndpointResponse
+	65, // 109: edgenet.v1.EndpointService.DetachEndpoint:output_type -> edgenet.v1.DetachEndpointResponse
+	67, // 110: edgenet.v1.EndpointService.ListEndpoints:output_type -> edgenet.v1.ListEndpointsResponse
+	69, // 111: edgenet.v1.EndpointService.GetEndpoint:output_type -> edgenet.v1.GetEndpointResponse
+	71, // 112: edgenet.v1.WatchService.Watch:output_type -> edgenet.v1.WatchResponse
+	85, // [85:113] is the sub-list for method output_type
+	57, // [57:85] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_edgenet_v1_edgenet_proto_init() }
@@ -4745,13 +5165,13 @@ func file_edgenet_v1_edgenet_proto_init() {
 		return
 	}
 	file_edgenet_v1_edgenet_proto_msgTypes[8].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[46].OneofWrappers = []any{}
-	file_edgenet_v1_edgenet_proto_msgTypes[51].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[54].OneofWrappers = []any{}
+	file_edgenet_v1_edgenet_proto_msgTypes[59].OneofWrappers = []any{
 		(*AttachEndpointRequest_Netns)(nil),
 		(*AttachEndpointRequest_Tap)(nil),
 		(*AttachEndpointRequest_Device)(nil),
 	}
-	file_edgenet_v1_edgenet_proto_msgTypes[63].OneofWrappers = []any{
+	file_edgenet_v1_edgenet_proto_msgTypes[71].OneofWrappers = []any{
 		(*WatchResponse_Node)(nil),
 		(*WatchResponse_Vpc)(nil),
 		(*WatchResponse_Group)(nil),
@@ -4763,7 +5183,7 @@ func file_edgenet_v1_edgenet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgenet_v1_edgenet_proto_rawDesc), len(file_edgenet_v1_edgenet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   67,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

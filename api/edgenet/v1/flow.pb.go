@@ -1634,7 +1634,7 @@ var File_edgenet_v1_flow_proto protoreflect.FileDescriptor
 const file_edgenet_v1_flow_proto_rawDesc = "" +
 	"\n" +
 	"\x15edgenet/v1/flow.proto\x12\n" +
-	"edgenet.v1\x1a\x17edgenet/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x01\n" +
+	"edgenet.v1\x1a\x17edgenet/v1/health.proto\x1a\x17edgenet/v1/policy.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x01\n" +
 	"\fTraceRequest\x12\x10\n" +
 	"\x03vpc\x18\x01 \x01(\tR\x03vpc\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -1772,11 +1772,12 @@ const file_edgenet_v1_flow_proto_rawDesc = "" +
 	"\n" +
 	"FlushFlows\x12\x1d.edgenet.v1.FlushFlowsRequest\x1a\x1e.edgenet.v1.FlushFlowsResponse\x12M\n" +
 	"\n" +
-	"WatchDrops\x12\x1d.edgenet.v1.WatchDropsRequest\x1a\x1e.edgenet.v1.WatchDropsResponse0\x012\xeb\x01\n" +
+	"WatchDrops\x12\x1d.edgenet.v1.WatchDropsRequest\x1a\x1e.edgenet.v1.WatchDropsResponse0\x012\xbe\x02\n" +
 	"\vPeerService\x12H\n" +
 	"\tTraceSide\x12\x1c.edgenet.v1.TraceSideRequest\x1a\x1d.edgenet.v1.TraceSideResponse\x12N\n" +
 	"\vCountShadow\x12\x1e.edgenet.v1.CountShadowRequest\x1a\x1f.edgenet.v1.CountShadowResponse\x12B\n" +
-	"\aKnowKey\x12\x1a.edgenet.v1.KnowKeyRequest\x1a\x1b.edgenet.v1.KnowKeyResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
+	"\aKnowKey\x12\x1a.edgenet.v1.KnowKeyRequest\x1a\x1b.edgenet.v1.KnowKeyResponse\x12Q\n" +
+	"\fReportHealth\x12\x1f.edgenet.v1.ReportHealthRequest\x1a .edgenet.v1.ReportHealthResponseB.Z,edgenet.dev/edgenet/api/edgenet/v1;edgenetv1b\x06proto3"
 
 var (
 	file_edgenet_v1_flow_proto_rawDescOnce sync.Once
@@ -1817,6 +1818,8 @@ var file_edgenet_v1_flow_proto_goTypes = []any{
 	(*EndpointCount)(nil),         // 22: edgenet.v1.EndpointCount
 	(*ShadowSample)(nil),          // 23: edgenet.v1.ShadowSample
 	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*ReportHealthRequest)(nil),   // 25: edgenet.v1.ReportHealthRequest
+	(*ReportHealthResponse)(nil),  // 26: edgenet.v1.ReportHealthResponse
 }
 var file_edgenet_v1_flow_proto_depIdxs = []int32{
 	2,  // 0: edgenet.v1.TraceResponse.packet:type_name -> edgenet.v1.TracedPacket
@@ -1844,15 +1847,17 @@ var file_edgenet_v1_flow_proto_depIdxs = []int32{
 	6,  // 22: edgenet.v1.PeerService.TraceSide:input_type -> edgenet.v1.TraceSideRequest
 	8,  // 23: edgenet.v1.PeerService.CountShadow:input_type -> edgenet.v1.CountShadowRequest
 	10, // 24: edgenet.v1.PeerService.KnowKey:input_type -> edgenet.v1.KnowKeyRequest
-	1,  // 25: edgenet.v1.FlowService.Trace:output_type -> edgenet.v1.TraceResponse
-	15, // 26: edgenet.v1.FlowService.ListFlows:output_type -> edgenet.v1.ListFlowsResponse
-	17, // 27: edgenet.v1.FlowService.FlushFlows:output_type -> edgenet.v1.FlushFlowsResponse
-	19, // 28: edgenet.v1.FlowService.WatchDrops:output_type -> edgenet.v1.WatchDropsResponse
-	7,  // 29: edgenet.v1.PeerService.TraceSide:output_type -> edgenet.v1.TraceSideResponse
-	9,  // 30: edgenet.v1.PeerService.CountShadow:output_type -> edgenet.v1.CountShadowResponse
-	11, // 31: edgenet.v1.PeerService.KnowKey:output_type -> edgenet.v1.KnowKeyResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
+	25, // 25: edgenet.v1.PeerService.ReportHealth:input_type -> edgenet.v1.ReportHealthRequest
+	1,  // 26: edgenet.v1.FlowService.Trace:output_type -> edgenet.v1.TraceResponse
+	15, // 27: edgenet.v1.FlowService.ListFlows:output_type -> edgenet.v1.ListFlowsResponse
+	17, // 28: edgenet.v1.FlowService.FlushFlows:output_type -> edgenet.v1.FlushFlowsResponse
+	19, // 29: edgenet.v1.FlowService.WatchDrops:output_type -> edgenet.v1.WatchDropsResponse
+	7,  // 30: edgenet.v1.PeerService.TraceSide:output_type -> edgenet.v1.TraceSideResponse
+	9,  // 31: edgenet.v1.PeerService.CountShadow:output_type -> edgenet.v1.CountShadowResponse
+	11, // 32: edgenet.v1.PeerService.KnowKey:output_type -> edgenet.v1.KnowKeyResponse
+	26, // 33: edgenet.v1.PeerService.ReportHealth:output_type -> edgenet.v1.ReportHealthResponse
+	26, // [26:34] is the sub-list for method output_type
+	18, // [18:26] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -1863,6 +1868,7 @@ func file_edgenet_v1_flow_proto_init() {
 	if File_edgenet_v1_flow_proto != nil {
 		return
 	}
+	file_edgenet_v1_health_proto_init()
 	file_edgenet_v1_policy_proto_init()
 	file_edgenet_v1_flow_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}

@@ -1566,7 +1566,7 @@ type AuditEntry struct {
 	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Who asked for it: user and process on this host, or another node.
 	Who string `protobuf:"bytes,2,opt,name=who,proto3" json:"who,omitempty"`
-	// Empty for the tunnel policy.
+	// Empty for what is about all VPCs.
 	Vpc  string `protobuf:"bytes,3,opt,name=vpc,proto3" json:"vpc,omitempty"`
 	What string `protobuf:"bytes,4,opt,name=what,proto3" json:"what,omitempty"`
 	// The tests that it broke, and the counter-examples.

@@ -61,7 +61,7 @@ func (d *driver) ensureCharon(ctx context.Context, want tunnel.Device, mended *d
 	}
 	if d.pid != 0 {
 		d.log.Warn("charon has ended; another is started", "device", want.Name, "pid", d.pid)
-		proc.Reap(d.pid)
+		proc.Reap(ctx, d.pid)
 		d.pid = 0
 	}
 	mended.Mute() // the device of the other is new

@@ -111,7 +111,7 @@ func (d *driver) endCharon(ctx context.Context) error {
 		return err
 	}
 	if d.pid != 0 { // it died before
-		proc.Reap(d.pid)
+		proc.Reap(ctx, d.pid)
 		d.pid = 0
 	}
 	if err := os.RemoveAll(d.dir); err != nil {

@@ -161,7 +161,36 @@ func (h *harness) Deliver(t *testing.T, from tunneltest.Side, src, dst netip.Add
 
 func (h *harness) Stream(t *testing.T, from tunneltest.Side) func() (int, int) {
 	t.Helper()
+	h.settle(t)
 	return h.lab.Stream(t, int(from), int(from.Other()), h.Device(from).Address, h.Device(from.Other()).Address)
+}
+
+// settle has the two sides end what is too much when both began at once: a packet on
+// its way through an SA that is ended meets nobody.
+func (h *harness) settle(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(tunneltest.DeliverTimeout)
+	for _, side := range []tunneltest.Side{tunneltest.Left, tunneltest.Right} {
+		d := h.Driver(t, side).(tunneltest.Spaced)
+		if _, err := d.Up(t.Context(), h.Device(side)); err != nil {
+			t.Fatal(err)
+		}
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			s, err := d.Driver.(*driver).read(t.Context())
+			if err == nil && len(s.sas[h.Peer(side.Other()).PublicKey]) == 1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has not one IKE SA after %s: %v", side, tunneltest.DeliverTimeout, err)
+			}
+			if err := d.Put(t.Context(), h.Peer(side.Other())); err != nil {
+				t.Fatal(err)
+			}
+			<-tick.C
+		}
+	}
 }
 
 func (h *harness) dir(node int) string { return directory(h.runDirs[node], h.names[node]) }

@@ -234,7 +234,7 @@ func (d *driver) removeDevice(ctx context.Context) error {
 		}
 	}
 	if d.pid != 0 { // it died before
-		proc.Reap(d.pid)
+		proc.Reap(ctx, d.pid)
 		d.pid = 0
 	}
 	return nil

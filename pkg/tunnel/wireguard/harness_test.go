@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -206,18 +207,24 @@ func udpInodes(port uint16) []string {
 	return inodes
 }
 
-// lives says whether the process of the device is there, or has ended and was
-// not reaped although it was this one's child.
+// lives says whether the process of the device is there, or has ended and is not
+// reaped within seconds although it was this one's child: a goroutine does it, which
+// may have to wait for a processor.
 func lives(pid int, device string) bool {
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil {
-		return false
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil {
+			return false
+		}
+		if len(args) > 0 {
+			return strings.Contains(string(args), device)
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid())) {
+			return false
+		}
 	}
-	if len(args) > 0 {
-		return strings.Contains(string(args), device)
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	return err == nil && strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", os.Getpid()))
+	return true
 }
 
 func (h *harness) Leftovers(t *testing.T, side tunneltest.Side) []string {

@@ -45,7 +45,7 @@ func (d *driver) ensureProcess(ctx context.Context, want tunnel.Device) error {
 	}
 	if d.pid != 0 {
 		d.log.Warn("userspace wireguard has died; another is started", "device", want.Name, "pid", d.pid)
-		proc.Reap(d.pid)
+		proc.Reap(ctx, d.pid)
 		d.pid = 0
 	}
 	d.seen, d.silence = nil, proc.Silence{} // that was another's

@@ -21,6 +21,7 @@ type API struct {
 	VPCs      edgenetv1connect.VPCServiceClient
 	Groups    edgenetv1connect.GroupServiceClient
 	Endpoints edgenetv1connect.EndpointServiceClient
+	Tunnels   edgenetv1connect.TunnelServiceClient
 	Watch     edgenetv1connect.WatchServiceClient
 }
 
@@ -69,6 +70,7 @@ func newAPI(transport *http.Transport, options ...connect.ClientOption) API {
 		VPCs:      edgenetv1connect.NewVPCServiceClient(client, base, options...),
 		Groups:    edgenetv1connect.NewGroupServiceClient(client, base, options...),
 		Endpoints: edgenetv1connect.NewEndpointServiceClient(client, base, options...),
+		Tunnels:   edgenetv1connect.NewTunnelServiceClient(client, base, options...),
 		Watch:     edgenetv1connect.NewWatchServiceClient(client, base, options...),
 	}
 }

@@ -75,10 +75,18 @@ func (l *Lab) UseDriver(name string) {
 	if Drivers != "" && Drivers != name {
 		l.t.Skipf("it has hosts use %s, and here they are to run %s alone", name, Drivers)
 	}
-	if err := tryDriver(l.t, name); err != nil {
-		l.t.Skipf("this machine cannot run %s: %v", name, err)
+	l.UseDrivers(name)
+}
+
+// UseDrivers is UseDriver of several, for a test that NeedsAllDrivers.
+func (l *Lab) UseDrivers(names ...string) {
+	l.t.Helper()
+	for _, name := range names {
+		if err := tryDriver(l.t, name); err != nil {
+			l.t.Skipf("this machine cannot run %s: %v", name, err)
+		}
 	}
-	l.driver = name
+	l.driver = strings.Join(names, ",")
 }
 
 // Lacks returns the drivers that this machine cannot run, as edgenetctl doctor has

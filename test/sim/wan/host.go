@@ -28,6 +28,9 @@ type Host struct {
 // Addr returns the host's address.
 func (h *Host) Addr() netip.Addr { return h.addr }
 
+// Network is the network that the host is on.
+func (h *Host) Network() *Network { return h.network }
+
 // jitter returns what one packet is delayed besides the distance.
 func (h *Host) jitter() time.Duration {
 	_, mean := h.network.weather()

@@ -64,6 +64,17 @@ const (
 	MeshServiceJoinProcedure = "/edgenet.v1.MeshService/Join"
 	// MeshServiceLeaveProcedure is the fully-qualified name of the MeshService's Leave RPC.
 	MeshServiceLeaveProcedure = "/edgenet.v1.MeshService/Leave"
+	// MeshServiceEvictNodeProcedure is the fully-qualified name of the MeshService's EvictNode RPC.
+	MeshServiceEvictNodeProcedure = "/edgenet.v1.MeshService/EvictNode"
+	// MeshServiceRotateGossipKeyProcedure is the fully-qualified name of the MeshService's
+	// RotateGossipKey RPC.
+	MeshServiceRotateGossipKeyProcedure = "/edgenet.v1.MeshService/RotateGossipKey"
+	// MeshServiceBackupAuthorityProcedure is the fully-qualified name of the MeshService's
+	// BackupAuthority RPC.
+	MeshServiceBackupAuthorityProcedure = "/edgenet.v1.MeshService/BackupAuthority"
+	// MeshServiceRestoreAuthorityProcedure is the fully-qualified name of the MeshService's
+	// RestoreAuthority RPC.
+	MeshServiceRestoreAuthorityProcedure = "/edgenet.v1.MeshService/RestoreAuthority"
 	// MeshServiceGetStatusProcedure is the fully-qualified name of the MeshService's GetStatus RPC.
 	MeshServiceGetStatusProcedure = "/edgenet.v1.MeshService/GetStatus"
 	// NodeServiceListNodesProcedure is the fully-qualified name of the NodeService's ListNodes RPC.
@@ -124,6 +135,27 @@ type MeshServiceClient interface {
 	Join(context.Context, *v1.JoinRequest) (*v1.JoinResponse, error)
 	// Leave detaches all endpoints, tells the mesh, and forgets it.
 	Leave(context.Context, *v1.LeaveRequest) (*v1.LeaveResponse, error)
+	// EvictNode takes a node out of the mesh for good and replaces the gossip key for
+	// the others: its certificate, its tunnels and its records are worth nothing any
+	// more. Its name is free, and it can come back with another key only. One that is
+	// evicted already stays so. Only an authority can; it is never carried to another
+	// node.
+	// not_found: no node has the name or id. failed_precondition: the node is none
+	// that may do it, or is the node itself.
+	EvictNode(context.Context, *v1.EvictNodeRequest) (*v1.EvictNodeResponse, error)
+	// RotateGossipKey replaces the key that all nodes encrypt gossip with. Nodes that
+	// are away now get it when they come back. Only an authority can.
+	RotateGossipKey(context.Context, *v1.RotateGossipKeyRequest) (*v1.RotateGossipKeyResponse, error)
+	// BackupAuthority returns what makes another host an authority of this mesh,
+	// encrypted with a passphrase. It is served on the control socket only.
+	// failed_precondition: this node is no authority. invalid_argument: the passphrase
+	// is too short.
+	BackupAuthority(context.Context, *v1.BackupAuthorityRequest) (*v1.BackupAuthorityResponse, error)
+	// RestoreAuthority makes this node, which is in no mesh, an authority of the mesh
+	// that a backup is of. It is served on the control socket only.
+	// permission_denied: the passphrase is wrong, and nothing has changed.
+	// invalid_argument: it is no backup. failed_precondition: this node is in a mesh.
+	RestoreAuthority(context.Context, *v1.RestoreAuthorityRequest) (*v1.RestoreAuthorityResponse, error)
 	// GetStatus tells how this node stands.
 	GetStatus(context.Context, *v1.GetStatusRequest) (*v1.GetStatusResponse, error)
 }
@@ -163,6 +195,30 @@ func NewMeshServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(meshServiceMethods.ByName("Leave")),
 			connect.WithClientOptions(opts...),
 		),
+		evictNode: connect.NewClient[v1.EvictNodeRequest, v1.EvictNodeResponse](
+			httpClient,
+			baseURL+MeshServiceEvictNodeProcedure,
+			connect.WithSchema(meshServiceMethods.ByName("EvictNode")),
+			connect.WithClientOptions(opts...),
+		),
+		rotateGossipKey: connect.NewClient[v1.RotateGossipKeyRequest, v1.RotateGossipKeyResponse](
+			httpClient,
+			baseURL+MeshServiceRotateGossipKeyProcedure,
+			connect.WithSchema(meshServiceMethods.ByName("RotateGossipKey")),
+			connect.WithClientOptions(opts...),
+		),
+		backupAuthority: connect.NewClient[v1.BackupAuthorityRequest, v1.BackupAuthorityResponse](
+			httpClient,
+			baseURL+MeshServiceBackupAuthorityProcedure,
+			connect.WithSchema(meshServiceMethods.ByName("BackupAuthority")),
+			connect.WithClientOptions(opts...),
+		),
+		restoreAuthority: connect.NewClient[v1.RestoreAuthorityRequest, v1.RestoreAuthorityResponse](
+			httpClient,
+			baseURL+MeshServiceRestoreAuthorityProcedure,
+			connect.WithSchema(meshServiceMethods.ByName("RestoreAuthority")),
+			connect.WithClientOptions(opts...),
+		),
 		getStatus: connect.NewClient[v1.GetStatusRequest, v1.GetStatusResponse](
 			httpClient,
 			baseURL+MeshServiceGetStatusProcedure,
@@ -174,11 +230,15 @@ func NewMeshServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // meshServiceClient implements MeshServiceClient.
 type meshServiceClient struct {
-	init        *connect.Client[v1.InitRequest, v1.InitResponse]
-	createToken *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
-	join        *connect.Client[v1.JoinRequest, v1.JoinResponse]
-	leave       *connect.Client[v1.LeaveRequest, v1.LeaveResponse]
-	getStatus   *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
+	init             *connect.Client[v1.InitRequest, v1.InitResponse]
+	createToken      *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
+	join             *connect.Client[v1.JoinRequest, v1.JoinResponse]
+	leave            *connect.Client[v1.LeaveRequest, v1.LeaveResponse]
+	evictNode        *connect.Client[v1.EvictNodeRequest, v1.EvictNodeResponse]
+	rotateGossipKey  *connect.Client[v1.RotateGossipKeyRequest, v1.RotateGossipKeyResponse]
+	backupAuthority  *connect.Client[v1.BackupAuthorityRequest, v1.BackupAuthorityResponse]
+	restoreAuthority *connect.Client[v1.RestoreAuthorityRequest, v1.RestoreAuthorityResponse]
+	getStatus        *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
 }
 
 // Init calls edgenet.v1.MeshService.Init.
@@ -217,6 +277,42 @@ func (c *meshServiceClient) Leave(ctx context.Context, req *v1.LeaveRequest) (*v
 	return nil, err
 }
 
+// EvictNode calls edgenet.v1.MeshService.EvictNode.
+func (c *meshServiceClient) EvictNode(ctx context.Context, req *v1.EvictNodeRequest) (*v1.EvictNodeResponse, error) {
+	response, err := c.evictNode.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RotateGossipKey calls edgenet.v1.MeshService.RotateGossipKey.
+func (c *meshServiceClient) RotateGossipKey(ctx context.Context, req *v1.RotateGossipKeyRequest) (*v1.RotateGossipKeyResponse, error) {
+	response, err := c.rotateGossipKey.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// BackupAuthority calls edgenet.v1.MeshService.BackupAuthority.
+func (c *meshServiceClient) BackupAuthority(ctx context.Context, req *v1.BackupAuthorityRequest) (*v1.BackupAuthorityResponse, error) {
+	response, err := c.backupAuthority.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RestoreAuthority calls edgenet.v1.MeshService.RestoreAuthority.
+func (c *meshServiceClient) RestoreAuthority(ctx context.Context, req *v1.RestoreAuthorityRequest) (*v1.RestoreAuthorityResponse, error) {
+	response, err := c.restoreAuthority.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // GetStatus calls edgenet.v1.MeshService.GetStatus.
 func (c *meshServiceClient) GetStatus(ctx context.Context, req *v1.GetStatusRequest) (*v1.GetStatusResponse, error) {
 	response, err := c.getStatus.CallUnary(ctx, connect.NewRequest(req))
@@ -237,6 +333,27 @@ type MeshServiceHandler interface {
 	Join(context.Context, *v1.JoinRequest) (*v1.JoinResponse, error)
 	// Leave detaches all endpoints, tells the mesh, and forgets it.
 	Leave(context.Context, *v1.LeaveRequest) (*v1.LeaveResponse, error)
+	// EvictNode takes a node out of the mesh for good and replaces the gossip key for
+	// the others: its certificate, its tunnels and its records are worth nothing any
+	// more. Its name is free, and it can come back with another key only. One that is
+	// evicted already stays so. Only an authority can; it is never carried to another
+	// node.
+	// not_found: no node has the name or id. failed_precondition: the node is none
+	// that may do it, or is the node itself.
+	EvictNode(context.Context, *v1.EvictNodeRequest) (*v1.EvictNodeResponse, error)
+	// RotateGossipKey replaces the key that all nodes encrypt gossip with. Nodes that
+	// are away now get it when they come back. Only an authority can.
+	RotateGossipKey(context.Context, *v1.RotateGossipKeyRequest) (*v1.RotateGossipKeyResponse, error)
+	// BackupAuthority returns what makes another host an authority of this mesh,
+	// encrypted with a passphrase. It is served on the control socket only.
+	// failed_precondition: this node is no authority. invalid_argument: the passphrase
+	// is too short.
+	BackupAuthority(context.Context, *v1.BackupAuthorityRequest) (*v1.BackupAuthorityResponse, error)
+	// RestoreAuthority makes this node, which is in no mesh, an authority of the mesh
+	// that a backup is of. It is served on the control socket only.
+	// permission_denied: the passphrase is wrong, and nothing has changed.
+	// invalid_argument: it is no backup. failed_precondition: this node is in a mesh.
+	RestoreAuthority(context.Context, *v1.RestoreAuthorityRequest) (*v1.RestoreAuthorityResponse, error)
 	// GetStatus tells how this node stands.
 	GetStatus(context.Context, *v1.GetStatusRequest) (*v1.GetStatusResponse, error)
 }
@@ -272,6 +389,30 @@ func NewMeshServiceHandler(svc MeshServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(meshServiceMethods.ByName("Leave")),
 		connect.WithHandlerOptions(opts...),
 	)
+	meshServiceEvictNodeHandler := connect.NewUnaryHandlerSimple(
+		MeshServiceEvictNodeProcedure,
+		svc.EvictNode,
+		connect.WithSchema(meshServiceMethods.ByName("EvictNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	meshServiceRotateGossipKeyHandler := connect.NewUnaryHandlerSimple(
+		MeshServiceRotateGossipKeyProcedure,
+		svc.RotateGossipKey,
+		connect.WithSchema(meshServiceMethods.ByName("RotateGossipKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	meshServiceBackupAuthorityHandler := connect.NewUnaryHandlerSimple(
+		MeshServiceBackupAuthorityProcedure,
+		svc.BackupAuthority,
+		connect.WithSchema(meshServiceMethods.ByName("BackupAuthority")),
+		connect.WithHandlerOptions(opts...),
+	)
+	meshServiceRestoreAuthorityHandler := connect.NewUnaryHandlerSimple(
+		MeshServiceRestoreAuthorityProcedure,
+		svc.RestoreAuthority,
+		connect.WithSchema(meshServiceMethods.ByName("RestoreAuthority")),
+		connect.WithHandlerOptions(opts...),
+	)
 	meshServiceGetStatusHandler := connect.NewUnaryHandlerSimple(
 		MeshServiceGetStatusProcedure,
 		svc.GetStatus,
@@ -288,6 +429,14 @@ func NewMeshServiceHandler(svc MeshServiceHandler, opts ...connect.HandlerOption
 			meshServiceJoinHandler.ServeHTTP(w, r)
 		case MeshServiceLeaveProcedure:
 			meshServiceLeaveHandler.ServeHTTP(w, r)
+		case MeshServiceEvictNodeProcedure:
+			meshServiceEvictNodeHandler.ServeHTTP(w, r)
+		case MeshServiceRotateGossipKeyProcedure:
+			meshServiceRotateGossipKeyHandler.ServeHTTP(w, r)
+		case MeshServiceBackupAuthorityProcedure:
+			meshServiceBackupAuthorityHandler.ServeHTTP(w, r)
+		case MeshServiceRestoreAuthorityProcedure:
+			meshServiceRestoreAuthorityHandler.ServeHTTP(w, r)
 		case MeshServiceGetStatusProcedure:
 			meshServiceGetStatusHandler.ServeHTTP(w, r)
 		default:
@@ -313,6 +462,22 @@ func (UnimplementedMeshServiceHandler) Join(context.Context, *v1.JoinRequest) (*
 
 func (UnimplementedMeshServiceHandler) Leave(context.Context, *v1.LeaveRequest) (*v1.LeaveResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.MeshService.Leave is not implemented"))
+}
+
+func (UnimplementedMeshServiceHandler) EvictNode(context.Context, *v1.EvictNodeRequest) (*v1.EvictNodeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.MeshService.EvictNode is not implemented"))
+}
+
+func (UnimplementedMeshServiceHandler) RotateGossipKey(context.Context, *v1.RotateGossipKeyRequest) (*v1.RotateGossipKeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.MeshService.RotateGossipKey is not implemented"))
+}
+
+func (UnimplementedMeshServiceHandler) BackupAuthority(context.Context, *v1.BackupAuthorityRequest) (*v1.BackupAuthorityResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.MeshService.BackupAuthority is not implemented"))
+}
+
+func (UnimplementedMeshServiceHandler) RestoreAuthority(context.Context, *v1.RestoreAuthorityRequest) (*v1.RestoreAuthorityResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.MeshService.RestoreAuthority is not implemented"))
 }
 
 func (UnimplementedMeshServiceHandler) GetStatus(context.Context, *v1.GetStatusRequest) (*v1.GetStatusResponse, error) {

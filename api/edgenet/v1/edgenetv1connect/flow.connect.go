@@ -52,6 +52,9 @@ const (
 	PeerServiceCountShadowProcedure = "/edgenet.v1.PeerService/CountShadow"
 	// PeerServiceKnowKeyProcedure is the fully-qualified name of the PeerService's KnowKey RPC.
 	PeerServiceKnowKeyProcedure = "/edgenet.v1.PeerService/KnowKey"
+	// PeerServiceReportHealthProcedure is the fully-qualified name of the PeerService's ReportHealth
+	// RPC.
+	PeerServiceReportHealthProcedure = "/edgenet.v1.PeerService/ReportHealth"
 )
 
 // FlowServiceClient is a client for the edgenet.v1.FlowService service.
@@ -236,6 +239,8 @@ type PeerServiceClient interface {
 	// key does not replace its own before that is done, or was not asked about for
 	// a while: one of two goes first.
 	KnowKey(context.Context, *v1.KnowKeyRequest) (*v1.KnowKeyResponse, error)
+	// ReportHealth tells how the node that is asked sees the mesh.
+	ReportHealth(context.Context, *v1.ReportHealthRequest) (*v1.ReportHealthResponse, error)
 }
 
 // NewPeerServiceClient constructs a client for the edgenet.v1.PeerService service. By default, it
@@ -267,14 +272,21 @@ func NewPeerServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(peerServiceMethods.ByName("KnowKey")),
 			connect.WithClientOptions(opts...),
 		),
+		reportHealth: connect.NewClient[v1.ReportHealthRequest, v1.ReportHealthResponse](
+			httpClient,
+			baseURL+PeerServiceReportHealthProcedure,
+			connect.WithSchema(peerServiceMethods.ByName("ReportHealth")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // peerServiceClient implements PeerServiceClient.
 type peerServiceClient struct {
-	traceSide   *connect.Client[v1.TraceSideRequest, v1.TraceSideResponse]
-	countShadow *connect.Client[v1.CountShadowRequest, v1.CountShadowResponse]
-	knowKey     *connect.Client[v1.KnowKeyRequest, v1.KnowKeyResponse]
+	traceSide    *connect.Client[v1.TraceSideRequest, v1.TraceSideResponse]
+	countShadow  *connect.Client[v1.CountShadowRequest, v1.CountShadowResponse]
+	knowKey      *connect.Client[v1.KnowKeyRequest, v1.KnowKeyResponse]
+	reportHealth *connect.Client[v1.ReportHealthRequest, v1.ReportHealthResponse]
 }
 
 // TraceSide calls edgenet.v1.PeerService.TraceSide.
@@ -304,6 +316,15 @@ func (c *peerServiceClient) KnowKey(ctx context.Context, req *v1.KnowKeyRequest)
 	return nil, err
 }
 
+// ReportHealth calls edgenet.v1.PeerService.ReportHealth.
+func (c *peerServiceClient) ReportHealth(ctx context.Context, req *v1.ReportHealthRequest) (*v1.ReportHealthResponse, error) {
+	response, err := c.reportHealth.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // PeerServiceHandler is an implementation of the edgenet.v1.PeerService service.
 type PeerServiceHandler interface {
 	// TraceSide tells what becomes of a packet on the node that is asked.
@@ -316,6 +337,8 @@ type PeerServiceHandler interface {
 	// key does not replace its own before that is done, or was not asked about for
 	// a while: one of two goes first.
 	KnowKey(context.Context, *v1.KnowKeyRequest) (*v1.KnowKeyResponse, error)
+	// ReportHealth tells how the node that is asked sees the mesh.
+	ReportHealth(context.Context, *v1.ReportHealthRequest) (*v1.ReportHealthResponse, error)
 }
 
 // NewPeerServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -343,6 +366,12 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(peerServiceMethods.ByName("KnowKey")),
 		connect.WithHandlerOptions(opts...),
 	)
+	peerServiceReportHealthHandler := connect.NewUnaryHandlerSimple(
+		PeerServiceReportHealthProcedure,
+		svc.ReportHealth,
+		connect.WithSchema(peerServiceMethods.ByName("ReportHealth")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/edgenet.v1.PeerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PeerServiceTraceSideProcedure:
@@ -351,6 +380,8 @@ func NewPeerServiceHandler(svc PeerServiceHandler, opts ...connect.HandlerOption
 			peerServiceCountShadowHandler.ServeHTTP(w, r)
 		case PeerServiceKnowKeyProcedure:
 			peerServiceKnowKeyHandler.ServeHTTP(w, r)
+		case PeerServiceReportHealthProcedure:
+			peerServiceReportHealthHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -370,4 +401,8 @@ func (UnimplementedPeerServiceHandler) CountShadow(context.Context, *v1.CountSha
 
 func (UnimplementedPeerServiceHandler) KnowKey(context.Context, *v1.KnowKeyRequest) (*v1.KnowKeyResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PeerService.KnowKey is not implemented"))
+}
+
+func (UnimplementedPeerServiceHandler) ReportHealth(context.Context, *v1.ReportHealthRequest) (*v1.ReportHealthResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("edgenet.v1.PeerService.ReportHealth is not implemented"))
 }

@@ -1284,7 +1284,8 @@ type JoinResponse struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Authority   []byte                 `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
 	Certificate []byte                 `protobuf:"bytes,2,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	GossipKeys  [][]byte               `protobuf:"bytes,3,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
+	// The newest first.
+	GossipKeys []*OfferedKey `protobuf:"bytes,3,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
 	// The node records that the authority knows: where to start.
 	Records       []*Envelope `protobuf:"bytes,4,rep,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1335,7 +1336,7 @@ func (x *JoinResponse) GetCertificate() []byte {
 	return nil
 }
 
-func (x *JoinResponse) GetGossipKeys() [][]byte {
+func (x *JoinResponse) GetGossipKeys() []*OfferedKey {
 	if x != nil {
 		return x.GossipKeys
 	}
@@ -1351,9 +1352,11 @@ func (x *JoinResponse) GetRecords() []*Envelope {
 
 // Refusal is the body of every answer that is not 200.
 type Refusal struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Code    string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// What proves it: to an evicted node its eviction, and the author's record.
+	Records       []*Envelope `protobuf:"bytes,3,rep,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1402,6 +1405,748 @@ func (x *Refusal) GetMessage() string {
 	return ""
 }
 
+func (x *Refusal) GetRecords() []*Envelope {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+// Eviction is the payload of an eviction.
+type Eviction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The evicted node's name, for people.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Ed25519 by the mesh's key over "edgenet eviction v1\0", the mesh's id and the
+	// node's, 20 bytes each: in evictions whose key asks for it, and in no others.
+	Approval      []byte `protobuf:"bytes,2,opt,name=approval,proto3" json:"approval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Eviction) Reset() {
+	*x = Eviction{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Eviction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Eviction) ProtoMessage() {}
+
+func (x *Eviction) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Eviction.ProtoReflect.Descriptor instead.
+func (*Eviction) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Eviction) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Eviction) GetApproval() []byte {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
+// GossipKey is the payload of the record of the gossip key.
+type GossipKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How often it was replaced, for people.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// SHA-256 over "edgenet gossip key check v1\0" and the key: by it anybody who
+	// has the key from elsewhere knows it.
+	Check []byte `protobuf:"bytes,2,opt,name=check,proto3" json:"check,omitempty"`
+	// True if somebody was evicted, and the key before is to go soon.
+	Eviction bool `protobuf:"varint,3,opt,name=eviction,proto3" json:"eviction,omitempty"`
+	// One for each node that may have it, by node id.
+	Copies        []*SealedKey `protobuf:"bytes,4,rep,name=copies,proto3" json:"copies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GossipKey) Reset() {
+	*x = GossipKey{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GossipKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GossipKey) ProtoMessage() {}
+
+func (x *GossipKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GossipKey.ProtoReflect.Descriptor instead.
+func (*GossipKey) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GossipKey) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *GossipKey) GetCheck() []byte {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+func (x *GossipKey) GetEviction() bool {
+	if x != nil {
+		return x.Eviction
+	}
+	return false
+}
+
+func (x *GossipKey) GetCopies() []*SealedKey {
+	if x != nil {
+		return x.Copies
+	}
+	return nil
+}
+
+// SealedKey is the key for one node.
+type SealedKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 20 bytes.
+	Node []byte `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// HPKE (RFC 9180) to the node's own key.
+	Sealed        []byte `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SealedKey) Reset() {
+	*x = SealedKey{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SealedKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SealedKey) ProtoMessage() {}
+
+func (x *SealedKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SealedKey.ProtoReflect.Descriptor instead.
+func (*SealedKey) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SealedKey) GetNode() []byte {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *SealedKey) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// HeldKey is a gossip key as a node keeps it.
+type HeldKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version of the record that brought it, 0 for the first.
+	Version uint64 `protobuf:"fixed64,2,opt,name=version,proto3" json:"version,omitempty"`
+	// From when it is used for sending, and when it is dropped; milliseconds since
+	// 1970, 0 for always and never.
+	UseAtMs       int64 `protobuf:"varint,3,opt,name=use_at_ms,json=useAtMs,proto3" json:"use_at_ms,omitempty"`
+	DropAtMs      int64 `protobuf:"varint,4,opt,name=drop_at_ms,json=dropAtMs,proto3" json:"drop_at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldKey) Reset() {
+	*x = HeldKey{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldKey) ProtoMessage() {}
+
+func (x *HeldKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldKey.ProtoReflect.Descriptor instead.
+func (*HeldKey) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *HeldKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *HeldKey) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *HeldKey) GetUseAtMs() int64 {
+	if x != nil {
+		return x.UseAtMs
+	}
+	return 0
+}
+
+func (x *HeldKey) GetDropAtMs() int64 {
+	if x != nil {
+		return x.DropAtMs
+	}
+	return 0
+}
+
+// OfferedKey is a gossip key for another node, whose clock may be another.
+type OfferedKey struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Key     []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Version uint64                 `protobuf:"fixed64,2,opt,name=version,proto3" json:"version,omitempty"`
+	// In how many milliseconds it is used for sending, and dropped; 0 for now and
+	// never.
+	UseInMs       uint32 `protobuf:"varint,3,opt,name=use_in_ms,json=useInMs,proto3" json:"use_in_ms,omitempty"`
+	DropInMs      uint32 `protobuf:"varint,4,opt,name=drop_in_ms,json=dropInMs,proto3" json:"drop_in_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferedKey) Reset() {
+	*x = OfferedKey{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferedKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferedKey) ProtoMessage() {}
+
+func (x *OfferedKey) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferedKey.ProtoReflect.Descriptor instead.
+func (*OfferedKey) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *OfferedKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *OfferedKey) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *OfferedKey) GetUseInMs() uint32 {
+	if x != nil {
+		return x.UseInMs
+	}
+	return 0
+}
+
+func (x *OfferedKey) GetDropInMs() uint32 {
+	if x != nil {
+		return x.DropInMs
+	}
+	return 0
+}
+
+// KeyRequest asks a node for the gossip keys.
+type KeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRequest) Reset() {
+	*x = KeyRequest{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRequest) ProtoMessage() {}
+
+func (x *KeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRequest.ProtoReflect.Descriptor instead.
+func (*KeyRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{24}
+}
+
+// KeyResponse is the answer, the newest first.
+type KeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*OfferedKey          `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyResponse) Reset() {
+	*x = KeyResponse{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyResponse) ProtoMessage() {}
+
+func (x *KeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyResponse.ProtoReflect.Descriptor instead.
+func (*KeyResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *KeyResponse) GetKeys() []*OfferedKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// RenewRequest asks an authority for another certificate: for the key and of the name
+// and roles of the one that the connection shows.
+type RenewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{26}
+}
+
+// RenewResponse is the answer.
+type RenewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Certificate   []byte                 `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RenewResponse) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+// ShareRequest asks an authority, as one, for what all of them have in common.
+type ShareRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tokens that the asker has.
+	Tokens []*SharedToken `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// The id of the one token that it is about, or none.
+	TokenId       []byte `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareRequest) Reset() {
+	*x = ShareRequest{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareRequest) ProtoMessage() {}
+
+func (x *ShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
+func (*ShareRequest) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ShareRequest) GetTokens() []*SharedToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *ShareRequest) GetTokenId() []byte {
+	if x != nil {
+		return x.TokenId
+	}
+	return nil
+}
+
+// ShareResponse is the answer.
+type ShareResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The seed of the mesh's private key, 32 bytes.
+	Key           []byte         `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Tokens        []*SharedToken `protobuf:"bytes,2,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareResponse) Reset() {
+	*x = ShareResponse{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareResponse) ProtoMessage() {}
+
+func (x *ShareResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
+func (*ShareResponse) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ShareResponse) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ShareResponse) GetTokens() []*SharedToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+// SharedToken is what authorities keep of a token that is still good.
+type SharedToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Grant         *Grant                 `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedToken) Reset() {
+	*x = SharedToken{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedToken) ProtoMessage() {}
+
+func (x *SharedToken) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedToken.ProtoReflect.Descriptor instead.
+func (*SharedToken) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SharedToken) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *SharedToken) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+// Backup is what a backup of an authority says, once it is decrypted.
+type Backup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The mesh's certificate, DER, and the seed of its private key, 32 bytes.
+	Authority []byte `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Key       []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The newest, without times.
+	GossipKey *HeldKey       `protobuf:"bytes,3,opt,name=gossip_key,json=gossipKey,proto3" json:"gossip_key,omitempty"`
+	Tokens    []*SharedToken `protobuf:"bytes,4,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// Those of nodes first.
+	Records       []*Envelope `protobuf:"bytes,5,rep,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backup) Reset() {
+	*x = Backup{}
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backup) ProtoMessage() {}
+
+func (x *Backup) ProtoReflect() protoreflect.Message {
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backup.ProtoReflect.Descriptor instead.
+func (*Backup) Descriptor() ([]byte, []int) {
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Backup) GetAuthority() []byte {
+	if x != nil {
+		return x.Authority
+	}
+	return nil
+}
+
+func (x *Backup) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Backup) GetGossipKey() *HeldKey {
+	if x != nil {
+		return x.GossipKey
+	}
+	return nil
+}
+
+func (x *Backup) GetTokens() []*SharedToken {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Backup) GetRecords() []*Envelope {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
 // Token is what a join token says.
 type Token struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1419,7 +2164,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +2176,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[19]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +2189,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{19}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Token) GetFingerprint() []byte {
@@ -1498,7 +2243,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +2255,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[20]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +2268,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{20}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Grant) GetKey() []byte {
@@ -1572,7 +2317,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +2329,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[21]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +2342,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{21}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Member) GetName() string {
@@ -1616,18 +2361,19 @@ func (x *Member) GetCertificate() []byte {
 
 // Membership is what a node keeps of its mesh.
 type Membership struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Authority     []byte                 `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
-	Certificate   []byte                 `protobuf:"bytes,2,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	GossipKeys    [][]byte               `protobuf:"bytes,3,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
-	Seeds         []string               `protobuf:"bytes,4,rep,name=seeds,proto3" json:"seeds,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Authority   []byte                 `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Certificate []byte                 `protobuf:"bytes,2,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// The newest first.
+	GossipKeys    []*HeldKey `protobuf:"bytes,3,rep,name=gossip_keys,json=gossipKeys,proto3" json:"gossip_keys,omitempty"`
+	Seeds         []string   `protobuf:"bytes,4,rep,name=seeds,proto3" json:"seeds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[22]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +2385,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[22]
+	mi := &file_pkg_mesh_internal_wire_mesh_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +2398,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{22}
+	return file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Membership) GetAuthority() []byte {
@@ -1669,7 +2415,7 @@ func (x *Membership) GetCertificate() []byte {
 	return nil
 }
 
-func (x *Membership) GetGossipKeys() [][]byte {
+func (x *Membership) GetGossipKeys() []*HeldKey {
 	if x != nil {
 		return x.GossipKeys
 	}
@@ -1771,16 +2517,66 @@ const file_pkg_mesh_internal_wire_mesh_proto_rawDesc = "" +
 	"\vJoinRequest\x12\x19\n" +
 	"\btoken_id\x18\x01 \x01(\fR\atokenId\x12\x14\n" +
 	"\x05proof\x18\x02 \x01(\fR\x05proof\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\fR\arequest\"\xa6\x01\n" +
+	"\arequest\x18\x03 \x01(\fR\arequest\"\xc5\x01\n" +
 	"\fJoinResponse\x12\x1c\n" +
 	"\tauthority\x18\x01 \x01(\fR\tauthority\x12 \n" +
-	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x1f\n" +
-	"\vgossip_keys\x18\x03 \x03(\fR\n" +
+	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12>\n" +
+	"\vgossip_keys\x18\x03 \x03(\v2\x1d.edgenet.mesh.wire.OfferedKeyR\n" +
 	"gossipKeys\x125\n" +
-	"\arecords\x18\x04 \x03(\v2\x1b.edgenet.mesh.wire.EnvelopeR\arecords\"7\n" +
+	"\arecords\x18\x04 \x03(\v2\x1b.edgenet.mesh.wire.EnvelopeR\arecords\"n\n" +
 	"\aRefusal\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\x81\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
+	"\arecords\x18\x03 \x03(\v2\x1b.edgenet.mesh.wire.EnvelopeR\arecords\":\n" +
+	"\bEviction\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bapproval\x18\x02 \x01(\fR\bapproval\"\x93\x01\n" +
+	"\tGossipKey\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x14\n" +
+	"\x05check\x18\x02 \x01(\fR\x05check\x12\x1a\n" +
+	"\beviction\x18\x03 \x01(\bR\beviction\x124\n" +
+	"\x06copies\x18\x04 \x03(\v2\x1c.edgenet.mesh.wire.SealedKeyR\x06copies\"7\n" +
+	"\tSealedKey\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\fR\x04node\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\fR\x06sealed\"o\n" +
+	"\aHeldKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x1a\n" +
+	"\tuse_at_ms\x18\x03 \x01(\x03R\auseAtMs\x12\x1c\n" +
+	"\n" +
+	"drop_at_ms\x18\x04 \x01(\x03R\bdropAtMs\"r\n" +
+	"\n" +
+	"OfferedKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x1a\n" +
+	"\tuse_in_ms\x18\x03 \x01(\rR\auseInMs\x12\x1c\n" +
+	"\n" +
+	"drop_in_ms\x18\x04 \x01(\rR\bdropInMs\"\f\n" +
+	"\n" +
+	"KeyRequest\"@\n" +
+	"\vKeyResponse\x121\n" +
+	"\x04keys\x18\x01 \x03(\v2\x1d.edgenet.mesh.wire.OfferedKeyR\x04keys\"\x0e\n" +
+	"\fRenewRequest\"1\n" +
+	"\rRenewResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"a\n" +
+	"\fShareRequest\x126\n" +
+	"\x06tokens\x18\x01 \x03(\v2\x1e.edgenet.mesh.wire.SharedTokenR\x06tokens\x12\x19\n" +
+	"\btoken_id\x18\x02 \x01(\fR\atokenId\"Y\n" +
+	"\rShareResponse\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x126\n" +
+	"\x06tokens\x18\x02 \x03(\v2\x1e.edgenet.mesh.wire.SharedTokenR\x06tokens\"M\n" +
+	"\vSharedToken\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12.\n" +
+	"\x05grant\x18\x02 \x01(\v2\x18.edgenet.mesh.wire.GrantR\x05grant\"\xe2\x01\n" +
+	"\x06Backup\x12\x1c\n" +
+	"\tauthority\x18\x01 \x01(\fR\tauthority\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x129\n" +
+	"\n" +
+	"gossip_key\x18\x03 \x01(\v2\x1a.edgenet.mesh.wire.HeldKeyR\tgossipKey\x126\n" +
+	"\x06tokens\x18\x04 \x03(\v2\x1e.edgenet.mesh.wire.SharedTokenR\x06tokens\x125\n" +
+	"\arecords\x18\x05 \x03(\v2\x1b.edgenet.mesh.wire.EnvelopeR\arecords\"\x81\x01\n" +
 	"\x05Token\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\fR\vfingerprint\x12\x14\n" +
 	"\x05seeds\x18\x02 \x03(\tR\x05seeds\x12\x0e\n" +
@@ -1795,12 +2591,12 @@ const file_pkg_mesh_internal_wire_mesh_proto_rawDesc = "" +
 	"\badmitted\x18\x05 \x03(\tR\badmitted\">\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
-	"\vcertificate\x18\x02 \x01(\fR\vcertificate\"\x83\x01\n" +
+	"\vcertificate\x18\x02 \x01(\fR\vcertificate\"\x9f\x01\n" +
 	"\n" +
 	"Membership\x12\x1c\n" +
 	"\tauthority\x18\x01 \x01(\fR\tauthority\x12 \n" +
-	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x1f\n" +
-	"\vgossip_keys\x18\x03 \x03(\fR\n" +
+	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12;\n" +
+	"\vgossip_keys\x18\x03 \x03(\v2\x1a.edgenet.mesh.wire.HeldKeyR\n" +
 	"gossipKeys\x12\x14\n" +
 	"\x05seeds\x18\x04 \x03(\tR\x05seedsB,Z*edgenet.dev/edgenet/pkg/mesh/internal/wireb\x06proto3"
 
@@ -1816,31 +2612,44 @@ func file_pkg_mesh_internal_wire_mesh_proto_rawDescGZIP() []byte {
 	return file_pkg_mesh_internal_wire_mesh_proto_rawDescData
 }
 
-var file_pkg_mesh_internal_wire_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_pkg_mesh_internal_wire_mesh_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_pkg_mesh_internal_wire_mesh_proto_goTypes = []any{
-	(*Envelope)(nil),     // 0: edgenet.mesh.wire.Envelope
-	(*Body)(nil),         // 1: edgenet.mesh.wire.Body
-	(*NodeInfo)(nil),     // 2: edgenet.mesh.wire.NodeInfo
-	(*Link)(nil),         // 3: edgenet.mesh.wire.Link
-	(*Gossip)(nil),       // 4: edgenet.mesh.wire.Gossip
-	(*Beat)(nil),         // 5: edgenet.mesh.wire.Beat
-	(*Ask)(nil),          // 6: edgenet.mesh.wire.Ask
-	(*Silence)(nil),      // 7: edgenet.mesh.wire.Silence
-	(*Hint)(nil),         // 8: edgenet.mesh.wire.Hint
-	(*Digest)(nil),       // 9: edgenet.mesh.wire.Digest
-	(*Want)(nil),         // 10: edgenet.mesh.wire.Want
-	(*SyncRequest)(nil),  // 11: edgenet.mesh.wire.SyncRequest
-	(*SyncResponse)(nil), // 12: edgenet.mesh.wire.SyncResponse
-	(*Bucket)(nil),       // 13: edgenet.mesh.wire.Bucket
-	(*Summary)(nil),      // 14: edgenet.mesh.wire.Summary
-	(*Ref)(nil),          // 15: edgenet.mesh.wire.Ref
-	(*JoinRequest)(nil),  // 16: edgenet.mesh.wire.JoinRequest
-	(*JoinResponse)(nil), // 17: edgenet.mesh.wire.JoinResponse
-	(*Refusal)(nil),      // 18: edgenet.mesh.wire.Refusal
-	(*Token)(nil),        // 19: edgenet.mesh.wire.Token
-	(*Grant)(nil),        // 20: edgenet.mesh.wire.Grant
-	(*Member)(nil),       // 21: edgenet.mesh.wire.Member
-	(*Membership)(nil),   // 22: edgenet.mesh.wire.Membership
+	(*Envelope)(nil),      // 0: edgenet.mesh.wire.Envelope
+	(*Body)(nil),          // 1: edgenet.mesh.wire.Body
+	(*NodeInfo)(nil),      // 2: edgenet.mesh.wire.NodeInfo
+	(*Link)(nil),          // 3: edgenet.mesh.wire.Link
+	(*Gossip)(nil),        // 4: edgenet.mesh.wire.Gossip
+	(*Beat)(nil),          // 5: edgenet.mesh.wire.Beat
+	(*Ask)(nil),           // 6: edgenet.mesh.wire.Ask
+	(*Silence)(nil),       // 7: edgenet.mesh.wire.Silence
+	(*Hint)(nil),          // 8: edgenet.mesh.wire.Hint
+	(*Digest)(nil),        // 9: edgenet.mesh.wire.Digest
+	(*Want)(nil),          // 10: edgenet.mesh.wire.Want
+	(*SyncRequest)(nil),   // 11: edgenet.mesh.wire.SyncRequest
+	(*SyncResponse)(nil),  // 12: edgenet.mesh.wire.SyncResponse
+	(*Bucket)(nil),        // 13: edgenet.mesh.wire.Bucket
+	(*Summary)(nil),       // 14: edgenet.mesh.wire.Summary
+	(*Ref)(nil),           // 15: edgenet.mesh.wire.Ref
+	(*JoinRequest)(nil),   // 16: edgenet.mesh.wire.JoinRequest
+	(*JoinResponse)(nil),  // 17: edgenet.mesh.wire.JoinResponse
+	(*Refusal)(nil),       // 18: edgenet.mesh.wire.Refusal
+	(*Eviction)(nil),      // 19: edgenet.mesh.wire.Eviction
+	(*GossipKey)(nil),     // 20: edgenet.mesh.wire.GossipKey
+	(*SealedKey)(nil),     // 21: edgenet.mesh.wire.SealedKey
+	(*HeldKey)(nil),       // 22: edgenet.mesh.wire.HeldKey
+	(*OfferedKey)(nil),    // 23: edgenet.mesh.wire.OfferedKey
+	(*KeyRequest)(nil),    // 24: edgenet.mesh.wire.KeyRequest
+	(*KeyResponse)(nil),   // 25: edgenet.mesh.wire.KeyResponse
+	(*RenewRequest)(nil),  // 26: edgenet.mesh.wire.RenewRequest
+	(*RenewResponse)(nil), // 27: edgenet.mesh.wire.RenewResponse
+	(*ShareRequest)(nil),  // 28: edgenet.mesh.wire.ShareRequest
+	(*ShareResponse)(nil), // 29: edgenet.mesh.wire.ShareResponse
+	(*SharedToken)(nil),   // 30: edgenet.mesh.wire.SharedToken
+	(*Backup)(nil),        // 31: edgenet.mesh.wire.Backup
+	(*Token)(nil),         // 32: edgenet.mesh.wire.Token
+	(*Grant)(nil),         // 33: edgenet.mesh.wire.Grant
+	(*Member)(nil),        // 34: edgenet.mesh.wire.Member
+	(*Membership)(nil),    // 35: edgenet.mesh.wire.Membership
 }
 var file_pkg_mesh_internal_wire_mesh_proto_depIdxs = []int32{
 	3,  // 0: edgenet.mesh.wire.NodeInfo.links:type_name -> edgenet.mesh.wire.Link
@@ -1858,12 +2667,23 @@ var file_pkg_mesh_internal_wire_mesh_proto_depIdxs = []int32{
 	13, // 12: edgenet.mesh.wire.SyncResponse.buckets:type_name -> edgenet.mesh.wire.Bucket
 	0,  // 13: edgenet.mesh.wire.SyncResponse.records:type_name -> edgenet.mesh.wire.Envelope
 	14, // 14: edgenet.mesh.wire.Bucket.entries:type_name -> edgenet.mesh.wire.Summary
-	0,  // 15: edgenet.mesh.wire.JoinResponse.records:type_name -> edgenet.mesh.wire.Envelope
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	23, // 15: edgenet.mesh.wire.JoinResponse.gossip_keys:type_name -> edgenet.mesh.wire.OfferedKey
+	0,  // 16: edgenet.mesh.wire.JoinResponse.records:type_name -> edgenet.mesh.wire.Envelope
+	0,  // 17: edgenet.mesh.wire.Refusal.records:type_name -> edgenet.mesh.wire.Envelope
+	21, // 18: edgenet.mesh.wire.GossipKey.copies:type_name -> edgenet.mesh.wire.SealedKey
+	23, // 19: edgenet.mesh.wire.KeyResponse.keys:type_name -> edgenet.mesh.wire.OfferedKey
+	30, // 20: edgenet.mesh.wire.ShareRequest.tokens:type_name -> edgenet.mesh.wire.SharedToken
+	30, // 21: edgenet.mesh.wire.ShareResponse.tokens:type_name -> edgenet.mesh.wire.SharedToken
+	33, // 22: edgenet.mesh.wire.SharedToken.grant:type_name -> edgenet.mesh.wire.Grant
+	22, // 23: edgenet.mesh.wire.Backup.gossip_key:type_name -> edgenet.mesh.wire.HeldKey
+	30, // 24: edgenet.mesh.wire.Backup.tokens:type_name -> edgenet.mesh.wire.SharedToken
+	0,  // 25: edgenet.mesh.wire.Backup.records:type_name -> edgenet.mesh.wire.Envelope
+	22, // 26: edgenet.mesh.wire.Membership.gossip_keys:type_name -> edgenet.mesh.wire.HeldKey
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_pkg_mesh_internal_wire_mesh_proto_init() }
@@ -1887,7 +2707,7 @@ func file_pkg_mesh_internal_wire_mesh_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pkg_mesh_internal_wire_mesh_proto_rawDesc), len(file_pkg_mesh_internal_wire_mesh_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

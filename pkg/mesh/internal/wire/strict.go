@@ -51,6 +51,27 @@ func Unmarshal(b []byte, m proto.Message) error {
 	return nil
 }
 
+// Field returns the bytes of a field within a message that Unmarshal has taken,
+// not a copy of them, nil if it is not there.
+func Field(b []byte, number protowire.Number) []byte {
+	for len(b) > 0 {
+		is, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return nil
+		}
+		b = b[n:]
+		if n = protowire.ConsumeFieldValue(is, kind, b); n < 0 {
+			return nil
+		}
+		if is == number && kind == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(b)
+			return value[:len(value):len(value)]
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
 // countParts returns how many parts a serialized message has, as far as it can
 // be read: what comes after is refused by whoever decodes it.
 func countParts(b []byte, d protoreflect.MessageDescriptor) int {

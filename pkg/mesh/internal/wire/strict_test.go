@@ -32,12 +32,19 @@ func messages() []proto.Message {
 		&SyncRequest{Digests: []uint64{1, 2}, Records: []*Envelope{env}, Want: []*Ref{{Kind: "vpc", Key: "v"}}},
 		&SyncResponse{Buckets: []*Bucket{{Index: 3, Entries: []*Summary{{Kind: "vpc", Key: "v", Version: 1, Signature: 2}}}}, Records: []*Envelope{env}},
 		&JoinRequest{TokenId: make([]byte, 8), Proof: make([]byte, 32), Request: []byte("r")},
-		&JoinResponse{Authority: []byte("a"), Certificate: []byte("c"), GossipKeys: [][]byte{make([]byte, 32)}, Records: []*Envelope{env}},
-		&Refusal{Code: "c", Message: "m"},
+		&JoinResponse{Authority: []byte("a"), Certificate: []byte("c"), GossipKeys: []*OfferedKey{{Key: make([]byte, 32), Version: 1, UseInMs: 2, DropInMs: 3}}, Records: []*Envelope{env}},
+		&Refusal{Code: "c", Message: "m", Records: []*Envelope{env}},
+		&Eviction{Name: "n", Approval: make([]byte, 64)},
+		&GossipKey{Generation: 1, Check: make([]byte, 32), Eviction: true, Copies: []*SealedKey{{Node: make([]byte, 20), Sealed: make([]byte, 80)}}},
+		&KeyResponse{Keys: []*OfferedKey{{Key: make([]byte, 32), Version: 1}}},
+		&RenewResponse{Certificate: []byte("c")},
+		&ShareRequest{TokenId: make([]byte, 8), Tokens: []*SharedToken{{Id: make([]byte, 8), Grant: &Grant{Key: []byte("k")}}}},
+		&ShareResponse{Key: make([]byte, 32), Tokens: []*SharedToken{{Id: make([]byte, 8), Grant: &Grant{Key: []byte("k")}}}},
+		&Backup{Authority: []byte("a"), Key: make([]byte, 32), GossipKey: &HeldKey{Key: make([]byte, 32), Version: 1}, Tokens: []*SharedToken{{Id: make([]byte, 8)}}, Records: []*Envelope{env}},
 		&Token{Fingerprint: make([]byte, 32), Seeds: []string{"10.0.0.1:7947"}, Id: make([]byte, 8), Secret: make([]byte, 32), Expires: 1},
 		&Grant{Key: []byte("k"), Expires: 1, Uses: 2, Roles: []string{"edge"}, Admitted: []string{"n"}},
 		&Member{Name: "n", Certificate: []byte("c")},
-		&Membership{Authority: []byte("a"), Certificate: []byte("c"), GossipKeys: [][]byte{make([]byte, 32)}, Seeds: []string{"10.0.0.1:7947"}},
+		&Membership{Authority: []byte("a"), Certificate: []byte("c"), GossipKeys: []*HeldKey{{Key: make([]byte, 32), Version: 1, UseAtMs: 2, DropAtMs: 3}}, Seeds: []string{"10.0.0.1:7947"}},
 	}
 }
 

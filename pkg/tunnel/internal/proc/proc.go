@@ -115,7 +115,7 @@ func (p *Process) Ended(ctx context.Context, timeout time.Duration) (bool, error
 	err := p.AwaitEnd(bounded)
 	switch {
 	case err == nil:
-		Reap(p.PID)
+		_, _ = unix.Wait4(p.PID, nil, unix.WNOHANG, nil)
 		return true, nil
 	case ctx.Err() != nil:
 		return false, ctx.Err()
@@ -180,7 +180,21 @@ func (p *Process) Elsewhere() (bool, error) {
 	return err == nil && !here, err
 }
 
-// Reap collects a child that has ended. What is no child is init's to collect.
-func Reap(pid int) {
-	_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+// reapTime bounds the wait for a child that has let go of its socket and not quite
+// ended: the kernel closes a process's files before it makes it a zombie.
+const reapTime = time.Second
+
+// Reap collects a child that has ended or is about to; what does neither in time is
+// left alone. What is no child is init's to collect.
+func Reap(ctx context.Context, pid int) {
+	reaped, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	if err != nil || reaped == pid {
+		return
+	}
+	p, err := Open(pid) // nobody else's: it is a child that was not reaped
+	if err != nil || p == nil {
+		return
+	}
+	defer p.Close()
+	_, _ = p.Ended(ctx, reapTime)
 }

@@ -149,6 +149,23 @@ func TestAProgramIsFoundByALink(t *testing.T) {
 	}
 }
 
+// A child that has let go of its socket and ends a moment later is collected, and one
+// that goes on is left alone.
+func TestAChildThatIsAboutToEndIsCollected(t *testing.T) {
+	ends := run(t, program(t, "sleep"), "EDGENET_TEST_MARK=ends", 0).Process
+	time.AfterFunc(50*time.Millisecond, func() { _ = ends.Kill() })
+	proc.Reap(t.Context(), ends.Pid)
+	if err := unix.Kill(ends.Pid, 0); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("the child is still there: %v", err)
+	}
+
+	runs := run(t, program(t, "sleep"), "EDGENET_TEST_MARK=runs", 0).Process
+	proc.Reap(t.Context(), runs.Pid)
+	if err := unix.Kill(runs.Pid, 0); err != nil {
+		t.Errorf("a child that runs is gone: %v", err)
+	}
+}
+
 // program is the file of one.
 func program(t *testing.T, name string) string {
 	t.Helper()

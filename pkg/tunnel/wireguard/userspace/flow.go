@@ -1,7 +1,9 @@
 package userspace
 
 import (
+	"errors"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -183,9 +185,13 @@ func (b boundBind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	return receive, actual, err
 }
 
-// Send implements conn.Bind.
+// Send implements conn.Bind. A batch may be larger than what a bind takes at a time.
 func (b boundBind) Send(packets [][]byte, to conn.Endpoint) error {
-	err := b.Bind.Send(packets, to)
+	var err error
+	keepApart(packets)
+	for some := range slices.Chunk(packets, conn.IdealBatchSize) {
+		err = errors.Join(err, b.Bind.Send(some, to))
+	}
 	data := 0
 	for _, p := range packets {
 		if isData(p) {

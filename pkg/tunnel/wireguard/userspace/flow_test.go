@@ -1,6 +1,7 @@
 package userspace
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,3 +180,24 @@ func (fakeBind) Open(uint16) ([]conn.ReceiveFunc, uint16, error) {
 }
 
 func (fakeBind) Send([][]byte, conn.Endpoint) error { return nil }
+
+// pieces is a bind that keeps how many packets it was given at a time.
+type pieces struct {
+	conn.Bind
+	given *[]int
+}
+
+func (p pieces) Send(packets [][]byte, _ conn.Endpoint) error {
+	*p.given = append(*p.given, len(packets))
+	return nil
+}
+
+func TestABatchIsSentInPiecesThatABindTakes(t *testing.T) {
+	var given []int
+	if err := (boundBind{pieces{given: &given}, newFlows()}).Send(make([][]byte, mostRead), nil); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{conn.IdealBatchSize, mostRead - conn.IdealBatchSize}; !slices.Equal(given, want) {
+		t.Errorf("a batch is sent in pieces of %d, want %d", given, want)
+	}
+}

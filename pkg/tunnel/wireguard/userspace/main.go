@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -113,7 +114,11 @@ func run(ctx context.Context, o Options, log *slog.Logger, ready func()) error {
 		return err
 	}
 	flows := newFlows()
-	half := newHalved(boundTUN{tun, flows})
+	many, err := newManyTUN(tun, tun.File())
+	if err != nil {
+		return errors.Join(err, tun.Close())
+	}
+	half := newHalved(boundTUN{many, flows})
 	dev := device.NewDevice(half, boundBind{wholeBind{conn.NewDefaultBind()}, flows}, logger(log))
 	defer dev.Close()
 	// Up for as long as the process runs: see alwaysUp.
