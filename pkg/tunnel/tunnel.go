@@ -143,6 +143,17 @@ type Rester interface {
 	Sleep(ctx context.Context, keys ...PublicKey) error
 }
 
+// Renewer is a Driver whose two ends may come to believe in different sessions, by
+// each of which one of them sends in vain.
+type Renewer interface {
+	Driver
+	// Renew begins another session with a peer that is live and yet has not answered
+	// since then, beside those that there are; these end when it carries packets. It
+	// is to be called again while the peer is silent, in each round, and decides by
+	// itself when it is time to try.
+	Renew(ctx context.Context, key PublicKey, since time.Time) error
+}
+
 // Batcher is a Driver that takes many new peers in less time at once than one by
 // one.
 type Batcher interface {

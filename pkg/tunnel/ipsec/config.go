@@ -77,9 +77,10 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Lifetimes say when keys are replaced. A time is brought forward by up to a
-// tenth at random, so that the two ends do not meet, and an SA ends by itself
-// when it could not be replaced for a quarter longer, a minute at least.
+// Lifetimes say when keys are replaced, by the end with the lower prefix. The other
+// one does so a tenth and a twentieth later, a second at least, if the first did not. A
+// time is brought forward by up to a tenth at random, and an SA ends by itself when it
+// could not be replaced for a quarter longer, a minute at least.
 type Lifetimes struct {
 	// IKE is the age of an IKE SA.
 	IKE time.Duration

@@ -106,6 +106,7 @@ func (l local) config(want tunnel.Peer, reqID uint32) (ikeConfig, error) {
 		return ikeConfig{}, err
 	}
 	prefix := netip.PrefixFrom(l.device.Address, want.Prefix.Bits()).Masked()
+	age := l.ages(want.Prefix)
 	c := ikeConfig{
 		Version:     2,
 		LocalPort:   l.device.ListenPort,
@@ -118,7 +119,7 @@ func (l local) config(want tunnel.Peer, reqID uint32) (ikeConfig, error) {
 		KeyingTries: 1,
 		DPDDelay:    seconds(want.Keepalive),
 		ReauthTime:  "0",
-		RekeyTime:   seconds(l.lifetimes.IKE),
+		RekeyTime:   seconds(age.IKE),
 		OverTime:    seconds(grace(l.lifetimes.IKE)),
 		RandTime:    seconds(l.lifetimes.IKE / 10),
 		Local:       ours,
@@ -133,10 +134,10 @@ func (l local) config(want tunnel.Peer, reqID uint32) (ikeConfig, error) {
 		RemoteTS:     []string{want.Prefix.String()},
 		Proposals:    espProposals,
 		Mode:         "tunnel",
-		RekeyTime:    seconds(l.lifetimes.Child),
+		RekeyTime:    seconds(age.Child),
 		LifeTime:     seconds(l.lifetimes.Child + grace(l.lifetimes.Child)),
 		RandTime:     seconds(l.lifetimes.Child / 10),
-		RekeyPackets: maxPackets,
+		RekeyPackets: age.packets,
 		LifePackets:  maxPackets + maxPackets/2,
 		RandPackets:  maxPackets / 8,
 		StartAction:  "none",
@@ -151,6 +152,28 @@ func (l local) config(want tunnel.Peer, reqID uint32) (ikeConfig, error) {
 	c.Children = map[string]childConfig{name.String(): child}
 	return c, nil
 }
+
+// rekeyAges are how old keys become before an end replaces them.
+type rekeyAges struct {
+	Lifetimes
+	packets uint64
+}
+
+// ages are this node's. One end replaces keys, and the other one where that did not:
+// with the higher prefix, its time begins when the first one's is over. Both at the
+// same moment is what strongSwan before 6.0 does not always end well; see Renew.
+func (l local) ages(peer netip.Prefix) rekeyAges {
+	a := rekeyAges{l.lifetimes, maxPackets}
+	if !l.device.Address.Less(peer.Addr()) {
+		a.IKE += a.IKE/10 + later(a.IKE)
+		a.Child += a.Child/10 + later(a.Child)
+		a.packets += maxPackets / 4
+	}
+	return a
+}
+
+// later is a twentieth, and a second at least, as charon counts in seconds.
+func later(age time.Duration) time.Duration { return max(age/20, time.Second) }
 
 func (l local) auth(key tunnel.PublicKey) (authConfig, error) {
 	id, err := Identity(key)

@@ -55,6 +55,10 @@ func (d *driver) move(s *snapshot, want tunnel.Peer) {
 func (d *driver) converse(ctx context.Context, s *snapshot, key tunnel.PublicKey) error {
 	c := s.conns[key]
 	d.forgetMoved(s, key)
+	if d.turn(key, c).isDoubled(s.sas[key]) {
+		d.log.Warn("an IKE SA has several children; another is made", "device", d.device.Name, "prefix", c.prefix)
+		d.supersede(key, s.sas[key])
+	}
 	next := d.turn(key, c).decide(s.sas[key])
 	if next.reached {
 		delete(d.alone, key)
@@ -129,6 +133,8 @@ type turn struct {
 	alone, tried time.Time
 	// woken is when a packet was there for a peer that rested.
 	woken time.Time
+	// renewed is when its SAs were last found to be broken.
+	renewed time.Time
 	// can: it is known where the peer is.
 	can bool
 	now time.Time
@@ -154,6 +160,8 @@ func (d *driver) turn(key tunnel.PublicKey, c conn) turn {
 		woken: d.woken[key],
 		can:   c.endpoint.IsValid(),
 		now:   d.now(),
+
+		renewed: d.renewed[key],
 	}
 }
 

@@ -44,6 +44,7 @@ func (d *driver) remove(ctx context.Context, s *snapshot, key tunnel.PublicKey) 
 // forget drops what is remembered of a peer.
 func (d *driver) forget(key tunnel.PublicKey) {
 	delete(d.moved, key)
+	delete(d.renewed, key)
 	delete(d.asked, key)
 	delete(d.served, key)
 	delete(d.alone, key)

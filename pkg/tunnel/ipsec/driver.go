@@ -56,8 +56,10 @@ type driver struct {
 	ages    ages
 	// refused is shared with Watch.
 	refused refusals
-	// moved are IKE SAs that lead to an endpoint that is wanted no more.
-	moved map[tunnel.PublicKey]map[uint32]bool
+	// moved are IKE SAs that lead to an endpoint that is wanted no more, or by which the
+	// peer does not answer; renewed is when it last was found not to.
+	moved   map[tunnel.PublicKey]map[uint32]bool
+	renewed map[tunnel.PublicKey]time.Time
 	// asked are the peers as this charon was told of them last; served are the
 	// SAs by which packets to a peer could go when it was put last.
 	asked  map[tunnel.PublicKey]tunnel.Peer
@@ -89,6 +91,7 @@ func newDriver(cfg Config) *driver {
 		traffic: make(traffic),
 		ages:    make(ages),
 		moved:   make(map[tunnel.PublicKey]map[uint32]bool),
+		renewed: make(map[tunnel.PublicKey]time.Time),
 		asked:   make(map[tunnel.PublicKey]tunnel.Peer),
 		served:  make(map[tunnel.PublicKey]map[saID]bool),
 		alone:   make(map[tunnel.PublicKey]time.Time),
@@ -253,6 +256,7 @@ func (d *driver) down(ctx context.Context) error {
 func (d *driver) begunAnew() {
 	d.seen, d.keyed = nil, false
 	clear(d.moved)
+	clear(d.renewed)
 	clear(d.asked)
 	clear(d.served)
 	clear(d.alone)

@@ -22,6 +22,9 @@ const (
 //
 // A peer that does not answer is given up after 32 s: 1 s that grows by a half
 // with each of 6 retransmissions.
+//
+// What is begun is an IKE SA of its own: one that is there may be just what is broken, or
+// about to end.
 func settings(kind Kind, dir string, port uint16) string {
 	load, table, priority := plugins, 0, 0
 	if kind == KindUserspace {
@@ -44,6 +47,7 @@ func settings(kind Kind, dir string, port uint16) string {
 	line(1, "retransmit_base = 1.5")
 	line(1, "retransmit_tries = 6")
 	line(1, "retry_initiate_interval = 0")
+	line(1, "reuse_ikesa = no")
 	line(1, "delete_rekeyed_delay = 5")
 	line(1, "filelog {")
 	line(2, "edgenet {")
