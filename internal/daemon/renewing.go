@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"edgenet.dev/edgenet/pkg/mesh"
 	"edgenet.dev/edgenet/pkg/tunnel"
+	"edgenet.dev/edgenet/pkg/tunnel/probe"
 )
 
 // renew has sessions made anew by which a node does not answer, though the mesh hears
 // it: the two ends may believe in different ones. A node that is dead begins by itself
 // when it comes back.
-func (t *tunnels) renew(ctx context.Context, choices map[mesh.NodeID]choice) error {
-	stats := t.probes.stats()
+func (t *tunnels) renew(ctx context.Context, choices map[mesh.NodeID]choice, stats map[netip.Addr]probe.Stats) error {
 	var problems []error
 	for _, n := range t.nodes {
 		c := t.carrier(choices[n.ID].Technology)

@@ -246,7 +246,7 @@ func (t *tunnels) converge(ctx context.Context) (tunnelState, error) {
 	state.peers = t.reached(want, state.keys)
 	t.lookAgain(now)
 	state.givenUp = t.lost()
-	problems = append(problems, t.renew(ctx, choices), t.release(ctx, now, state.peers), t.lead(), t.prove(), t.measure(&state, now))
+	problems = append(problems, t.renew(ctx, choices, t.probes.stats()), t.release(ctx, now, state.peers), t.lead(), t.prove(), t.measure(&state, now))
 	return state, errors.Join(problems...)
 }
 
