@@ -100,7 +100,7 @@ func (h *host) remake(name string) int {
 				return 0, err
 			}
 		}
-		if err := createTap(name); err != nil {
+		if err := hostTap(name); err != nil {
 			return 0, err
 		}
 		now, err := netlink.LinkByName(name)

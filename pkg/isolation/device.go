@@ -100,37 +100,38 @@ func (d *Datapath) release(link netlink.Link) error {
 }
 
 // makeTap makes a persistent tap with one queue, as QEMU and Firecracker open
-// it.
-func (d *Datapath) makeTap(e *Endpoint) (netlink.Link, error) {
-	if err := createTap(e.Device); err != nil {
+// it. Until it is marked as edgenet's it lives no longer than this process: nobody
+// would know later whose it is.
+func (d *Datapath) makeTap(e *Endpoint) (link netlink.Link, err error) {
+	fd, err := createTap(e.Device)
+	if err != nil {
 		return nil, err
 	}
-	link, err := d.nl.LinkByName(e.Device)
-	if err == nil {
+	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	if link, err = d.nl.LinkByName(e.Device); err == nil {
 		err = d.nl.LinkSetAlias(link, alias(e.Key))
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("mark %s: %w", e.Device, err), d.deleteDevice(e.Device))
+		return nil, fmt.Errorf("mark %s: %w", e.Device, err)
+	}
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
+		return nil, fmt.Errorf("make tap %s persistent: %w", e.Device, err)
 	}
 	return link, nil
 }
 
-func createTap(name string) (err error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open /dev/net/tun: %w", err)
-	}
-	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+// createTap makes a tap that is there as long as what it returns is open.
+func createTap(name string) (fd int, err error) {
 	request, err := unix.NewIfreq(name)
 	if err != nil {
-		return fmt.Errorf("name tap %s: %w", name, err)
+		return 0, fmt.Errorf("name tap %s: %w", name, err)
+	}
+	if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		return 0, fmt.Errorf("open /dev/net/tun: %w", err)
 	}
 	request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
-		return fmt.Errorf("make tap %s: %w", name, err)
+		return 0, errors.Join(fmt.Errorf("make tap %s: %w", name, err), unix.Close(fd))
 	}
-	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1); err != nil {
-		return fmt.Errorf("make tap %s persistent: %w", name, err)
-	}
-	return nil
+	return fd, nil
 }

@@ -164,10 +164,35 @@ func (v *vm) sendsInOnePiece(t *testing.T) {
 	}
 }
 
+// hostTap makes a tap that is somebody else's.
+func hostTap(name string) error {
+	fd, err := createTap(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1), unix.Close(fd))
+}
+
+// A daemon that is killed before it has marked a tap leaves none: it would be taken for
+// somebody else's.
+func TestAnUnmarkedTapGoesWithItsMaker(t *testing.T) {
+	h := newHost(t, nodeA, AttachAuto)
+	fd := in(h.space, func() (int, error) { return createTap("vm0") })
+	if now := h.devices(); now != "lo vm0" {
+		t.Errorf("devices: %s", now)
+	}
+	if err := unix.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+	if now := h.devices(); now != "lo" {
+		t.Errorf("devices when its maker is gone: %s", now)
+	}
+}
+
 // A tap that was there before is used and left; one that was not goes.
 func TestTapsAreLeftAsTheyWere(t *testing.T) {
 	h := newHost(t, nodeA, AttachAuto)
-	in(h.space, func() (any, error) { return nil, createTap("vm0") })
+	in(h.space, func() (any, error) { return nil, hostTap("vm0") })
 	h.put(tapEndpoint())
 	other := tapEndpoint()
 	other.Key, other.Device, other.Addresses = Key{otherVNI, "vm"}, "vm1", []netip.Addr{dbAddr}

@@ -160,7 +160,7 @@ func TestNothingIsLeftAfterRemoval(t *testing.T) {
 				Key: Key{testVNI, "vm"}, Kind: KindTap, Device: "vm0", MTU: 1400,
 				Addresses: []netip.Addr{dbAddr}, Networks: h.state.Endpoints[webKey].Networks,
 			})
-			in(h.space, func() (any, error) { return nil, createTap("tuntest") })
+			in(h.space, func() (any, error) { return nil, hostTap("tuntest") })
 			h.state.Tunnels = []string{"tuntest"}
 			h.apply()
 			flows, program := mapID(t, h.dp.maps.Flows), programID(t, h.dp.fromEndpoint)

@@ -123,6 +123,21 @@ func (p *peerTime) hear(peer NodeID, said time.Time, asked, took time.Duration) 
 	p.admit, p.latest = sorted[(n+1)/2], sorted[(n+1)/2+1]
 }
 
+// heard is how many peers have said what time it is.
+func (p *peerTime) heard() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.samples)
+}
+
+// heardOf tells whether a peer has.
+func (p *peerTime) heardOf(peer NodeID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.samples[peer]
+	return ok
+}
+
 // stamped notes what time it is at the nodes that are called.
 type stamped struct {
 	m    *Mesh

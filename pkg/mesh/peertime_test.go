@@ -80,22 +80,13 @@ func (h *host) asks(others ...*host) {
 	h.t.Helper()
 	for _, o := range others {
 		id := o.Self().ID
-		for deadline := time.Now().Add(time.Minute); !h.knowsTimeOf(id); { // A slow call does not tell.
+		for deadline := time.Now().Add(time.Minute); !h.replica.times.heardOf(id); { // A slow call does not tell.
 			err := h.syncAddr(h.t.Context(), netip.AddrPortFrom(o.cfg.Links[0].Addr, DefaultPeerPort))
 			if time.Now().After(deadline) {
 				h.t.Fatal("does not hear what time it is elsewhere", err)
 			}
 		}
 	}
-}
-
-// knowsTimeOf tells whether a node has said what time it is.
-func (h *host) knowsTimeOf(id NodeID) bool {
-	p := h.replica.times
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, known := p.samples[id]
-	return known
 }
 
 // near fails unless a node's record is of about now.
@@ -175,4 +166,23 @@ func TestAClockThatWasWrongFromTheStartIsFound(t *testing.T) {
 		c.asks(a, b)
 		c.near(c.put("third", "3"))
 	}
+}
+
+// A daemon that has begun asks others for the time before it calls them for anything
+// else: what it signs by a clock that was set meanwhile is taken soon.
+func TestADaemonThatBeganAsksForTheTime(t *testing.T) {
+	hosts := newMesh(t, "a", "b")
+	var clock wrongClock
+	c := newHost(t, "c", func(cfg *Config) { cfg.Now = clock.now })
+	if err := c.Join(t.Context(), hosts[0].token(TokenRequest{})); err != nil {
+		t.Fatal(err)
+	}
+	c.sees("a", "b", "c")
+	hosts[1].asks(hosts[0])
+	c.stop()
+	clock.off.Store(int64(24 * time.Hour))
+	c.start()
+	key := c.put("early", "1")
+	hosts[1].has(KindEndpoint, key, "1")
+	c.near(key)
 }

@@ -119,6 +119,7 @@ func (s *session) run(ctx context.Context, listeners []net.Listener) error {
 	s.m.serve(ctx, group, listeners)
 	for _, work := range []func(context.Context){
 		s.runInbox, s.syncer.run, s.runDigests, s.runMerge, s.runAntiEntropy, s.runRejoin, s.runCollect, s.vigil.run, s.runKeys, s.runRenew, s.runShare,
+		s.runAskTime,
 	} {
 		group.Go(func() error {
 			work(ctx)

@@ -51,7 +51,7 @@ var failures = []failure{
 	{name: "edgenetd stands still (SIGSTOP) until it is dead for all", do: (*failing).stop},
 	{name: "a host is cut off both ways until it is dead for all", do: (*failing).cutOff, cuts: true},
 	{name: "a host does not hear one other", do: (*failing).oneWay, cuts: true},
-	{name: "a host's cable flaps: five times 0.3 s off and on", do: (*failing).flap, cuts: true},
+	{name: "a host's cable flaps: five times 0.3 s off and 1.5 s on", do: (*failing).flap, cuts: true},
 	{name: "all edgenetd are killed, and started at once", do: (*failing).killAll},
 	{name: "edgenetd of two hosts are killed within writes of all kinds", do: (*failing).killWithinWrites},
 	{name: "an endpoint is attached elsewhere, of the same address", do: (*failing).move},
@@ -252,13 +252,16 @@ func (f *failing) oneWay() string {
 	return words
 }
 
+// flap leaves the cable in for longer than the second after which the kernel asks
+// again for a neighbour that did not answer (retrans_time_ms): in shorter times
+// nothing gets through, and the flapping is one long cut.
 func (f *failing) flap() string {
-	const phase = 300 * time.Millisecond
+	const off, on = 300 * time.Millisecond, 1500 * time.Millisecond
 	for range 5 {
 		f.victim.CutOff()
-		time.Sleep(phase) // This is what happens, and nothing is waited for.
+		time.Sleep(off) // This is what happens, and nothing is waited for.
 		f.victim.PlugIn()
-		time.Sleep(phase)
+		time.Sleep(on)
 	}
 	for _, h := range f.others {
 		if err := seesDead(h, f.victim.Name); err == nil {
