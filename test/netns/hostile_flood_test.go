@@ -63,7 +63,7 @@ func TestAFloodOfFlowsLeavesOthersAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	counters := attacker.GetCounters()
-	if begun, refused := counters.GetFlows(), counters.GetDrops()["flow-budget"]; begun < 2048 || begun+refused < 20_000 {
+	if begun, refused := counters.GetFlows(), counters.GetDrops()["flow-budget"]; begun+refused < 20_000 {
 		t.Errorf("evil began %d flows and was refused %d: that is no flood", begun, refused)
 	}
 	for _, victim := range []*lab.Container{web, cache} {

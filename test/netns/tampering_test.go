@@ -39,7 +39,7 @@ var changes = []fault{
 		do: func(g *ground) { g.runs("ip", "link", "set", g.device(), "down") },
 	},
 	{
-		promise: "`ip link del`", bound: repairTime, says: "the device was deleted",
+		promise: "`ip link del`", bound: repairTime, says: "was deleted", // The device, or it, meanwhile.
 		do: func(g *ground) { g.runs("ip", "link", "del", g.device()) },
 	},
 	{
