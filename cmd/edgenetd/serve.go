@@ -15,6 +15,7 @@ import (
 	"edgenet.dev/edgenet/internal/config"
 	"edgenet.dev/edgenet/internal/control"
 	edgenet "edgenet.dev/edgenet/internal/daemon"
+	"edgenet.dev/edgenet/internal/metrics"
 	"edgenet.dev/edgenet/internal/version"
 )
 
@@ -23,8 +24,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var handler http.Handler
+	calls := metrics.NewCalls()
 	d, err := edgenet.New(cfg, edgenet.Kernel{}, func(d *edgenet.Daemon) http.Handler {
-		handler = control.Handler(d, log.With("part", "control"))
+		handler = control.Handler(d, log.With("part", "control"), calls)
 		return control.PeerHandler(d, handler, log.With("part", "control"))
 	}, log)
 	if err != nil {
@@ -45,6 +47,12 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 		defer served()
 		return server.Run(ctx)
 	})
+	if cfg.MetricsAddress.IsValid() {
+		group.Go(func() error {
+			metrics.Serve(ctx, cfg.MetricsAddress, metrics.Handler(d, calls), log.With("part", "metrics"))
+			return nil
+		})
+	}
 	group.Go(func() error {
 		select {
 		case <-d.Ready():

@@ -98,6 +98,8 @@ type Config struct {
 	// TunnelIdle is how long nothing has to be carried before a tunnel rests; 0 is
 	// never.
 	TunnelIdle time.Duration
+	// MetricsAddress is where Prometheus may scrape; the zero value is nowhere.
+	MetricsAddress netip.AddrPort
 }
 
 // Socket is the path of the control socket.
@@ -124,6 +126,7 @@ type settings struct {
 	MaxFlows      int    `yaml:"max-flows"`
 	TunnelKeyLife string `yaml:"tunnel-key-lifetime"`
 	TunnelIdle    string `yaml:"tunnel-idle"`
+	MetricsAddr   string `yaml:"metrics-address"`
 }
 
 // list is a YAML sequence, or a text with commas as the flags have it.
@@ -231,6 +234,8 @@ func (s settings) config() (Config, error) {
 	note(err)
 	c.TunnelIdle, err = parseIdle(s.TunnelIdle)
 	note(err)
+	c.MetricsAddress, err = parseMetricsAddress(s.MetricsAddr)
+	note(err)
 	return c, errors.Join(problems...)
 }
 
@@ -296,6 +301,17 @@ func parseIdle(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("tunnel-idle: %q: want 0 or a duration of at least %s, such as 5m", text, minIdle)
 	}
 	return idle, nil
+}
+
+func parseMetricsAddress(text string) (netip.AddrPort, error) {
+	if text == "" {
+		return netip.AddrPort{}, nil
+	}
+	address, err := netip.ParseAddrPort(text)
+	if err != nil || address.Port() == 0 {
+		return netip.AddrPort{}, fmt.Errorf("metrics-address: %q: want an address and a port, such as 127.0.0.1:9469 or [::1]:9469", text)
+	}
+	return address, nil
 }
 
 func checkRoles(roles []string) error {

@@ -47,6 +47,7 @@ func Flags() []cli.Flag {
 		number("max-flows", "`NUMBER` of flows that this host keeps at once; of a new datapath only", DefaultMaxFlows),
 		text("certificate-life", "`DURATION` for which the certificates are valid that this node issues as an authority; nodes renew them by themselves when a third is left (default: 8760h)"),
 		text("tunnel-key-lifetime", "`DURATION` after which the WireGuard key is replaced, 0 for never (default: 720h)"),
+		text("metrics-address", "`ADDRESS:PORT` where Prometheus may scrape, over plain HTTP (default: nowhere)"),
 	}
 }
 
@@ -94,6 +95,7 @@ func load(ctx *cli.Context) (settings, error) {
 		"tunnel-key-lifetime": &s.TunnelKeyLife,
 		"tunnel-idle":         &s.TunnelIdle,
 		"mesh-profile":        &s.MeshProfile,
+		"metrics-address":     &s.MetricsAddr,
 	} {
 		if ctx.IsSet(key) {
 			*to = ctx.String(key)

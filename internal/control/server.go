@@ -33,13 +33,13 @@ const (
 // fits a packet gains nothing by it.
 const leastCompressed = 1024
 
-// Handler serves the whole API.
-func Handler(d *daemon.Daemon, log *slog.Logger) http.Handler {
+// Handler serves the whole API. Observers see each call and the code of its error.
+func Handler(d *daemon.Daemon, log *slog.Logger, observers ...connect.Interceptor) http.Handler {
 	mux := http.NewServeMux()
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompressMinBytes(leastCompressed),
-		connect.WithInterceptors(errorInterceptor{log}),
+		connect.WithInterceptors(append(observers, errorInterceptor{log})...),
 	}
 	changes := &localChanges{daemon: d}
 	mux.Handle(edgenetv1connect.NewMeshServiceHandler(meshService{d}, options...))
