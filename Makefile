@@ -61,6 +61,7 @@ vet: ## go vet
 # have it in pkg/mesh; and what is left out in isolation where it slows it.
 .PHONY: test-unit
 test-unit: ## the tests of each package
+	scripts/tools.sh rules
 	EDGENET_E2E=$(E2E) go test -race -timeout 15m $$(go list ./... | grep -v -e '/test/netns$$' -e '/pkg/policy$$' -e '/test/sim$$')
 	go test ./pkg/policy ./test/sim
 	EDGENET_E2E=$(E2E) go test -run '^TestSimulatorRulesAndProgramAgree$$' ./pkg/isolation

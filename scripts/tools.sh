@@ -2,7 +2,7 @@
 # Builds the tools of one group into bin/tools, each at its pinned version. A
 # tool that is there at that version is left alone.
 #
-#	scripts/tools.sh lint|generate|bench
+#	scripts/tools.sh lint|generate|bench|rules
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export GOBIN=$PWD/bin/tools
@@ -35,8 +35,20 @@ generate)
 	# Their versions are go.mod's.
 	go install google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
 	;;
+rules)
+	# Debian's, without the server that the package is of.
+	if [[ ! -x $GOBIN/promtool ]]; then
+		echo "tools: fetching promtool"
+		folder=$(mktemp -d)
+		trap 'rm -rf "$folder"' EXIT
+		chmod 755 "$folder"
+		(cd "$folder" && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; })
+		dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool
+		mv "$folder/usr/bin/promtool" "$GOBIN/"
+	fi
+	;;
 *)
-	echo "tools: want lint, generate or bench" >&2
+	echo "tools: want lint, generate, bench or rules" >&2
 	exit 2
 	;;
 esac
